@@ -1,0 +1,66 @@
+/** What each code means, and the status a door answers with. Public: documented, never reused. */
+export const ERROR_CODES = {
+  CONFIG_INVALID: { status: 500, means: 'A setting is unknown, malformed or cannot take effect.' },
+  SIGNATURE_INVALID: { status: 500, means: 'A file of the catalogue is malformed.' },
+  POLICY_INVALID: {
+    status: 422,
+    means: 'A policy folder has an error; the message names the place.',
+  },
+  POLICY_TOOLCHAIN_MISSING: {
+    status: 500,
+    means: 'Rego without a compiled form needs OPA, which is not installed.',
+  },
+  INPUT_INVALID: { status: 400, means: 'A request document is malformed.' },
+  UNAUTHENTICATED: { status: 401, means: 'The API key is missing or not valid.' },
+  FORBIDDEN: { status: 403, means: 'The API key lacks the scope that this call needs.' },
+  NOT_FOUND: { status: 404, means: 'There is nothing with that id.' },
+  CONFLICT: { status: 409, means: 'The state of the thing does not allow this.' },
+  IMPORT_INVALID: { status: 422, means: 'A directory file has lines that were refused.' },
+  STORE_UNAVAILABLE: { status: 503, means: 'The database does not answer.' },
+  STORE_LOCKED: { status: 503, means: 'Another process holds the data directory.' },
+  SPOOL_FULL: {
+    status: 503,
+    means: 'The spool has reached its limit; nothing may pass unrecorded.',
+  },
+  SPOOL_FAILED: { status: 503, means: 'The spool could not be written.' },
+  NOT_DELIVERED: { status: 501, means: 'This command belongs to a later release.' },
+  INTERNAL: { status: 500, means: 'A fault of Cordon itself; the log has the details.' },
+} as const satisfies Record<string, { status: number; means: string }>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** A place in a file, 1-based, as compilers print it. */
+export interface Place {
+  readonly file: string
+  readonly line?: number
+  readonly column?: number
+}
+
+/** One thing that is wrong with something from outside. */
+export interface Problem extends Place {
+  readonly message: string
+}
+
+/** `file:line:column: message`, as far as the place is known. */
+export function formatProblem({ file, line, column, message }: Problem): string {
+  const place = [file, line, line === undefined ? undefined : column]
+  return `${place.filter((part) => part !== undefined).join(':')}: ${message}`
+}
+
+/** Every error this program throws on purpose. Callers branch on `code`, never on the message. */
+export class CordonError extends Error {
+  override readonly name = 'CordonError'
+  readonly code: ErrorCode
+  /** What was wrong, one entry a place; empty where the message says all. */
+  readonly problems: readonly Problem[]
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: ErrorOptions & { problems?: readonly Problem[] } = {},
+  ) {
+    super(message, options)
+    this.code = code
+    this.problems = options.problems ?? []
+  }
+}

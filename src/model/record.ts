@@ -1,0 +1,79 @@
+// What the ledger keeps. A record is written once and never changed; personal fields live in a side
+// part that the record commits to by a salted hash, so that they can be erased and proofs stay valid.
+
+import type { Decision, Severity } from './decision.ts'
+import type { InputDocument, UserInput } from './input.ts'
+
+/** The erasable part of a record: whatever names a person, a device or an address. */
+export interface PersonalPart {
+  /** The input's user without `known`, `status`, `department`, `groups`, `roles`, which stay in the record. */
+  readonly user?: Partial<UserInput>
+  readonly login?: string
+  readonly ip_address?: string
+  readonly device?: Readonly<Record<string, unknown>>
+  readonly user_agent?: string
+  readonly asset?: Readonly<Record<string, unknown>>
+}
+
+interface RecordBase {
+  readonly tenant: string
+  /** Milliseconds since the epoch, from the clock that made the record. */
+  readonly time: number
+  readonly personal?: PersonalPart
+}
+
+export interface DecisionRecord extends RecordBase {
+  readonly kind: 'decision'
+  readonly request_id: string
+  readonly decision: Decision
+  /** As policies saw it, without content text and without what is in `personal`. */
+  readonly input: unknown
+  /** Set where the answer was enforced and somebody must look at it (DENY or REVIEW, not monitor). */
+  readonly violation?: { readonly severity: Severity; readonly type: string }
+  /** sha256 of tenant + person, hex: groups violations and reviews without naming anybody. */
+  readonly person_key: string
+}
+
+/** How the request of a decision ended. */
+export interface OutcomeRecord extends RecordBase {
+  readonly kind: 'outcome'
+  readonly request_id: string
+  readonly decision_id: string
+  /** HTTP status that the client got; 0 where the connection broke before one. */
+  readonly status: number
+  /** Body bytes from the client, and to it; for tunnels all bytes. */
+  readonly bytes_in: number
+  readonly bytes_out: number
+  readonly duration_ms: number
+}
+
+export interface AuditRecord extends RecordBase {
+  readonly kind: 'audit'
+  readonly event_id: string
+  readonly event_type: string
+  readonly severity: 'info' | 'warning' | 'error' | 'critical'
+  readonly actor: {
+    readonly type: 'user' | 'system' | 'integration'
+    readonly id?: string
+    readonly name?: string
+  }
+  readonly target?: { readonly type: string; readonly id?: string; readonly name?: string }
+  readonly action: string
+  readonly result: 'success' | 'failure' | 'partial'
+  readonly data?: Readonly<Record<string, unknown>>
+  readonly changes?: { readonly before?: unknown; readonly after?: unknown }
+}
+
+/** Records that were not kept: how many, when and why. Missing evidence is itself evidence. */
+export interface GapRecord extends RecordBase {
+  readonly kind: 'gap'
+  readonly from: number
+  readonly to: number
+  readonly count: number
+  readonly reason: 'spool_full' | 'spool_failed' | 'corrupt'
+}
+
+export type LedgerRecord = DecisionRecord | OutcomeRecord | AuditRecord | GapRecord
+
+/** The input that a record keeps beside its personal part. */
+export type RecordedInput = Omit<InputDocument, 'user'> & { readonly user: Partial<UserInput> }

@@ -1,0 +1,75 @@
+// What every door makes of what it saw: one AccessRequest, whatever the protocol.
+
+export const SOURCES = [
+  'proxy',
+  'browser_plugin',
+  'ide_plugin',
+  'api_gateway',
+  'icap',
+  'cli',
+] as const
+/** The enforcement point that a request came through. */
+export type Source = (typeof SOURCES)[number]
+
+/** Obligations that a door can perform by itself say so here; the others turn an ALLOW into a DENY. */
+export type Capability = string
+
+/**
+ * Who is asking, as far as the door knows. Nothing set: an anonymous person.
+ * `login` is looked up as name, then email, then external_id, without case.
+ */
+export interface Principal {
+  readonly login?: string
+  readonly user_id?: string
+  readonly name?: string
+  readonly email?: string
+  readonly external_id?: string
+  /** What a network mapping says of somebody whom the directory does not know. */
+  readonly department?: string
+}
+
+/** Where a request goes. `path` is absent while it is hidden inside TLS; it never holds a query. */
+export interface Destination {
+  /** Canonical: lower case, punycode, no trailing dot; an IPv6 address without brackets. */
+  readonly host: string
+  readonly port: number
+  readonly scheme: 'http' | 'https'
+  readonly path?: string
+  /** The query without `?`. For matching only: never recorded, never an input of policies. */
+  readonly query?: string
+  readonly method?: string
+  /** Lower-case header name to value, only those that signatures name are needed. */
+  readonly headers?: ReadonlyMap<string, string>
+  readonly user_agent?: string
+  readonly model?: string
+}
+
+/** Content that a door hands over to be searched; it is classified in memory and forgotten. */
+export interface OfferedContent {
+  readonly text: string
+  readonly media_type?: string
+  readonly filename?: string
+}
+
+export interface AccessRequest {
+  /** One id from door to record: a UUIDv7. */
+  readonly request_id: string
+  readonly principal: Principal
+  readonly action: string
+  readonly destination: Destination
+  readonly content?: OfferedContent
+  readonly context: RequestContext
+}
+
+/** What a door may say of the circumstances; time, network data and assets are added by `decide`. */
+export interface RequestContext {
+  readonly source: Source
+  readonly ip_address?: string
+  /** Label of the configured network that the client is in. */
+  readonly network?: string
+  readonly device?: Readonly<Record<string, unknown>>
+  readonly user_agent?: string
+  readonly location_type?: string
+  readonly geo_location?: string
+  readonly capabilities?: readonly Capability[]
+}
