@@ -1,0 +1,209 @@
+// The named instruments of INTERFACES section 5; docs/reference/metrics.md is compared with this file.
+//
+// One Metrics a process; the primary adds up those of its workers (`aggregate`). No label is without a bound.
+
+import {
+  AggregatorRegistry,
+  collectDefaultMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+} from 'prom-client'
+
+/** Services, departments and policies are capped; the rest is counted under `other`. */
+const MAX_LABEL_VALUES = 200
+const STAGE_BUCKETS = [
+  0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1,
+]
+const UPSTREAM_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+/** What a process measures. `values` is what crosses to the primary. */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #services = new LabelCap(MAX_LABEL_VALUES)
+  readonly #departments = new LabelCap(MAX_LABEL_VALUES)
+
+  readonly decisions = this.#counter(
+    'cordon_decisions_total',
+    'Decisions by outcome, door and mode.',
+    ['decision', 'source', 'mode'],
+  )
+  readonly aiDecisions = this.#counter(
+    'cordon_ai_decisions_total',
+    'Decisions on AI services by service and department.',
+    ['decision', 'service', 'department'],
+  )
+  readonly decisionSeconds = this.#histogram(
+    'cordon_decision_duration_seconds',
+    'Time of one decision by stage.',
+    ['stage'],
+    STAGE_BUCKETS,
+  )
+  readonly violations = this.#counter(
+    'cordon_violations_total',
+    'Violations opened, grouped per person, policy, service and day.',
+    ['severity'],
+  )
+  readonly policyErrors = this.#counter(
+    'cordon_policy_errors_total',
+    'Policies that failed while being evaluated.',
+    [],
+  )
+  readonly requests = this.#counter(
+    'cordon_requests_total',
+    'Requests by door and how they ended.',
+    ['door', 'outcome'],
+  )
+  readonly limits = this.#counter(
+    'cordon_limits_total',
+    'Requests and connections that hit a bound.',
+    ['limit'],
+  )
+  readonly upstreamSeconds = this.#histogram(
+    'cordon_upstream_duration_seconds',
+    'From the request forwarded to the first byte of the answer.',
+    [],
+    UPSTREAM_BUCKETS,
+  )
+  readonly spoolRecords = this.#gauge(
+    'cordon_spool_records',
+    'Records in the spool that are not yet in the store.',
+    [],
+  )
+  readonly spoolBytes = this.#gauge(
+    'cordon_spool_bytes',
+    'Bytes in the spool that are not yet in the store.',
+    [],
+  )
+  readonly spoolGapRecords = this.#counter(
+    'cordon_spool_gap_records_total',
+    'Records that could not be kept, as told by gap records.',
+    [],
+  )
+  readonly recorderLagSeconds = this.#gauge(
+    'cordon_recorder_lag_seconds',
+    'Age of the oldest record that is not yet in the store.',
+    [],
+  )
+  readonly recorderBatches = this.#counter(
+    'cordon_recorder_batches_total',
+    'Batches shipped to the store.',
+    ['outcome'],
+  )
+  readonly contextCache = this.#counter(
+    'cordon_context_cache_total',
+    'Look-ups of people by tier and outcome.',
+    ['tier', 'outcome'],
+  )
+  readonly signatures = this.#gauge('cordon_signatures', 'AI services in the catalogue.', [])
+  readonly policies = this.#gauge('cordon_policies', 'Active policies by mode.', ['mode'])
+  readonly policyRevision = this.#gauge(
+    'cordon_policy_revision_info',
+    'The revision in force; 1.',
+    ['revision'],
+  )
+  readonly interceptions = this.#counter(
+    'cordon_interception_total',
+    'TLS connections by what became of them.',
+    ['outcome', 'reason'],
+  )
+  readonly aiBytes = this.#counter(
+    'cordon_ai_bytes_total',
+    'Body bytes exchanged with AI services by what was visible of them.',
+    ['visibility'],
+  )
+  readonly connections = this.#gauge('cordon_connections', 'Open client connections.', ['door'])
+  readonly accessLogDropped = this.#counter(
+    'cordon_access_log_dropped_total',
+    'Access log lines that found the buffer full.',
+    [],
+  )
+  readonly workerRestarts = this.#counter(
+    'cordon_worker_restarts_total',
+    'Gateway workers that ended and were started again.',
+    [],
+  )
+
+  constructor(options: { readonly processMetrics: boolean } = { processMetrics: true }) {
+    if (options.processMetrics) collectDefaultMetrics({ register: this.#registry })
+  }
+
+  countAiDecision(decision: string, service: string, department: string): void {
+    this.aiDecisions.inc({
+      decision,
+      service: this.#services.of(service),
+      department: this.#departments.of(department),
+    })
+  }
+
+  /** The values, ready to be sent to another process. */
+  values(): Promise<object[]> {
+    return this.#registry.getMetricsAsJSON()
+  }
+
+  /** The names, kinds and help texts, for the reference page and its test. */
+  describe(): {
+    readonly name: string
+    readonly help: string
+    readonly type: string
+    readonly labels: readonly string[]
+  }[] {
+    return this.#registry
+      .getMetricsAsArray()
+      .map((metric) => ({
+        name: metric.name,
+        help: metric.help,
+        type: String(metric.type),
+        labels: 'labelNames' in metric ? (metric.labelNames as string[]) : [],
+      }))
+      .filter(({ name }) => name.startsWith('cordon_'))
+  }
+
+  #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
+    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  #gauge<L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> {
+    return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  #histogram<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    buckets: number[],
+  ): Histogram<L> {
+    return new Histogram({
+      name,
+      help,
+      labelNames: [...labelNames],
+      buckets,
+      registers: [this.#registry],
+    })
+  }
+}
+
+export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
+
+/** The text exposition of several processes' values added up. */
+export function aggregate(processes: object[][]): Promise<string> {
+  return AggregatorRegistry.aggregate(processes).metrics()
+}
+
+/** Lets the first `limit` values through and calls every later one `other`. */
+class LabelCap {
+  readonly #limit: number
+  readonly #seen = new Set<string>()
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  of(value: string): string {
+    if (this.#seen.has(value)) return value
+    if (this.#seen.size >= this.#limit) return 'other'
+    this.#seen.add(value)
+    return value
+  }
+}
