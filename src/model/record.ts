@@ -1,7 +1,7 @@
 // What the ledger keeps. A record is written once and never changed; personal fields live in a side
 // part that the record commits to by a salted hash, so that they can be erased and proofs stay valid.
 
-import type { Decision, Severity } from './decision.ts'
+import type { Decision, Mode, Severity } from './decision.ts'
 import type { InputDocument, UserInput } from './input.ts'
 
 /** The erasable part of a record: whatever names a person, a device or an address. */
@@ -26,6 +26,8 @@ export interface DecisionRecord extends RecordBase {
   readonly kind: 'decision'
   readonly request_id: string
   readonly decision: Decision
+  /** The enforcement point's mode at that moment. */
+  readonly mode: Mode
   /** As policies saw it, without content text and without what is in `personal`. */
   readonly input: unknown
   /** Set where the answer was enforced and somebody must look at it (DENY or REVIEW, not monitor). */
