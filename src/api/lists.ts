@@ -1,0 +1,201 @@
+// What was decided and what waits for somebody: lists with filters and keyset pagination, and review answers.
+
+import type { FastifyInstance } from 'fastify'
+import { type Static, Type } from 'typebox'
+import { CordonError } from '../base/errors.ts'
+import { EFFECTS, SEVERITIES } from '../model/decision.ts'
+import { SOURCES } from '../model/request.ts'
+import { APPROVAL_STATUSES } from '../model/service.ts'
+import { type ApiKey, type KeyRing, requires } from './key.ts'
+import { pageOf, ProblemSchema } from './schemas.ts'
+
+export interface Page {
+  readonly items: readonly Readonly<Record<string, unknown>>[]
+  readonly next_cursor: string | null
+}
+
+const closed = { additionalProperties: false }
+const Name = Type.Optional(Type.String({ minLength: 1, maxLength: 320 }))
+const Time = Type.Optional(Type.String({ format: 'date-time', description: 'RFC 3339' }))
+const paging = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
+  cursor: Type.Optional(Type.String({ maxLength: 512 })),
+}
+const DecisionQuery = Type.Object(
+  {
+    user: Name,
+    department: Name,
+    service: Name,
+    policy: Name,
+    decision: Type.Optional(Type.Enum([...EFFECTS])),
+    source: Type.Optional(Type.Enum([...SOURCES])),
+    since: Time,
+    until: Time,
+    ...paging,
+  },
+  closed,
+)
+const ViolationQuery = Type.Object(
+  {
+    user: Name,
+    department: Name,
+    service: Name,
+    policy: Name,
+    severity: Type.Optional(Type.Enum([...SEVERITIES])),
+    status: Type.Optional(Type.Enum(['open', 'investigating', 'resolved', 'false_positive'])),
+    since: Time,
+    until: Time,
+    ...paging,
+  },
+  closed,
+)
+const ReviewQuery = Type.Object(
+  {
+    user: Name,
+    service: Name,
+    policy: Name,
+    status: Type.Optional(Type.Enum(['pending', 'approved', 'denied', 'expired'])),
+    ...paging,
+  },
+  closed,
+)
+const ServiceQuery = Type.Object(
+  {
+    q: Name,
+    vendor: Name,
+    category: Name,
+    approval_status: Type.Optional(Type.Enum([...APPROVAL_STATUSES])),
+    ...paging,
+  },
+  closed,
+)
+export type DecisionFilter = Static<typeof DecisionQuery>
+export type ViolationFilter = Static<typeof ViolationQuery>
+export type ReviewFilter = Static<typeof ReviewQuery>
+export type ServiceFilter = Static<typeof ServiceQuery>
+
+/** What the lists read from; pages are newest first, services by id. */
+export interface Records {
+  decisions(filter: DecisionFilter): Promise<Page>
+  decision(id: string): Promise<Readonly<Record<string, unknown>> | undefined>
+  violations(filter: ViolationFilter): Promise<Page>
+  reviews(filter: ReviewFilter): Promise<Page>
+  services(filter: ServiceFilter): Promise<Page>
+}
+
+export interface ReviewDesk {
+  /** Undefined where there is no such review; throws CONFLICT where it is answered already. */
+  answer(
+    id: string,
+    answer: { readonly decision: 'approve' | 'deny'; readonly comment?: string },
+    by: ApiKey,
+  ): Promise<Readonly<Record<string, unknown>> | undefined>
+}
+
+const Row = Type.Object({}, { additionalProperties: true })
+const answers = { 400: ProblemSchema, 401: ProblemSchema, 403: ProblemSchema, 503: ProblemSchema }
+const listed = { 200: pageOf(Row), ...answers }
+const Id = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
+
+export function listRoutes(
+  app: FastifyInstance,
+  parts: { readonly keys: KeyRing; readonly records: Records; readonly desk: ReviewDesk },
+): void {
+  const { keys, records, desk } = parts
+  const reads = (scope: string) => requires(keys, scope)
+
+  app.get<{ Querystring: DecisionFilter }>(
+    '/v1/decisions',
+    {
+      onRequest: reads('decisions:read'),
+      schema: {
+        summary: 'Decisions, newest first',
+        tags: ['decisions'],
+        querystring: DecisionQuery,
+        response: listed,
+      },
+    },
+    (request) => records.decisions(request.query),
+  )
+  app.get<{ Params: { id: string } }>(
+    '/v1/decisions/:id',
+    {
+      onRequest: reads('decisions:read'),
+      schema: {
+        summary: 'One decision',
+        tags: ['decisions'],
+        params: Id,
+        response: { 200: Row, 404: ProblemSchema, ...answers },
+      },
+    },
+    async (request) => found(await records.decision(request.params.id), 'decision'),
+  )
+  app.get<{ Querystring: ViolationFilter }>(
+    '/v1/violations',
+    {
+      onRequest: reads('violations:read'),
+      schema: {
+        summary: 'Violations, grouped by person, policy, service and day',
+        tags: ['violations'],
+        querystring: ViolationQuery,
+        response: listed,
+      },
+    },
+    (request) => records.violations(request.query),
+  )
+  app.get<{ Querystring: ReviewFilter }>(
+    '/v1/reviews',
+    {
+      onRequest: reads('reviews:read'),
+      schema: {
+        summary: 'Reviews, newest first',
+        tags: ['reviews'],
+        querystring: ReviewQuery,
+        response: listed,
+      },
+    },
+    (request) => records.reviews(request.query),
+  )
+  app.post<{ Params: { id: string }; Body: { decision: 'approve' | 'deny'; comment?: string } }>(
+    '/v1/reviews/:id',
+    {
+      onRequest: reads('reviews:write'),
+      schema: {
+        summary:
+          'Answer a review: frees what is held and, approved, lets the same request pass for review_valid',
+        tags: ['reviews'],
+        params: Id,
+        body: Type.Object(
+          {
+            decision: Type.Enum(['approve', 'deny']),
+            comment: Type.Optional(Type.String({ maxLength: 4096 })),
+          },
+          closed,
+        ),
+        response: { 200: Row, 404: ProblemSchema, 409: ProblemSchema, ...answers },
+      },
+    },
+    async (request) => {
+      if (request.apiKey === null) throw new CordonError('UNAUTHENTICATED', 'send an API key')
+      return found(await desk.answer(request.params.id, request.body, request.apiKey), 'review')
+    },
+  )
+  app.get<{ Querystring: ServiceFilter }>(
+    '/v1/services',
+    {
+      onRequest: reads('services:read'),
+      schema: {
+        summary: 'The catalogue of AI services',
+        tags: ['catalogue'],
+        querystring: ServiceQuery,
+        response: listed,
+      },
+    },
+    (request) => records.services(request.query),
+  )
+}
+
+function found<T>(row: T | undefined, what: string): T {
+  if (row === undefined) throw new CordonError('NOT_FOUND', `no such ${what}`)
+  return row
+}

@@ -1,0 +1,94 @@
+// Door 2: the decision endpoint and the admin API, on fastify.
+//
+// Decision routes stand in a scope of their own without the plugins of the documentation pages, which cost throughput.
+
+import { isIP } from 'node:net'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import { Ajv, type ValidateFunction } from 'ajv'
+import addFormats from 'ajv-formats'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
+import { parseExact } from '../base/exact-json.ts'
+import type { Log } from '../observe/log.ts'
+import { type DecisionParts, decisionRoutes, MAX_BODY_BYTES } from './decisions.ts'
+import { type Records, type ReviewDesk, listRoutes } from './lists.ts'
+import { problemHandler, sendProblem } from './problem.ts'
+
+export interface ApiParts extends DecisionParts {
+  readonly records: Records
+  readonly desk: ReviewDesk
+  readonly log: Log
+  readonly version: string
+}
+
+const REQUEST_TIMEOUT_MS = 30_000
+
+/** The API, ready to listen; `openapi()` gives its OpenAPI 3.1 document once it is ready. */
+export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    genReqId: () => parts.ids.next(),
+    return503OnClosing: true,
+  })
+  app.decorateRequest('apiKey', null)
+  app.setErrorHandler(problemHandler(parts.log))
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, 'NOT_FOUND', `no such address: ${request.method} ${pathOf(request.url)}`),
+  )
+  app.removeContentTypeParser(['application/json', 'text/plain'])
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    try {
+      done(null, parseExact(String(body)))
+    } catch {
+      done(Object.assign(new Error('no JSON'), { statusCode: 400, code: 'CORDON_BODY_NO_JSON' }))
+    }
+  })
+  app.setValidatorCompiler(validators())
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Cordon',
+        version: parts.version,
+        description: 'Decisions about AI services, and what was decided.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      components: {
+        securitySchemes: {
+          key: { type: 'http', scheme: 'bearer', description: 'cordon key create' },
+        },
+      },
+      security: [{ key: [] }],
+    },
+  })
+  await app.register(async (scope) => decisionRoutes(scope, parts))
+  await app.register(async (scope) => listRoutes(scope, parts))
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: true,
+    uiConfig: { docExpansion: 'list' },
+  })
+  app.get('/v1/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  return app
+}
+
+/** Bodies are taken as they are; the texts of a query string become the numbers that their schema asks for. */
+function validators(): (route: FastifyRouteSchemaDef<object>) => ValidateFunction {
+  const make = (coerceTypes: boolean): Ajv => {
+    const ajv = addFormats.default(
+      new Ajv({ coerceTypes, useDefaults: true, removeAdditional: false, strict: false }),
+    )
+    return ajv.addFormat('ip', (text: string) => isIP(text) !== 0)
+  }
+  const exact = make(false)
+  const lenient = make(true)
+  return ({ schema, httpPart }) => (httpPart === 'body' ? exact : lenient).compile(schema)
+}
+
+function pathOf(url: string): string {
+  return url.split('?', 1)[0]?.slice(0, 200) ?? ''
+}

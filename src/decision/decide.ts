@@ -1,0 +1,417 @@
+// The corridor: an AccessRequest goes in, an Outcome comes out, the same for every door.
+//
+//   who     the directory          principal -> subject
+//   what    the catalogue          destination -> AI service
+//   says    the detectors          text -> findings, where the door has content
+//   may     the policies           input document -> verdict; then mode, monitor, obligations, review
+//   keep    the ledger             the record is written as `ledger.fsync` promises before this returns
+//
+// No step reaches back. A denial is a value. What throws is a fault: nothing passes then.
+
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { IdSource } from '../base/ids.ts'
+import type { Decision, Mode, Verdict } from '../model/decision.ts'
+import type { Finding, Span } from '../model/finding.ts'
+import type { ContentInput, InputDocument } from '../model/input.ts'
+import type { DecisionRecord, OutcomeRecord } from '../model/record.ts'
+import type { AccessRequest, OfferedContent, Principal, RequestContext } from '../model/request.ts'
+import type { AiService, ServiceMatch } from '../model/service.ts'
+import type { Asset, Subject } from '../model/subject.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import { effectiveMode, effectiveStatus } from '../signatures/approval.ts'
+import { type Enforced, enforce, type ReviewHandling } from './enforce.ts'
+import { inputDocument, PolicyClock } from './input.ts'
+
+/** Policies and catalogue of one revision; swapped whole, so that no request sees two. */
+export interface Rules {
+  /** Policies, catalogue and settings together: `sha256:...`. */
+  readonly revision: string
+  readonly catalogue: { match(destination: AccessRequest['destination']): ServiceMatch | undefined }
+  readonly policies: { decide(input: InputDocument): Verdict }
+}
+
+export interface People {
+  find(principal: Principal): Subject | Promise<Subject>
+  asset(context: RequestContext): Asset | undefined | Promise<Asset | undefined>
+}
+
+export interface Classified {
+  readonly input: ContentInput
+  spans(): readonly Span[]
+}
+
+export interface Ledger {
+  /** Resolves when the record is as safe as promised; rejects with SPOOL_FULL or SPOOL_FAILED. */
+  append(record: DecisionRecord): void | Promise<void>
+  /** Keeps the outcome when it can; never waits, never throws. */
+  note(record: OutcomeRecord): void
+}
+
+/** What a review is asked for: one pending per person, service, policy and action. */
+export interface ReviewRequest {
+  readonly person_key: string
+  readonly person: string
+  readonly service_id: string
+  readonly policy_id: string | null
+  readonly action: string
+  readonly reason: string
+  readonly decision_id: string
+}
+
+export interface ReviewState {
+  readonly review_id: string
+  readonly state: 'pending' | 'approved' | 'denied'
+}
+
+export interface Reviews {
+  /** Opens a review or counts a repeat; tells an approval that still holds. */
+  open(request: ReviewRequest): Promise<ReviewState>
+  /** Resolves once somebody answers, or with `pending` after the time limit or the cancellation. */
+  answer(reviewId: string, timeoutMs: number, cancelled: AbortSignal): Promise<ReviewState['state']>
+}
+
+export interface CorridorOptions {
+  readonly tenant: string
+  readonly review: ReviewHandling
+  readonly holdTimeoutMs: number
+  readonly record: 'ai' | 'all'
+}
+
+export interface CorridorParts {
+  readonly ids: IdSource
+  readonly people: People
+  readonly classify: (content: OfferedContent) => Classified
+  readonly ledger: Ledger
+  readonly reviews: Reviews
+  readonly metrics: Metrics
+  readonly now: () => number
+  /** The rules and the enforcement point's mode in force at this moment. */
+  readonly rules: () => Rules
+  readonly mode: () => Mode
+}
+
+/** How a decided exchange ended. */
+export type Ending = Pick<OutcomeRecord, 'status' | 'bytes_in' | 'bytes_out' | 'duration_ms'>
+
+export interface Outcome {
+  readonly decision: Decision
+  /** The service at the destination; its `protocol` is the dialect of a denial. */
+  readonly service: AiService | undefined
+  /** Whether the door must refuse: a DENY, or a REVIEW that does not let through. */
+  readonly refused: boolean
+  /** What matched `warn` policies would have said. */
+  readonly warnings: readonly string[]
+  /** Present where the request is held for a reviewer. */
+  readonly held?: Held
+  /** Call once when the exchange has ended. */
+  finish(ending: Ending): void
+}
+
+export interface Held {
+  /** The outcome after the reviewer's answer, or the refusal after the time limit. */
+  readonly answer: Promise<Outcome>
+  /** The client has gone. */
+  cancel(): void
+}
+
+export interface Decider {
+  decide(request: AccessRequest): Promise<Outcome>
+}
+
+/** Seconds that a door may reuse an answer in which content had no part. */
+const TTL_SECONDS = 30
+const PERSON_KEYS = 50_000
+
+export class Corridor implements Decider {
+  readonly #parts: CorridorParts
+  readonly #options: CorridorOptions
+  readonly #clock: PolicyClock
+  readonly #personKeys = new LRUCache<string, string>({ max: PERSON_KEYS })
+
+  constructor(parts: CorridorParts, options: CorridorOptions) {
+    this.#parts = parts
+    this.#options = options
+    this.#clock = new PolicyClock(parts.now)
+  }
+
+  async decide(request: AccessRequest): Promise<Outcome> {
+    const { people, classify, metrics } = this.#parts
+    const started = performance.now()
+    const rules = this.#parts.rules()
+    const pointMode = this.#parts.mode()
+
+    const found = people.find(request.principal)
+    const subject = found instanceof Promise ? await found : found
+    const device = people.asset(request.context)
+    const asset = device instanceof Promise ? await device : device
+    const known = performance.now()
+
+    const match = rules.catalogue.match(request.destination)
+    const status = match === undefined ? undefined : effectiveStatus(match, subject)
+    const recognised = performance.now()
+
+    const classified = request.content === undefined ? undefined : classify(request.content)
+    const content = withAssetLabels(classified?.input, asset)
+    const input = inputDocument(request, {
+      subject,
+      match,
+      status,
+      asset,
+      content,
+      time: this.#clock.read(),
+      tenant: this.#options.tenant,
+    })
+    const searched = performance.now()
+
+    const verdict = rules.policies.decide(input)
+    const monitor = match !== undefined && effectiveMode(match) === 'monitor'
+    const enforced = enforce(verdict, {
+      pointMode,
+      monitor,
+      review: this.#options.review,
+      capabilities: request.context.capabilities ?? [],
+      content,
+    })
+    const ended = performance.now()
+
+    const stages = metrics.decisionSeconds
+    stages.observe({ stage: 'context' }, (known - started) / 1000)
+    stages.observe({ stage: 'signature' }, (recognised - known) / 1000)
+    if (classified !== undefined)
+      stages.observe({ stage: 'content' }, (searched - recognised) / 1000)
+    stages.observe({ stage: 'policy' }, (ended - searched) / 1000)
+    if (verdict.errors > 0) metrics.policyErrors.inc(verdict.errors)
+
+    const spans =
+      request.context.capabilities?.includes('spans') === true ? classified?.spans() : undefined
+    const judged: Judged = {
+      request,
+      input,
+      subject,
+      match,
+      verdict,
+      enforced,
+      findings: content?.findings ?? [],
+      spans,
+      pointMode,
+      revision: rules.revision,
+      elapsedUs: Math.round((ended - started) * 1000),
+      started,
+    }
+    return enforced.decision === 'REVIEW'
+      ? this.#review(judged)
+      : this.#keep(judged, enforced, null)
+  }
+
+  /** REVIEW: an approval that still holds lets through; otherwise refuse, let through and queue, or hold. */
+  async #review(judged: Judged): Promise<Outcome> {
+    const { reviews } = this.#parts
+    const { review, holdTimeoutMs } = this.#options
+    const decisionId = this.#parts.ids.next()
+    const state = await reviews.open({
+      person_key: this.#personKey(judged),
+      person: personOf(judged),
+      service_id: judged.match?.service.id ?? judged.request.destination.host,
+      policy_id: judged.verdict.primary_policy_id,
+      action: judged.input.action,
+      reason: judged.enforced.reason,
+      decision_id: decisionId,
+    })
+    if (state.state === 'approved')
+      return this.#keep(judged, approved(judged.enforced), state.review_id, decisionId)
+
+    const outcome = await this.#keep(judged, judged.enforced, state.review_id, decisionId)
+    if (review !== 'hold' || judged.request.context.source !== 'proxy') return outcome
+    const gone = new AbortController()
+    const answer = reviews
+      .answer(state.review_id, holdTimeoutMs, gone.signal)
+      .then((answered) =>
+        answered === 'approved'
+          ? this.#keep(judged, approved(judged.enforced), state.review_id)
+          : outcome,
+      )
+    return { ...outcome, held: { answer, cancel: () => gone.abort() } }
+  }
+
+  /** Makes the Decision, and records it before anybody learns of it. */
+  async #keep(
+    judged: Judged,
+    enforced: Enforced,
+    reviewId: string | null,
+    decisionId?: string,
+  ): Promise<Outcome> {
+    const { ids, ledger, metrics, now } = this.#parts
+    const { request, verdict, match, input, pointMode } = judged
+    const decision = this.#decision(judged, enforced, reviewId, decisionId ?? ids.next())
+    metrics.decisions.inc({
+      decision: decision.decision,
+      source: request.context.source,
+      mode: pointMode,
+    })
+    if (match !== undefined) {
+      metrics.countAiDecision(
+        decision.decision,
+        match.service.id,
+        input.user.department?.name ?? 'none',
+      )
+    }
+
+    const recorded = this.#options.record === 'all' || isRecorded(decision, input)
+    if (recorded) {
+      const before = performance.now()
+      const written = ledger.append(this.#record(judged, decision))
+      if (written !== undefined) await written
+      metrics.decisionSeconds.observe({ stage: 'record' }, (performance.now() - before) / 1000)
+    }
+    metrics.decisionSeconds.observe({ stage: 'total' }, (performance.now() - judged.started) / 1000)
+
+    const tenant = this.#options.tenant
+    return {
+      decision,
+      service: match?.service,
+      refused:
+        decision.decision === 'DENY' ||
+        (decision.decision === 'REVIEW' && this.#options.review !== 'allow'),
+      warnings: pointMode === 'audit' ? NO_WARNINGS : verdict.warnings,
+      finish: (ending) => {
+        if (!recorded) return
+        ledger.note({
+          kind: 'outcome',
+          tenant,
+          time: now(),
+          request_id: request.request_id,
+          decision_id: decision.decision_id,
+          ...ending,
+        })
+      },
+    }
+  }
+
+  #decision(
+    judged: Judged,
+    enforced: Enforced,
+    reviewId: string | null,
+    decisionId: string,
+  ): Decision {
+    const { verdict, match, findings, spans } = judged
+    const decision: Decision = {
+      decision_id: decisionId,
+      decision: enforced.decision,
+      reason: enforced.reason,
+      confidence: findings.reduce(
+        (least, { confidence }) => Math.min(least, confidence),
+        match?.service.confidence ?? 1,
+      ),
+      risk_score: null,
+      primary_policy_id: verdict.primary_policy_id,
+      policies_evaluated: verdict.policies_evaluated,
+      obligations: enforced.obligations,
+      service: match === undefined ? null : { id: match.service.id, name: match.service.name },
+      findings,
+      review_id: reviewId,
+      would_be: enforced.would_be,
+      ttl:
+        (verdict.read_content && judged.input.content !== undefined) || reviewId !== null
+          ? 0
+          : TTL_SECONDS,
+      revision: judged.revision,
+      evaluation_us: judged.elapsedUs,
+    }
+    return spans === undefined ? decision : { ...decision, spans }
+  }
+
+  #record(judged: Judged, decision: Decision): DecisionRecord {
+    const { request, verdict, input } = judged
+    const kept = { ...decision }
+    delete (kept as { spans?: unknown }).spans
+    const record: DecisionRecord = {
+      kind: 'decision',
+      tenant: this.#options.tenant,
+      time: input.context.time?.epoch_ms ?? this.#parts.now(),
+      request_id: request.request_id,
+      decision: kept,
+      mode: judged.pointMode,
+      input,
+      login: request.principal.login,
+      person_key: this.#personKey(judged),
+    }
+    return decision.decision === 'ALLOW'
+      ? record
+      : {
+          ...record,
+          violation: { severity: verdict.severity, type: violationType(judged, decision) },
+        }
+  }
+
+  #personKey(judged: Judged): string {
+    const person = personOf(judged)
+    const cached = this.#personKeys.get(person)
+    if (cached !== undefined) return cached
+    const key = createHash('sha256').update(`${this.#options.tenant}\n${person}`).digest('hex')
+    this.#personKeys.set(person, key)
+    return key
+  }
+}
+
+const NO_WARNINGS: readonly string[] = []
+
+interface Judged {
+  readonly request: AccessRequest
+  readonly input: InputDocument
+  readonly subject: Subject
+  readonly match: ServiceMatch | undefined
+  readonly verdict: Verdict
+  readonly enforced: Enforced
+  readonly findings: readonly Finding[]
+  readonly spans: readonly Span[] | undefined
+  readonly pointMode: Mode
+  readonly revision: string
+  readonly elapsedUs: number
+  readonly started: number
+}
+
+/** The user id, for unknown people the login, else the client address. */
+function personOf({ subject, request }: Judged): string {
+  return subject.person ?? request.context.ip_address ?? 'local'
+}
+
+function approved(enforced: Enforced): Enforced {
+  return {
+    ...enforced,
+    decision: 'ALLOW',
+    would_be: null,
+    reason: `approved by a reviewer: ${enforced.reason}`,
+  }
+}
+
+/** `ledger.record: ai`: AI services, suspected AI, whatever was denied, held or matched by a policy. */
+function isRecorded(
+  { decision, would_be, policies_evaluated }: Decision,
+  { resource }: InputDocument,
+): boolean {
+  return (
+    resource.ai ||
+    decision !== 'ALLOW' ||
+    would_be !== null ||
+    policies_evaluated.some(({ matched }) => matched)
+  )
+}
+
+function violationType({ verdict, match, input }: Judged, { decision }: Decision): string {
+  if (decision === 'REVIEW') return 'review_required'
+  if (verdict.read_content && (input.content?.findings.length ?? 0) > 0) return 'content_detected'
+  if (verdict.primary_policy_id === null && match !== undefined) return 'unapproved_service'
+  return 'policy_violation'
+}
+
+/** Labels of the asset hold for whatever leaves it. */
+function withAssetLabels(
+  content: ContentInput | undefined,
+  asset: Asset | undefined,
+): ContentInput | undefined {
+  if (content === undefined || asset === undefined || asset.data_classification.length === 0)
+    return content
+  const labels = new Set([...content.data_classification, ...asset.data_classification])
+  return { ...content, data_classification: [...labels].toSorted() }
+}
