@@ -1,0 +1,106 @@
+// What every command works with: its streams, its configuration, and one way to say what went wrong.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { styleText } from 'node:util'
+import Table from 'cli-table3'
+import { CordonError, type ErrorCode, formatProblem } from '../base/errors.ts'
+import { type Loaded, loadConfig } from '../config/load.ts'
+import { PROGRAM_DIR } from '../config/schema.ts'
+
+/** Data goes to `out`, everything else to `err`. */
+export interface Io {
+  readonly in: NodeJS.ReadStream
+  readonly out: NodeJS.WriteStream
+  readonly err: NodeJS.WriteStream
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+}
+
+/** 0 done, 1 the answer is no, 2 usage, 3 cannot. */
+export type ExitCode = 0 | 1 | 2 | 3
+
+const EXIT: Partial<Record<ErrorCode, ExitCode>> = {
+  CONFIG_INVALID: 1,
+  SIGNATURE_INVALID: 1,
+  POLICY_INVALID: 1,
+  IMPORT_INVALID: 1,
+  CONFLICT: 1,
+  INPUT_INVALID: 2,
+  FORBIDDEN: 2,
+}
+
+/** Runs a command; what it throws is told on stderr, every place on a line of its own. */
+export async function guard(io: Io, run: () => Promise<ExitCode>): Promise<ExitCode> {
+  try {
+    return await run()
+  } catch (error) {
+    if (!(error instanceof CordonError)) {
+      io.err.write(`cordon: ${error instanceof Error ? error.message : String(error)}\n`)
+      return 3
+    }
+    for (const problem of error.problems) io.err.write(`${formatProblem(problem)}\n`)
+    io.err.write(`cordon: ${error.message}\n`)
+    return EXIT[error.code] ?? 3
+  }
+}
+
+/** The configuration of `--config`, its warnings told on stderr. */
+export function configOf(io: Io, options: { readonly config?: string }): Loaded {
+  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd })
+  for (const warning of loaded.warnings) io.err.write(`warning: ${warning}\n`)
+  return loaded
+}
+
+/** Rows as a table for people, or as one JSON array. */
+export function printRows(
+  io: Io,
+  json: boolean,
+  columns: readonly string[],
+  rows: readonly Readonly<Record<string, unknown>>[],
+): void {
+  if (json) {
+    io.out.write(`${JSON.stringify(rows, undefined, 2)}\n`)
+    return
+  }
+  const table = new Table({
+    head: columns.map((column) => styleText('bold', column, { stream: io.out })),
+    style: { head: [], border: [], compact: true },
+    chars: {
+      top: '',
+      'top-mid': '',
+      'top-left': '',
+      'top-right': '',
+      bottom: '',
+      'bottom-mid': '',
+      'bottom-left': '',
+      'bottom-right': '',
+      left: '',
+      'left-mid': '',
+      mid: '',
+      'mid-mid': '',
+      right: '',
+      'right-mid': '',
+      middle: '  ',
+    },
+  })
+  for (const row of rows) table.push(columns.map((column) => shown(row[column])))
+  io.out.write(`${table.toString()}\n`)
+}
+
+export function printJson(io: Io, value: unknown): void {
+  io.out.write(`${JSON.stringify(value, undefined, 2)}\n`)
+}
+
+export function versionOf(): string {
+  const manifest = JSON.parse(readFileSync(join(PROGRAM_DIR, 'package.json'), 'utf8')) as {
+    version: string
+  }
+  return manifest.version
+}
+
+function shown(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  if (Array.isArray(value)) return value.join(', ')
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
