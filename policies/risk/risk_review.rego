@@ -1,0 +1,26 @@
+# METADATA
+# scope: package
+# title: Risky combinations need a review
+# description: The risk of the service and of the person together decide; a critical service always waits.
+# custom:
+#   cordon:
+#     id: risk-based-review
+#     version: 1.0.0
+#     priority: 400
+#     severity: medium
+#     mode: warn
+#     framework: NIST_AI_RMF
+#     article: MANAGE 1.3
+package cordon.risk.risk_review
+
+limit := 130
+
+review contains "this AI service is rated a critical risk" if {
+	input.resource.ai
+	input.resource.risk_tier == "critical"
+}
+
+review contains "the risk of this service and of your account together is too high" if {
+	input.resource.ai
+	input.resource.risk_score + input.user.risk_score > limit
+}
