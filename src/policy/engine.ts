@@ -1,0 +1,31 @@
+// What both languages give: a list of policies, and what each of some of them says of an input.
+
+import type { Effect, Obligation } from '../model/decision.ts'
+import type { PolicyMetadata } from '../model/policy.ts'
+
+/** What one policy says. `effect: null` with obligations: it only adds them. */
+export interface PolicyOutcome {
+  readonly effect: Effect | null
+  readonly reasons: readonly string[]
+  readonly obligations: readonly Obligation[]
+  readonly error: string | null
+}
+
+export const SILENT: PolicyOutcome = { effect: null, reasons: [], obligations: [], error: null }
+
+export function failed(error: string): PolicyOutcome {
+  return { effect: null, reasons: [], obligations: [], error }
+}
+
+/** An input document in the forms that engines want, made at most once a request. */
+export interface EngineInput {
+  readonly document: unknown
+  /** The document as JSON with exact integers. */
+  json(): Uint8Array
+}
+
+export interface Engine {
+  readonly policies: readonly PolicyMetadata[]
+  /** The outcomes of the policies at these indexes, in the same order. Never throws. */
+  evaluate(indexes: readonly number[], input: EngineInput): readonly PolicyOutcome[]
+}

@@ -1,0 +1,148 @@
+// A policy folder as it lies on disk: policies, libraries, data documents and tests, read once.
+
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, join, relative, sep } from 'node:path'
+import { parse as parseYaml } from 'yaml'
+import { CordonError, type Problem } from '../base/errors.ts'
+
+export interface SourceFile {
+  /** As people know it: the folder's path joined with the file's. */
+  readonly path: string
+  /** Relative to the folder, with `/`. */
+  readonly name: string
+  readonly text: string
+}
+
+export interface PolicyFolder {
+  readonly dir: string
+  readonly rego: readonly SourceFile[]
+  readonly cedar: readonly SourceFile[]
+  readonly regoTests: readonly SourceFile[]
+  readonly tableTests: readonly SourceFile[]
+  /** Base documents merged under their folders' paths. */
+  readonly data: Readonly<Record<string, unknown>>
+  /** sha256 over names and contents of what decisions depend on, hex. */
+  readonly digest: string
+}
+
+/** Compiled forms lie here, beside the sources. */
+export const COMPILED_DIR = 'compiled'
+
+const MAX_FILES = 50_000
+const MAX_FILE_BYTES = 8 * 1024 * 1024
+const MAX_DEPTH = 32
+
+/** Throws NOT_FOUND where the folder cannot be read, POLICY_INVALID for data documents that are malformed. */
+export function readFolder(dir: string): PolicyFolder {
+  const files = policyFiles(dir)
+  const problems: Problem[] = []
+  const rego: SourceFile[] = []
+  const cedar: SourceFile[] = []
+  const regoTests: SourceFile[] = []
+  const tableTests: SourceFile[] = []
+  const data: Record<string, unknown> = {}
+  const hash = createHash('sha256')
+  for (const path of files) {
+    const name = relative(dir, path).split(sep).join('/')
+    const text = readFileSync(path, 'utf8')
+    const file = { path, name, text }
+    if (name.endsWith('_test.rego')) regoTests.push(file)
+    else if (/\.test\.ya?ml$/.test(name)) tableTests.push(file)
+    else {
+      hash.update(`${name}\0${text.length}\0${text}\0`)
+      if (name.endsWith('.rego')) rego.push(file)
+      else if (name.endsWith('.cedar')) cedar.push(file)
+      else addData(file, data, problems)
+    }
+  }
+  if (problems.length > 0)
+    throw new CordonError('POLICY_INVALID', `${dir}: the policy folder is not valid`, { problems })
+  return { dir, rego, cedar, regoTests, tableTests, data, digest: hash.digest('hex') }
+}
+
+function addData(file: SourceFile, data: Record<string, unknown>, problems: Problem[]): void {
+  let document: unknown
+  try {
+    document = file.name.endsWith('.json') ? JSON.parse(file.text) : parseYaml(file.text)
+  } catch (error) {
+    problems.push({
+      file: file.path,
+      message: error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'malformed',
+    })
+    return
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+    problems.push({ file: file.path, message: 'a data document must be an object' })
+    return
+  }
+  let target = data
+  const folder = dirname(file.name)
+  for (const part of folder === '.' ? [] : folder.split('/')) {
+    const next = (Object.hasOwn(target, part) ? target[part] : undefined) ?? {}
+    Object.defineProperty(target, part, {
+      value: next,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    })
+    target = next as Record<string, unknown>
+  }
+  for (const [key, value] of Object.entries(document)) {
+    if (Object.hasOwn(target, key))
+      problems.push({
+        file: file.path,
+        message: `"${key}" is given by another data document already`,
+      })
+    Object.defineProperty(target, key, {
+      value,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    })
+  }
+}
+
+function policyFiles(dir: string): string[] {
+  const found: string[] = []
+  const walk = (folder: string, depth: number): void => {
+    let entries
+    try {
+      entries = readdirSync(folder, { withFileTypes: true })
+    } catch (error) {
+      throw new CordonError('NOT_FOUND', `${folder}: cannot be read as a policy folder`, {
+        cause: error,
+      })
+    }
+    for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+      const path = join(folder, entry.name)
+      if (entry.name.startsWith('.') || (entry.name === COMPILED_DIR && depth === 0)) continue
+      if (
+        entry.isDirectory() ||
+        (entry.isSymbolicLink() &&
+          statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+      ) {
+        if (depth >= MAX_DEPTH)
+          throw new CordonError('POLICY_INVALID', `${path}: folders nest deeper than ${MAX_DEPTH}`)
+        walk(path, depth + 1)
+      } else if (isPolicyFile(entry.name)) {
+        found.push(path)
+        if (found.length > MAX_FILES)
+          throw new CordonError('POLICY_INVALID', `${dir}: more than ${MAX_FILES} files`)
+        if (statSync(path).size > MAX_FILE_BYTES)
+          throw new CordonError('POLICY_INVALID', `${path}: larger than ${MAX_FILE_BYTES} bytes`)
+      }
+    }
+  }
+  walk(dir, 0)
+  return found
+}
+
+function isPolicyFile(name: string): boolean {
+  return (
+    name.endsWith('.rego') ||
+    name.endsWith('.cedar') ||
+    /^data\.(?:json|ya?ml)$/.test(basename(name)) ||
+    /\.test\.ya?ml$/.test(name)
+  )
+}

@@ -1,0 +1,124 @@
+// The annotations of a policy, checked: one set of rules for Rego METADATA and Cedar annotations.
+
+import type { Problem } from '../base/errors.ts'
+import { didYouMean } from '../base/nearest.ts'
+import { MODES, type Obligation, SEVERITIES } from '../model/decision.ts'
+import { type PolicyMetadata, SCOPE_KEYS, type Scope } from '../model/policy.ts'
+
+/** Annotations as their author wrote them, texts or parsed YAML. */
+export interface RawMetadata {
+  readonly id?: unknown
+  readonly name?: unknown
+  readonly description?: unknown
+  readonly version?: unknown
+  readonly priority?: unknown
+  readonly severity?: unknown
+  readonly mode?: unknown
+  readonly scope?: unknown
+  readonly framework?: unknown
+  readonly article?: unknown
+}
+
+export interface PolicyOrigin {
+  readonly language: 'rego' | 'cedar'
+  readonly file: string
+  readonly defaultId: string
+  readonly reads: readonly string[]
+}
+
+const DEFAULT_PRIORITY = 100
+const MAX_ID = 256
+
+/** The metadata, or what is wrong with it; `problem` places a message in the policy's file. */
+export function readMetadata(
+  raw: RawMetadata,
+  origin: PolicyOrigin,
+  problem: (message: string) => Problem,
+): PolicyMetadata | readonly Problem[] {
+  const problems: Problem[] = []
+  const word = <const T extends string>(
+    key: string,
+    value: unknown,
+    words: readonly T[],
+    fallback: T,
+  ): T => {
+    if (value === undefined) return fallback
+    const found = words.find((candidate) => candidate === value)
+    if (found === undefined) problems.push(problem(`${key} must be one of ${words.join(', ')}`))
+    return found ?? fallback
+  }
+  const id = textOf(raw.id) ?? origin.defaultId
+  if (raw.id !== undefined && (textOf(raw.id) === undefined || id === '' || id.length > MAX_ID)) {
+    problems.push(problem(`id must be a text of 1 to ${MAX_ID} characters`))
+  }
+  const metadata: PolicyMetadata = {
+    id,
+    name: textOf(raw.name) ?? id,
+    language: origin.language,
+    file: origin.file,
+    priority: priorityOf(raw.priority, (message) => problems.push(problem(message))),
+    severity: word('severity', raw.severity, SEVERITIES, 'medium'),
+    mode: word('mode', raw.mode, MODES, 'enforce'),
+    scope: scopeOf(raw.scope, (message) => problems.push(problem(message))),
+    reads: origin.reads,
+    ...optional('version', raw.version),
+    ...optional('description', raw.description),
+    ...optional('framework', raw.framework),
+    ...optional('article', raw.article),
+  }
+  return problems.length > 0 ? problems : metadata
+}
+
+/** Obligations from data: objects with a `type`; `parameters` is an object, absent means none. Undefined: broken. */
+export function readObligations(value: unknown): readonly Obligation[] | undefined {
+  if (!Array.isArray(value)) return undefined
+  const obligations: Obligation[] = []
+  for (const item of value as unknown[]) {
+    if (!isObject(item)) return undefined
+    const { type, parameters = {} } = item
+    if (typeof type !== 'string' || type === '' || !isObject(parameters)) return undefined
+    obligations.push({ type, parameters })
+  }
+  return obligations
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function priorityOf(value: unknown, wrong: (message: string) => void): number {
+  if (value === undefined) return DEFAULT_PRIORITY
+  const number = typeof value === 'string' && /^\d{1,4}$/.test(value) ? Number(value) : value
+  if (typeof number === 'number' && Number.isInteger(number) && number >= 0 && number <= 1000)
+    return number
+  wrong('priority must be a whole number from 0 to 1000')
+  return DEFAULT_PRIORITY
+}
+
+function scopeOf(value: unknown, wrong: (message: string) => void): Scope {
+  if (value === undefined || value === null) return {}
+  if (!isObject(value)) {
+    wrong('scope must be a map of lists')
+    return {}
+  }
+  const scope: Record<string, readonly string[]> = {}
+  for (const [key, list] of Object.entries(value)) {
+    if (!(SCOPE_KEYS as readonly string[]).includes(key))
+      wrong(`scope has no key "${key}"${didYouMean(key, SCOPE_KEYS)}`)
+    else if (list === null) scope[key] = []
+    else if (!Array.isArray(list) || !list.every((item) => typeof item === 'string'))
+      wrong(`scope.${key} must be a list of texts`)
+    else scope[key] = list
+  }
+  return scope
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value
+  return typeof value === 'number' ? String(value) : undefined
+}
+
+function optional<K extends string>(key: K, value: unknown): Partial<Record<K, string>> {
+  const text = textOf(value)
+  return text === undefined ? {} : ({ [key]: text } as Partial<Record<K, string>>)
+}

@@ -1,0 +1,102 @@
+// METADATA of a Rego package: the comment block whose scope is the package (OPA policy reference, annotations).
+
+import { parse, YAMLParseError } from 'yaml'
+import { didYouMean } from '../../base/nearest.ts'
+import type { RawMetadata } from '../metadata.ts'
+
+export interface Annotations {
+  readonly raw: RawMetadata
+  /** 1-based line of the block's first line, or of the package statement. */
+  readonly line: number
+  readonly problems: readonly { readonly line: number; readonly message: string }[]
+}
+
+const KEYS = [
+  'id',
+  'version',
+  'priority',
+  'severity',
+  'mode',
+  'scope',
+  'framework',
+  'article',
+  'tags',
+  'compliance',
+  'explanation',
+  'owner',
+] as const
+
+/** Reads `title`, `description` and `custom.cordon` of the package's annotations. */
+export function readAnnotations(text: string): Annotations {
+  const lines = text.split('\n')
+  const packageAt = lines.findIndex((line) => /^\s*package\s/.test(line))
+  for (const block of blocks(lines)) {
+    const document = parseBlock(block)
+    if ('message' in document) return { raw: {}, line: block.start + 1, problems: [document] }
+    const scope = document.yaml['scope']
+    const isPackage = scope === 'package' || (scope === undefined && block.end === packageAt)
+    if (isPackage && block.end <= packageAt) return fromDocument(document.yaml, block.start + 1)
+  }
+  return { raw: {}, line: packageAt + 1, problems: [] }
+}
+
+function fromDocument(yaml: Record<string, unknown>, line: number): Annotations {
+  const custom = yaml['custom']
+  const cordon = isMap(custom) ? (custom['cordon'] ?? {}) : {}
+  const title = yaml['title'] === undefined ? {} : { name: yaml['title'] }
+  const description = yaml['description'] === undefined ? {} : { description: yaml['description'] }
+  if (!isMap(cordon))
+    return { raw: {}, line, problems: [{ line, message: 'custom.cordon must be a map' }] }
+  const problems = Object.keys(cordon)
+    .filter((key) => !(KEYS as readonly string[]).includes(key))
+    .map((key) => ({ line, message: `custom.cordon has no key "${key}"${didYouMean(key, KEYS)}` }))
+  return { raw: { ...title, ...description, ...cordon }, line, problems }
+}
+
+interface Block {
+  /** 0-based line of `# METADATA`; `end` is the first line after the comments. */
+  readonly start: number
+  readonly end: number
+  readonly yaml: string
+}
+
+function* blocks(lines: readonly string[]): Generator<Block> {
+  for (let start = 0; start < lines.length; start++) {
+    if (!/^#\s*METADATA\s*$/.test(lines[start] ?? '')) continue
+    let end = start + 1
+    while (/^#/.test(lines[end] ?? '')) end += 1
+    yield {
+      start,
+      end,
+      yaml: lines
+        .slice(start + 1, end)
+        .map((line) => line.slice(1).replace(/\r$/, ''))
+        .join('\n'),
+    }
+    start = end - 1
+  }
+}
+
+function parseBlock({
+  start,
+  yaml,
+}: Block):
+  | { readonly yaml: Record<string, unknown> }
+  | { readonly line: number; readonly message: string } {
+  try {
+    const document: unknown = parse(yaml) ?? {}
+    return isMap(document)
+      ? { yaml: document }
+      : { line: start + 1, message: 'METADATA must be a map' }
+  } catch (error) {
+    const line = error instanceof YAMLParseError ? (error.linePos?.[0].line ?? 0) : 0
+    return {
+      line: start + 1 + line,
+      message: `METADATA is no YAML: ${error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : ''}`,
+    }
+  }
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,233 @@
+// Rego values outside the wasm: JSON, plus sets, objects with any keys, and integers of any size.
+//
+// The text form is that of OPA's wasm runtime (`opa_value_dump`, `opa_value_parse`): JSON with sets
+// as `{1, 2}` and the empty set as `set()`.
+
+export type RegoValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | readonly RegoValue[]
+  | RegoSet
+  | RegoObject
+
+/** A set without duplicates, in OPA's order. */
+export class RegoSet {
+  readonly items: readonly RegoValue[]
+
+  constructor(items: Iterable<RegoValue>) {
+    const sorted = [...items].toSorted(compare)
+    this.items = sorted.filter(
+      (item, index) => index === 0 || compare(item, sorted[index - 1] ?? null) !== 0,
+    )
+  }
+}
+
+/** An object in OPA's key order; keys are any values. */
+export class RegoObject {
+  readonly entries: readonly (readonly [RegoValue, RegoValue])[]
+
+  constructor(entries: Iterable<readonly [RegoValue, RegoValue]>) {
+    this.entries = [...entries].toSorted((a, b) => compare(a[0], b[0]))
+  }
+
+  get(key: string): RegoValue | undefined {
+    return this.entries.find(([name]) => name === key)?.[1]
+  }
+}
+
+export function isArray(value: RegoValue): value is readonly RegoValue[] {
+  return Array.isArray(value)
+}
+
+export function isNumber(value: RegoValue): value is number | bigint {
+  return typeof value === 'number' || typeof value === 'bigint'
+}
+
+/** null < booleans < numbers < strings < arrays < objects < sets, as OPA sorts. */
+export function compare(a: RegoValue, b: RegoValue): number {
+  const kind = rank(a) - rank(b)
+  if (kind !== 0) return kind
+  if (a === b) return 0
+  if (typeof a === 'string' && typeof b === 'string') return compareText(a, b)
+  if (isNumber(a) && isNumber(b)) return a < b ? -1 : a > b ? 1 : 0
+  if (isArray(a) && isArray(b)) return compareLists(a, b)
+  if (a instanceof RegoSet && b instanceof RegoSet) return compareLists(a.items, b.items)
+  if (a instanceof RegoObject && b instanceof RegoObject)
+    return compareLists(a.entries.flat(), b.entries.flat())
+  return Number(a) - Number(b)
+}
+
+function compareLists(a: readonly RegoValue[], b: readonly RegoValue[]): number {
+  const shorter = Math.min(a.length, b.length)
+  for (let index = 0; index < shorter; index++) {
+    const order = compare(a[index] ?? null, b[index] ?? null)
+    if (order !== 0) return order
+  }
+  return a.length - b.length
+}
+
+/** By UTF-8 bytes, which is by code point; JavaScript's `<` goes by UTF-16 units. */
+function compareText(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}
+
+function rank(value: RegoValue): number {
+  if (value === null) return 0
+  switch (typeof value) {
+    case 'boolean':
+      return 1
+    case 'number':
+    case 'bigint':
+      return 2
+    case 'string':
+      return 3
+    default:
+      return value instanceof RegoSet ? 6 : value instanceof RegoObject ? 5 : 4
+  }
+}
+
+/** The text that `opa_value_parse` reads. */
+export function encode(value: RegoValue): string {
+  if (value === null) return 'null'
+  switch (typeof value) {
+    case 'bigint':
+      return value.toString()
+    case 'boolean':
+    case 'number':
+    case 'string':
+      return JSON.stringify(value)
+    default:
+  }
+  if (value instanceof RegoSet)
+    return value.items.length === 0 ? 'set()' : `{${value.items.map(encode).join(',')}}`
+  if (value instanceof RegoObject)
+    return `{${value.entries.map(([key, item]) => `${encode(key)}:${encode(item)}`).join(',')}}`
+  return `[${value.map(encode).join(',')}]`
+}
+
+/** Reads the text of `opa_value_dump`. */
+export function decode(text: string): RegoValue {
+  const reader = new Reader(text)
+  return reader.value()
+}
+
+const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
+const STRING = /"(?:[^"\\]|\\.)*"/y
+
+class Reader {
+  readonly #text: string
+  #at = 0
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  value(): RegoValue {
+    this.#space()
+    switch (this.#text[this.#at]) {
+      case '[': {
+        this.#at += 1
+        return this.#list(']')
+      }
+      case '{':
+        this.#at += 1
+        return this.#braces()
+      case '"':
+        return JSON.parse(this.#token(STRING)) as string
+      case 't':
+        return this.#word('true', true)
+      case 'f':
+        return this.#word('false', false)
+      case 'n':
+        return this.#word('null', null)
+      case 's':
+        return this.#word('set()', new RegoSet([]))
+      default: {
+        const digits = this.#token(NUMBER)
+        const number = Number(digits)
+        return Number.isSafeInteger(number) || !/^-?\d+$/.test(digits) ? number : BigInt(digits)
+      }
+    }
+  }
+
+  #braces(): RegoValue {
+    if (this.#skip('}')) return new RegoObject([])
+    const first = this.value()
+    if (!this.#skip(':'))
+      return new RegoSet([first, ...(this.#skip(',') ? this.#list('}') : this.#close('}'))])
+    const entries: [RegoValue, RegoValue][] = [[first, this.value()]]
+    while (this.#skip(',')) {
+      const key = this.value()
+      if (!this.#skip(':')) throw new Error('a colon was expected in a Rego value')
+      entries.push([key, this.value()])
+    }
+    this.#close('}')
+    return new RegoObject(entries)
+  }
+
+  #list(end: string): RegoValue[] {
+    const items: RegoValue[] = []
+    if (this.#skip(end)) return items
+    do items.push(this.value())
+    while (this.#skip(','))
+    this.#close(end)
+    return items
+  }
+
+  #close(end: string): RegoValue[] {
+    if (!this.#skip(end)) throw new Error(`"${end}" was expected in a Rego value`)
+    return []
+  }
+
+  #skip(character: string): boolean {
+    this.#space()
+    if (this.#text[this.#at] !== character) return false
+    this.#at += 1
+    return true
+  }
+
+  #space(): void {
+    while (/\s/.test(this.#text[this.#at] ?? '')) this.#at += 1
+  }
+
+  #word<T>(word: string, value: T): T {
+    if (!this.#text.startsWith(word, this.#at))
+      throw new Error(`"${word}" was expected in a Rego value`)
+    this.#at += word.length
+    return value
+  }
+
+  #token(pattern: RegExp): string {
+    pattern.lastIndex = this.#at
+    const [found] = pattern.exec(this.#text) ?? []
+    if (found === undefined) throw new Error('a Rego value is malformed')
+    this.#at += found.length
+    return found
+  }
+}
+
+/** A plain JSON value as Rego sees it. */
+export function fromJson(value: unknown): RegoValue {
+  if (value === null || value === undefined) return null
+  if (Array.isArray(value)) return value.map(fromJson)
+  if (typeof value === 'object')
+    return new RegoObject(Object.entries(value).map(([key, item]) => [key, fromJson(item)]))
+  return value as RegoValue
+}
+
+/** What `json.marshal` would write, parsed: sets become arrays, keys become texts. */
+export function toJson(value: RegoValue): unknown {
+  if (value instanceof RegoSet) return value.items.map(toJson)
+  if (value instanceof RegoObject) {
+    return Object.fromEntries(
+      value.entries.map(([key, item]) => [
+        typeof key === 'string' ? key : encode(key),
+        toJson(item),
+      ]),
+    )
+  }
+  return isArray(value) ? value.map(toJson) : value
+}

@@ -1,0 +1,222 @@
+// One compiled shard of Rego policies, over the ABI of OPA's WebAssembly (version 1.3).
+//
+// The input is parsed once a request; every entrypoint then runs from the same heap position. Memory and
+// fuel are bounded. After a trap or an abort the instance is thrown away and made anew from the module.
+
+import { meter } from './fuel.ts'
+import { decode, encode, type RegoValue } from './value.ts'
+
+/** Built-in functions that the wasm leaves to its host; undefined: the call failed, its value is undefined. */
+export interface HostBuiltins {
+  has(name: string): boolean
+  call(name: string, args: readonly RegoValue[]): RegoValue | undefined
+}
+
+interface Exports {
+  readonly memory: WebAssembly.Memory
+  readonly fuel: WebAssembly.Global
+  opa_malloc(size: number): number
+  opa_json_parse(address: number, size: number): number
+  opa_value_parse(address: number, size: number): number
+  opa_value_dump(value: number): number
+  opa_json_dump(value: number): number
+  opa_heap_ptr_get(): number
+  opa_heap_ptr_set(address: number): void
+  opa_eval_ctx_new(): number
+  opa_eval_ctx_set_input(context: number, value: number): void
+  opa_eval_ctx_set_data(context: number, value: number): void
+  opa_eval_ctx_set_entrypoint(context: number, entrypoint: number): void
+  opa_eval_ctx_get_result(context: number): number
+  eval(context: number): number
+  builtins(): number
+  entrypoints(): number
+}
+
+interface Instance {
+  readonly exports: Exports
+  readonly memory: WebAssembly.Memory
+  readonly base: number
+  readonly data: number
+  readonly entrypoints: ReadonlyMap<string, number>
+}
+
+const PAGE_BYTES = 65_536
+const INITIAL_PAGES = 4
+/** 64 MiB an instance. */
+const MAX_PAGES = 1024
+/** Loop turns and calls for one entrypoint: some tens of milliseconds. */
+const FUEL = 20_000_000
+
+/** What a shard is made of: the wasm of `opa build` and its base documents as JSON text. */
+export interface ShardCode {
+  readonly wasm: Uint8Array
+  readonly data: string
+}
+
+export type EntrypointResult =
+  | { readonly value: unknown }
+  | { readonly undefined: true }
+  | { readonly error: string }
+
+export class Shard {
+  readonly #module: WebAssembly.Module
+  readonly #data: string
+  readonly #builtins: HostBuiltins
+  #instance: Instance | undefined
+  #input = 0
+  #heap = 0
+
+  constructor({ wasm, data }: ShardCode, builtins: HostBuiltins) {
+    this.#module = new WebAssembly.Module(meter(wasm))
+    this.#data = data
+    this.#builtins = builtins
+    this.#instance = this.#open()
+  }
+
+  /** Host built-ins that the shard calls. */
+  requiredBuiltins(): string[] {
+    const { exports, memory } = this.#current()
+    return Object.keys(
+      JSON.parse(readText(memory, exports.opa_json_dump(exports.builtins()))) as object,
+    )
+  }
+
+  has(entrypoint: string): boolean {
+    return this.#current().entrypoints.has(entrypoint)
+  }
+
+  /** Parses the input that the following `evaluate` calls see; an error says why it could not. */
+  setInput(json: Uint8Array): string | undefined {
+    try {
+      const { exports, memory, base } = this.#current()
+      exports.fuel.value = FUEL
+      exports.opa_heap_ptr_set(base)
+      const address = exports.opa_malloc(json.length)
+      new Uint8Array(memory.buffer).set(json, address)
+      this.#input = exports.opa_json_parse(address, json.length)
+      this.#heap = exports.opa_heap_ptr_get()
+      return this.#input === 0 ? 'the input is no JSON' : undefined
+    } catch (error) {
+      this.#discard()
+      return reasonOf(error)
+    }
+  }
+
+  /** The value of a rule for the input set last. After an error the input must be set again. */
+  evaluate(entrypoint: string): EntrypointResult {
+    const instance = this.#current()
+    const id = instance.entrypoints.get(entrypoint)
+    if (id === undefined) return { undefined: true }
+    const { exports, memory } = instance
+    try {
+      exports.fuel.value = FUEL
+      exports.opa_heap_ptr_set(this.#heap)
+      const context = exports.opa_eval_ctx_new()
+      exports.opa_eval_ctx_set_input(context, this.#input)
+      exports.opa_eval_ctx_set_data(context, instance.data)
+      exports.opa_eval_ctx_set_entrypoint(context, id)
+      exports.eval(context)
+      const text = readText(memory, exports.opa_json_dump(exports.opa_eval_ctx_get_result(context)))
+      if (text === '[]') return { undefined: true }
+      const [first] = JSON.parse(text) as [{ result: unknown } | undefined]
+      return first === undefined ? { undefined: true } : { value: first.result }
+    } catch (error) {
+      this.#discard()
+      return { error: reasonOf(error) }
+    }
+  }
+
+  #current(): Instance {
+    this.#instance ??= this.#open()
+    return this.#instance
+  }
+
+  #discard(): void {
+    this.#instance = undefined
+  }
+
+  #open(): Instance {
+    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES })
+    const names = new Map<number, string>()
+    const call = (id: number, _context: number, ...args: number[]): number =>
+      this.#call(exports, memory, names, id, args)
+    const instance = new WebAssembly.Instance(this.#module, {
+      env: {
+        memory,
+        opa_abort: (address: number) => {
+          throw new PolicyAbort(readText(memory, address))
+        },
+        opa_println: () => undefined,
+        opa_builtin0: call,
+        opa_builtin1: call,
+        opa_builtin2: call,
+        opa_builtin3: call,
+        opa_builtin4: call,
+      },
+    })
+    const exports = { ...instance.exports, memory } as unknown as Exports
+    exports.fuel.value = 0x7fff_ffff
+    for (const [name, id] of Object.entries(jsonAt(memory, exports, exports.builtins())))
+      names.set(id, name)
+    const entrypoints = new Map(Object.entries(jsonAt(memory, exports, exports.entrypoints())))
+    const data = writeText(memory, exports, this.#data, 'opa_json_parse')
+    return { exports, memory, base: exports.opa_heap_ptr_get(), data, entrypoints }
+  }
+
+  #call(
+    exports: Exports,
+    memory: WebAssembly.Memory,
+    names: ReadonlyMap<number, string>,
+    id: number,
+    args: readonly number[],
+  ): number {
+    const name = names.get(id) ?? ''
+    const values = args.map((address) => decode(readText(memory, exports.opa_value_dump(address))))
+    const result = this.#builtins.call(name, values)
+    return result === undefined ? 0 : writeText(memory, exports, encode(result), 'opa_value_parse')
+  }
+}
+
+class PolicyAbort extends Error {
+  override readonly name = 'PolicyAbort'
+}
+
+function jsonAt(
+  memory: WebAssembly.Memory,
+  exports: Exports,
+  value: number,
+): Record<string, number> {
+  return JSON.parse(readText(memory, exports.opa_json_dump(value))) as Record<string, number>
+}
+
+function readText(memory: WebAssembly.Memory, address: number): string {
+  const bytes = Buffer.from(memory.buffer, address)
+  return bytes.toString('utf8', 0, bytes.indexOf(0))
+}
+
+function writeText(
+  memory: WebAssembly.Memory,
+  exports: Exports,
+  text: string,
+  parse: 'opa_json_parse' | 'opa_value_parse',
+): number {
+  const bytes = Buffer.from(text)
+  const needed = Math.ceil(bytes.length / PAGE_BYTES)
+  if (needed > MAX_PAGES) throw new PolicyAbort('a value is larger than the memory limit')
+  const address = exports.opa_malloc(bytes.length)
+  new Uint8Array(memory.buffer).set(bytes, address)
+  return exports[parse](address, bytes.length)
+}
+
+/** Says which limit was hit, in words that help the author of the policy. */
+function reasonOf(error: unknown): string {
+  if (error instanceof WebAssembly.RuntimeError) {
+    if (error.message.includes('unreachable')) return 'time limit: the policy took too many steps'
+    if (error.message.includes('out of bounds'))
+      return 'memory limit: the policy needs more than 64 MiB'
+    return `runtime error: ${error.message}`
+  }
+  if (error instanceof RangeError)
+    return 'memory limit: the policy nests too deep or needs more than 64 MiB'
+  return error instanceof Error ? error.message.replace(/^\{[^}]*\}: /, '').slice(0, 500) : 'failed'
+}

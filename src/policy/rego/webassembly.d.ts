@@ -1,0 +1,19 @@
+// What Node offers of the WebAssembly JavaScript API; the `dom` library would bring a browser along.
+
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array<ArrayBuffer>)
+  }
+  class Instance {
+    constructor(module: Module, imports: Record<string, Record<string, unknown>>)
+    readonly exports: Record<string, unknown>
+  }
+  class Memory {
+    constructor(limits: { initial: number; maximum: number })
+    readonly buffer: ArrayBuffer
+  }
+  interface Global {
+    value: number
+  }
+  class RuntimeError extends Error {}
+}
