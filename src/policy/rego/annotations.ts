@@ -64,7 +64,7 @@ function* blocks(lines: readonly string[]): Generator<Block> {
   for (let start = 0; start < lines.length; start++) {
     if (!/^#\s*METADATA\s*$/.test(lines[start] ?? '')) continue
     let end = start + 1
-    while (/^#/.test(lines[end] ?? '')) end += 1
+    while (lines[end]?.startsWith('#') === true) end += 1
     yield {
       start,
       end,

@@ -1,0 +1,189 @@
+// The input document as Cedar sees it: principal, resource, context, by schema.cedarschema.
+//
+// A value of another type than the schema's is left out, as an absent one is: Cedar policies must test
+// with `has` before they read, so leaving out is always safe. Long is exact to 64 bits.
+
+import { isIPv4, isIPv6 } from 'node:net'
+import { isObject } from '../metadata.ts'
+
+export interface CedarRequest {
+  readonly principal: EntityId
+  readonly action: EntityId
+  readonly resource: EntityId
+  readonly context: Record<string, unknown>
+  readonly entities: readonly {
+    readonly uid: EntityId
+    readonly attrs: Record<string, unknown>
+    readonly parents: readonly EntityId[]
+  }[]
+}
+
+interface EntityId {
+  readonly type: string
+  readonly id: string
+}
+
+type Convert = (value: unknown) => unknown
+type Shape = Readonly<Record<string, Convert>>
+
+const MIN_LONG = -(2n ** 63n)
+const MAX_LONG = 2n ** 63n - 1n
+
+const text: Convert = (value) => (typeof value === 'string' ? value : undefined)
+const bool: Convert = (value) => (typeof value === 'boolean' ? value : undefined)
+const texts: Convert = (value) =>
+  Array.isArray(value) && value.every((item) => typeof item === 'string') ? value : undefined
+const long: Convert = (value) => {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? value : undefined
+  return typeof value === 'bigint' && value >= MIN_LONG && value <= MAX_LONG
+    ? JSON.rawJSON(value.toString())
+    : undefined
+}
+/** Four digits after the point are what Cedar's decimal holds. */
+const decimal: Convert = (value) =>
+  typeof value === 'number' && Math.abs(value) < 900_000_000_000_000
+    ? { __extn: { fn: 'decimal', arg: value.toFixed(4) } }
+    : undefined
+const address: Convert = (value) => {
+  if (typeof value !== 'string') return undefined
+  // Cedar's ipaddr takes no IPv4 inside IPv6.
+  const [, mapped = value] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(value) ?? []
+  return isIPv4(mapped) || (isIPv6(mapped) && !mapped.includes('%') && !mapped.includes('.'))
+    ? { __extn: { fn: 'ip', arg: mapped } }
+    : undefined
+}
+
+const DEPARTMENT: Shape = { id: text, name: text, path: texts }
+const USER: Shape = {
+  id: text,
+  name: text,
+  email: text,
+  known: bool,
+  status: text,
+  department: recordOf(DEPARTMENT),
+  groups: texts,
+  roles: texts,
+  employee_type: text,
+  job_title: text,
+  risk_score: long,
+  clearance_level: text,
+}
+const SERVICE: Shape = {
+  type: text,
+  id: text,
+  name: text,
+  vendor: text,
+  category: text,
+  known: bool,
+  ai: bool,
+  approval_status: text,
+  risk_tier: text,
+  risk_score: long,
+  capabilities: texts,
+  certifications: texts,
+  data_handling: text,
+  data_regions: texts,
+  host: text,
+  path: text,
+  method: text,
+  model: text,
+}
+const FINDING: Shape = { type: text, category: text, count: long, confidence: decimal }
+const CONTENT: Shape = {
+  classified: bool,
+  parsed: bool,
+  truncated: bool,
+  bytes: long,
+  stream: bool,
+  findings: setOf(recordOf(FINDING)),
+  finding_types: texts,
+  finding_categories: texts,
+  data_classification: texts,
+}
+const TIME: Shape = { epoch_ms: long, hour: long, weekday: long, date: text }
+const CONTEXT: Shape = {
+  source: text,
+  ip_address: address,
+  network: text,
+  user_agent: text,
+  location_type: text,
+  geo_location: text,
+  tenant: text,
+  time: recordOf(TIME),
+}
+const toContent = recordOf(CONTENT)
+
+const UNKNOWN = 'unknown'
+
+export function cedarRequest(document: unknown): CedarRequest {
+  const input = isObject(document) ? document : {}
+  const user = isObject(input['user']) ? input['user'] : {}
+  const resource = isObject(input['resource']) ? input['resource'] : {}
+  const principal = entity('User', idOf(user['id']))
+  const service = entity('Service', idOf(resource['id']))
+  const department = isObject(user['department']) ? user['department'] : {}
+  const context = record(CONTEXT, input['context'])
+  const content = toContent(input['content'])
+  if (content !== undefined) context['content'] = content
+  return {
+    principal,
+    action: entity('Action', typeof input['action'] === 'string' ? input['action'] : UNKNOWN),
+    resource: service,
+    context,
+    entities: [
+      {
+        uid: principal,
+        attrs: record(USER, user),
+        parents: [
+          ...parents('Group', user['groups']),
+          ...parents('Role', user['roles']),
+          ...parents('Department', [department['name'], ...listOf(department['path'])]),
+        ],
+      },
+      {
+        uid: service,
+        attrs: record(SERVICE, resource),
+        parents: [
+          ...parents('Category', [resource['category']]),
+          ...parents('Vendor', [resource['vendor']]),
+        ],
+      },
+    ],
+  }
+}
+
+function entity(type: string, id: string): EntityId {
+  return { type: `Cordon::${type}`, id }
+}
+
+function idOf(value: unknown): string {
+  return typeof value === 'string' ? value : UNKNOWN
+}
+
+function parents(type: string, names: unknown): EntityId[] {
+  const unique = new Set(listOf(names).filter((name) => typeof name === 'string'))
+  return [...unique].map((name) => entity(type, name))
+}
+
+function record(shape: Shape, value: unknown): Record<string, unknown> {
+  const out: Record<string, unknown> = {}
+  if (!isObject(value)) return out
+  for (const [key, convert] of Object.entries(shape)) {
+    const converted = Object.hasOwn(value, key) ? convert(value[key]) : undefined
+    if (converted !== undefined) out[key] = converted
+  }
+  return out
+}
+
+function recordOf(shape: Shape): Convert {
+  return (value) => (isObject(value) ? record(shape, value) : undefined)
+}
+
+function setOf(convert: Convert): Convert {
+  return (value) =>
+    Array.isArray(value) ? value.map(convert).filter((item) => item !== undefined) : undefined
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? (value as unknown[]) : []
+}
