@@ -1,68 +1,68 @@
 // Which AI service is a destination part of?
 //
 // Compiled once into maps keyed by name, so that a look-up costs one probe per label of the host,
-// however many services are loaded. Precedence (INTERFACES, `cordon signatures match`):
-// the most specific host entry wins (longest domain, then host pattern); on that host the longest
-// path wins over the bare host; a service without hosts of its own is known by port and path on
-// loopback and private hosts; then a child of the service by header or user agent.
+// however many services are loaded. Precedence (INTERFACES, `cordon signatures match`; the page for
+// people is docs/reference/signatures.md): the most specific host entry wins, longest name first, then
+// host pattern; on that host the longest path wins over the bare host; API patterns alone name local
+// runtimes by port and path on loopback and private hosts; then a child by header or user agent.
 
 import { LRUCache } from 'lru-cache'
 import type { RE2JS } from 're2js'
 import type { Destination } from '../model/request.ts'
 import type { AiService, ServiceMatch } from '../model/service.ts'
-import { isPrivateHost } from './host.ts'
-import { compilePath, type PathPattern } from './path.ts'
-import { compilePattern, literalSuffix } from './pattern.ts'
-
-interface PathRule {
-  readonly service: AiService
-  readonly path: PathPattern
-  readonly method: string | undefined
-}
+import { Children } from './children.ts'
+import { isAddress, isPrivateHost } from './host.ts'
+import { type PathRule, PathTable } from './path-table.ts'
+import { compilePath } from './path.ts'
+import { compileHostPattern, literalSuffix } from './pattern.ts'
 
 interface HostPattern {
   readonly service: AiService
   readonly pattern: RE2JS
 }
 
-interface Sign {
-  readonly child: AiService
-  readonly header: string | undefined
-  readonly pattern: RE2JS | undefined
+/** What one name of a host says: its own name first, then each domain above it. */
+interface Level {
+  readonly paths: PathTable | undefined
+  readonly owner: AiService | undefined
 }
 
-/** What is known of a host before its path: path rules by falling specificity, then the bare host. */
 interface HostEntry {
-  readonly levels: readonly {
-    readonly rules: readonly PathRule[] | undefined
-    readonly domain: AiService | undefined
-  }[]
+  readonly levels: readonly Level[]
   readonly byPattern: AiService | undefined
+  /** Children of other hosts that are seen here too (`api_hosts` of an entry with a parent). */
+  readonly guests: readonly AiService[]
+}
+
+/** How firmly a service claims a host: a name in `domains` before one in `api_hosts`, no parent before a parent. */
+interface Claim {
+  readonly service: AiService
+  readonly rank: number
 }
 
 const HOSTS_REMEMBERED = 10_000
+/** RFC 1035 section 3.1, without the root's dot. */
 const MAX_HOST = 253
+const NOTHING: HostEntry = { levels: [], byPattern: undefined, guests: [] }
 
 export class Catalogue {
+  /** What the services were read from, sha256 in hex; part of the revision that decisions name. */
+  readonly digest: string
   readonly #services = new Map<string, AiService>()
-  readonly #domains = new Map<string, AiService>()
-  readonly #pathsAt = new Map<string, PathRule[]>()
-  readonly #pathsBelow = new Map<string, PathRule[]>()
-  readonly #pathsOnPort = new Map<number, PathRule[]>()
+  readonly #owners = new Map<string, Claim>()
+  readonly #pathsAt = new Map<string, PathTable>()
+  readonly #pathsBelow = new Map<string, PathTable>()
+  readonly #pathsOnPort = new Map<number, PathTable>()
   readonly #patterns = new Map<string, HostPattern[]>()
-  readonly #signs = new Map<string, Sign[]>()
+  readonly #guests = new Map<string, AiService[]>()
+  readonly #children: Children
   readonly #hosts = new LRUCache<string, HostEntry>({ max: HOSTS_REMEMBERED })
 
-  constructor(services: Iterable<AiService>) {
+  constructor(services: Iterable<AiService>, digest = '') {
+    this.digest = digest
     for (const service of services) this.#services.set(service.id, service)
     for (const service of this.#services.values()) this.#add(service)
-    for (const rules of [
-      ...this.#pathsAt.values(),
-      ...this.#pathsBelow.values(),
-      ...this.#pathsOnPort.values(),
-    ]) {
-      rules.sort((a, b) => b.path.weight - a.path.weight)
-    }
+    this.#children = new Children(this.#services.values())
   }
 
   get size(): number {
@@ -79,80 +79,55 @@ export class Catalogue {
 
   /** The service at a destination; while the path is hidden only whole hosts count. */
   match(destination: Destination): ServiceMatch | undefined {
-    const found = this.#byHost(destination) ?? this.#byPort(destination)
-    return found === undefined ? undefined : this.#child(found, destination)
+    const entry = this.#entryOf(destination.host)
+    const found = byHost(entry, destination) ?? this.#byPort(destination)
+    return found === undefined ? undefined : this.#children.choose(found, destination, entry.guests)
   }
 
-  /** Whether only the path can tell which service a host belongs to. */
-  needsPath(host: string): boolean {
-    return this.#entryOf(host).levels.some(({ rules }) => rules !== undefined)
-  }
-
-  #byHost({ host, path, query, method }: Destination): ServiceMatch | undefined {
-    const entry = this.#entryOf(host)
-    for (const { rules, domain } of entry.levels) {
-      const rule = path === undefined ? undefined : ruleFor(rules, path, query, method)
-      if (rule !== undefined) return { service: rule.service, match: 'path' }
-      if (domain !== undefined) return { service: domain, match: 'domain' }
-    }
-    return entry.byPattern === undefined
-      ? undefined
-      : { service: entry.byPattern, match: 'host_pattern' }
+  /** Whether a path could still change what a host alone says. */
+  needsPath(host: string, port: number): boolean {
+    return (
+      this.#entryOf(host).levels.some(({ paths }) => paths !== undefined) ||
+      (this.#pathsOnPort.has(port) && isPrivateHost(host))
+    )
   }
 
   #byPort({ host, port, path, query, method }: Destination): ServiceMatch | undefined {
-    const rules = this.#pathsOnPort.get(port)
-    if (rules === undefined || path === undefined || !isPrivateHost(host)) return undefined
-    const rule = ruleFor(rules, path, query, method)
-    if (rule === undefined) return undefined
-    return { service: rule.service, match: rule.method === undefined ? 'path' : 'api_pattern' }
-  }
-
-  #child(found: ServiceMatch, { headers, user_agent: userAgent }: Destination): ServiceMatch {
-    const signs = this.#signs.get(found.service.id)
-    if (signs === undefined) return found
-    if (headers !== undefined) {
-      for (const { child, header, pattern } of signs) {
-        const value = header === undefined ? undefined : headers.get(header)
-        if (value !== undefined && (pattern === undefined || pattern.matcher(value).find())) {
-          return { service: child, match: 'header', parent: found.service }
-        }
-      }
-    }
-    const agent = userAgent ?? headers?.get('user-agent')
-    if (agent !== undefined) {
-      for (const { child, header, pattern } of signs) {
-        if (header === undefined && pattern?.matcher(agent).find() === true) {
-          return { service: child, match: 'user_agent', parent: found.service }
-        }
-      }
-    }
-    return found
+    const table = this.#pathsOnPort.get(port)
+    if (table === undefined || path === undefined || !isPrivateHost(host)) return undefined
+    const service = table.find(path, query, method)
+    return service === undefined ? undefined : { service, match: 'api_pattern' }
   }
 
   #entryOf(host: string): HostEntry {
     const known = this.#hosts.get(host)
     if (known !== undefined) return known
-    const entry =
-      host.length > MAX_HOST ? { levels: [], byPattern: undefined } : this.#resolve(host)
+    if (host.length > MAX_HOST) return NOTHING
+    const entry = this.#resolve(host)
     this.#hosts.set(host, entry)
     return entry
   }
 
   #resolve(host: string): HostEntry {
-    const levels: { rules: PathRule[] | undefined; domain: AiService | undefined }[] = []
-    let byPattern = this.#patternFor('', host)
+    const levels: Level[] = []
+    const guests: AiService[] = []
+    let byPattern: AiService | undefined
+    const nameEnds = isAddress(host)
     let name = host
     for (;;) {
-      const rules = name === host ? this.#pathsAt.get(name) : this.#pathsBelow.get(name)
-      const domain = this.#domains.get(name)
-      if (rules !== undefined || domain !== undefined) levels.push({ rules, domain })
+      const paths = name === host ? this.#pathsAt.get(name) : this.#pathsBelow.get(name)
+      const owner = this.#owners.get(name)?.service
+      if (paths !== undefined || owner !== undefined) levels.push({ paths, owner })
+      guests.push(...(this.#guests.get(name) ?? []))
       byPattern ??= this.#patternFor(name, host)
       const dot = name.indexOf('.')
-      if (dot === -1) break
+      if (dot === -1 || nameEnds) break
       name = name.slice(dot + 1)
     }
-    return { levels, byPattern }
+    byPattern ??= this.#patternFor('', host)
+    return levels.length + guests.length === 0 && byPattern === undefined
+      ? NOTHING
+      : { levels, byPattern, guests }
   }
 
   #patternFor(suffix: string, host: string): AiService | undefined {
@@ -160,57 +135,75 @@ export class Catalogue {
   }
 
   #add(service: AiService): void {
-    for (const domain of service.domains) {
-      const other = this.#domains.get(domain)
-      // Of two services on one host the one without a parent stands for the host.
-      if (other === undefined || (other.parent !== undefined && service.parent === undefined))
-        this.#domains.set(domain, service)
+    const own = service.parent === undefined
+    for (const name of service.domains) this.#claim(name, { service, rank: own ? 2 : 1 })
+    for (const name of service.api_hosts) {
+      if (isShared(service, name)) continue
+      if (own) this.#claim(name, { service, rank: 0 })
+      else listAt(this.#guests, name).push(service)
     }
     for (const text of service.host_patterns) {
-      const pattern = compilePattern(text)
+      const pattern = compileHostPattern(text)
       if (pattern !== undefined)
         listAt(this.#patterns, literalSuffix(text)).push({ service, pattern })
     }
     for (const { host, paths } of service.shared_hosts) {
       const rules = paths.map((path) => ({ service, path: compilePath(path), method: undefined }))
-      if (host.startsWith('*:')) {
-        const apiRules = service.api_patterns.map((text) => {
-          const [method = '', path = ''] = text.split(' ', 2)
-          return { service, path: compilePath(path), method }
-        })
-        listAt(this.#pathsOnPort, Number(host.slice(2))).push(...rules, ...apiRules)
-      } else if (host.startsWith('*.')) listAt(this.#pathsBelow, host.slice(2)).push(...rules)
-      else listAt(this.#pathsAt, host).push(...rules)
+      if (host.startsWith('*:'))
+        tableAt(this.#pathsOnPort, Number(host.slice(2))).add(...rules, ...apiRules(service))
+      else if (host.startsWith('*.')) tableAt(this.#pathsBelow, host.slice(2)).add(...rules)
+      else tableAt(this.#pathsAt, host).add(...rules)
     }
-    if (service.parent !== undefined) this.#addSigns(service, service.parent)
   }
 
-  /** Only signs that are nobody else's tell a child: common headers and tenant restrictions do not. */
-  #addSigns(service: AiService, parent: string): void {
-    const signs = listAt(this.#signs, parent)
-    for (const { name, pattern, kind, distinctive } of service.headers) {
-      if (distinctive === false || kind === 'tenant_restriction') continue
-      signs.push({
-        child: service,
-        header: name.toLowerCase(),
-        pattern: pattern === undefined ? undefined : compilePattern(pattern),
-      })
-    }
-    for (const text of service.user_agents)
-      signs.push({ child: service, header: undefined, pattern: compilePattern(text) })
+  /** Of equal claims in `domains` the later one stands, so that an installation can take a shipped host over. */
+  #claim(name: string, claim: Claim): void {
+    const other = this.#owners.get(name)
+    if (
+      other === undefined ||
+      claim.rank > other.rank ||
+      (claim.rank === other.rank && claim.rank > 0)
+    )
+      this.#owners.set(name, claim)
   }
 }
 
-function ruleFor(
-  rules: readonly PathRule[] | undefined,
-  path: string,
-  query: string | undefined,
-  method: string | undefined,
-): PathRule | undefined {
-  return rules?.find(
-    (rule) =>
-      (rule.method === undefined || rule.method === method) && rule.path.matches(path, query),
+function byHost(entry: HostEntry, { path, query, method }: Destination): ServiceMatch | undefined {
+  for (const { paths, owner } of entry.levels) {
+    const service = path === undefined ? undefined : paths?.find(path, query, method)
+    if (service !== undefined) return { service, match: 'path' }
+    if (owner !== undefined) return { service: owner, match: 'domain' }
+  }
+  return entry.byPattern === undefined
+    ? undefined
+    : { service: entry.byPattern, match: 'host_pattern' }
+}
+
+/** A host that a service shares is recognised by its paths only, also where it stands in `api_hosts`. */
+function isShared({ shared_hosts: shared }: AiService, name: string): boolean {
+  return shared.some(
+    ({ host }) => host === name || (host.startsWith('*.') && name.endsWith(host.slice(1))),
   )
+}
+
+function apiRules(service: AiService): PathRule[] {
+  return service.api_patterns.map((text) => {
+    const space = text.indexOf(' ')
+    return {
+      service,
+      path: compilePath(text.slice(space + 1)),
+      method: space === -1 ? undefined : text.slice(0, space),
+    }
+  })
+}
+
+function tableAt<K>(map: Map<K, PathTable>, key: K): PathTable {
+  let table = map.get(key)
+  if (table === undefined) {
+    table = new PathTable()
+    map.set(key, table)
+  }
+  return table
 }
 
 function listAt<K, V>(map: Map<K, V[]>, key: K): V[] {

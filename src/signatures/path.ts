@@ -4,6 +4,7 @@
 //   /chat/       what lies below
 //   /a/{id}/b    {id} is one segment
 //   /api/ai.*    `*` at the end: any continuation
+//   /v1/…        the same
 //   …/messages   any beginning
 //   /search?k=v  that exact path with that query value
 
@@ -11,45 +12,56 @@ export interface PathPattern {
   readonly text: string
   /** The longer one wins. */
   readonly weight: number
+  /** Where every path that matches begins with the same segment: that segment. */
+  readonly firstSegment: string | undefined
   matches(path: string, query: string | undefined): boolean
 }
 
-export function compilePath(text: string): PathPattern {
-  const [path = '', query] = splitOnce(text, '?')
+export function compilePath(written: string): PathPattern {
+  const text = written.endsWith('…') ? `${written.slice(0, -1)}*` : written
+  const [path, query] = splitOnce(text, '?')
+  const firstSegment = firstOf(path)
   if (query !== undefined) {
-    return {
-      text,
-      weight: text.length,
-      matches: (seen, seenQuery) => seen === path && hasParameter(seenQuery, query),
-    }
+    const matches = (seen: string, seenQuery: string | undefined): boolean =>
+      seen === path && hasParameter(seenQuery, query)
+    return { text, weight: text.length, firstSegment, matches }
   }
   if (path.startsWith('…')) {
     const ending = path.slice(1)
-    return { text, weight: ending.length, matches: (seen) => seen.endsWith(ending) }
+    const matches = (seen: string): boolean => seen.endsWith(ending)
+    return { text, weight: ending.length, firstSegment: undefined, matches }
   }
-  if (path.includes('{')) return segments(text, path)
+  const weight = path.length
+  if (path.includes('{')) return { text, weight, firstSegment, matches: segmentMatcher(path) }
   if (path.endsWith('*')) {
     const prefix = path.slice(0, -1)
-    return { text, weight: prefix.length, matches: (seen) => seen.startsWith(prefix) }
+    return { text, weight, firstSegment, matches: (seen) => seen.startsWith(prefix) }
   }
   if (path.endsWith('/'))
-    return { text, weight: path.length, matches: (seen) => seen.startsWith(path) }
+    return { text, weight, firstSegment, matches: (seen) => seen.startsWith(path) }
   const below = `${path}/`
-  return { text, weight: path.length, matches: (seen) => seen === path || seen.startsWith(below) }
+  const matches = (seen: string): boolean => seen === path || seen.startsWith(below)
+  return { text, weight, firstSegment, matches }
 }
 
-function segments(text: string, path: string): PathPattern {
+/** Undefined where the first segment is empty, a placeholder, or may go on. */
+function firstOf(path: string): string | undefined {
+  const [, segment] = /^\/([^/{}*…]+)(?=\/|$)/.exec(path) ?? []
+  return segment
+}
+
+function segmentMatcher(path: string): (seen: string) => boolean {
   const wanted = path.split('/')
   const open = wanted.at(-1) === ''
   if (open) wanted.pop()
-  const matches = (seen: string): boolean => {
+  return (seen) => {
     const have = seen.split('/', wanted.length + 1)
     if (have.length < wanted.length || (open && have.length === wanted.length)) return false
-    return wanted.every((segment, index) =>
-      isPlaceholder(segment) ? have[index] !== '' : segmentMatches(segment, have[index] ?? ''),
-    )
+    return wanted.every((segment, index) => {
+      const part = have[index] ?? ''
+      return isPlaceholder(segment) ? part !== '' : segmentMatches(segment, part)
+    })
   }
-  return { text, weight: path.length, matches }
 }
 
 function segmentMatches(pattern: string, segment: string): boolean {
@@ -61,7 +73,20 @@ function isPlaceholder(segment: string): boolean {
 }
 
 function hasParameter(query: string | undefined, wanted: string): boolean {
-  return query !== undefined && query.split('&', 100).includes(wanted)
+  if (query === undefined) return false
+  for (const parameter of query.split('&', MAX_PARAMETERS)) {
+    if (parameter === wanted || (parameter.includes('%') && decoded(parameter) === wanted))
+      return true
+  }
+  return false
+}
+
+function decoded(parameter: string): string {
+  try {
+    return decodeURIComponent(parameter)
+  } catch {
+    return parameter
+  }
 }
 
 function splitOnce(text: string, separator: string): [string, string | undefined] {
@@ -69,11 +94,27 @@ function splitOnce(text: string, separator: string): [string, string | undefined
   return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)]
 }
 
+const MAX_PARAMETERS = 100
 const ENCODED = /%[0-9A-Fa-f]{2}/g
+/** What a plain path never holds: an encoding, a dot segment, a backslash, anything but printable ASCII. */
+const UNUSUAL = /%|\/\.|[^!-~]|[\\?#]|^(?!\/)/
 const UNRESERVED = /[A-Za-z0-9._~-]/
 
-/** RFC 3986 section 6.2.2: unreserved characters decoded, other encodings in upper case. Dot segments must be gone already. */
-export function normalisePath(path: string): string {
+/**
+ * A path as a browser sends it (WHATWG: no dot segments, slashes only forward) and as RFC 3986 section
+ * 6.2.2 compares it: unreserved characters decoded, other encodings in upper case. Costs a scan where
+ * there is nothing to do.
+ */
+export function canonicalPath(path: string): string {
+  if (!UNUSUAL.test(path)) return path
+  const parsed = URL.parse(
+    `http://x${path.startsWith('/') ? '' : '/'}${path.replaceAll('?', '%3F').replaceAll('#', '%23')}`,
+  )
+  return decodeUnreserved(parsed?.pathname ?? path)
+}
+
+/** RFC 3986 section 6.2.2.2 alone, for a path without dot segments. */
+export function decodeUnreserved(path: string): string {
   if (!path.includes('%')) return path
   return path.replace(ENCODED, (encoded) => {
     const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))

@@ -1,9 +1,9 @@
 // Where does a URL lead? URLs are read as browsers read them (WHATWG); `host:port` is accepted for CONNECT.
 
 import type { Destination } from '../model/request.ts'
-import { normalisePath } from './path.ts'
+import { decodeUnreserved } from './path.ts'
 
-const MAX_URL = 16_384
+const MAX_URL = 65_536
 const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:[\]]+):(\d{1,5})$/
 const DEFAULT_PORTS: ReadonlyMap<string, number> = new Map([
   ['http:', 80],
@@ -44,7 +44,7 @@ export function destinationOf({
     host,
     port: parsed.port === '' ? defaultPort : Number(parsed.port),
     scheme: defaultPort === 80 ? 'http' : 'https',
-    ...(connectPort === undefined ? { path: normalisePath(parsed.pathname) } : {}),
+    ...(connectPort === undefined ? { path: decodeUnreserved(parsed.pathname) } : {}),
     ...(parsed.search.length > 1 ? { query: parsed.search.slice(1) } : {}),
     ...(method === undefined ? {} : { method: method.toUpperCase() }),
     ...(fields === undefined ? {} : { headers: fields }),
