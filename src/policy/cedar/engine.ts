@@ -3,6 +3,7 @@
 // Cedar itself reports only the ids of the winning effect, and skips statements that err. So permits and
 // forbids lie in sets of their own, each of which names all that are satisfied, and errors are told.
 
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
@@ -43,8 +44,6 @@ export interface CedarPolicy {
 
 export const CEDAR_SCHEMA = readFileSync(join(import.meta.dirname, 'schema.cedarschema'), 'utf8')
 
-let sets = 0
-
 export class CedarEngine implements Engine {
   readonly policies: readonly PolicyMetadata[]
   readonly #policies: readonly CedarPolicy[]
@@ -59,7 +58,8 @@ export class CedarEngine implements Engine {
         policy.isForbid === isForbid ? [[`p${index}`, policy.text]] : [],
       )
       if (members.length === 0) continue
-      const id = `set-${++sets}`
+      // The wasm keeps prepared sets by name for the whole thread: the same set takes the same name again.
+      const id = createHash('sha256').update(JSON.stringify(members)).digest('hex')
       const prepared = cedar.preparsePolicySet(id, {
         staticPolicies: Object.fromEntries(members) as Record<string, string>,
       })

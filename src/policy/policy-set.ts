@@ -1,0 +1,150 @@
+// All active policies of a revision: an input document goes in, a Verdict comes out.
+//
+// Answers are remembered by what the candidates can read of the input (their read-sets, the scope's
+// fields and the class of traffic), absent fields included. That is sound because policies are
+// deterministic and the time is an input. Errors are never remembered.
+
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { stringifyExact } from '../base/exact-json.ts'
+import type { Verdict } from '../model/decision.ts'
+import type { PolicyMetadata } from '../model/policy.ts'
+import { byCodePoint, combine, type CombineOptions } from './combine.ts'
+import { type Engine, type EngineInput, failed, type PolicyOutcome } from './engine.ts'
+import { isObject } from './metadata.ts'
+import { ScopeIndex } from './scope.ts'
+
+const REMEMBERED = 20_000
+const CLASS_READS = ['resource.approval_status', 'resource.ai']
+
+interface Member {
+  readonly policy: PolicyMetadata
+  readonly engine: Engine
+  /** Index within its engine. */
+  readonly index: number
+}
+
+interface Candidates {
+  readonly members: readonly Member[]
+  /** What the memo key is made of; undefined: a candidate reads everything. */
+  readonly reads: readonly (readonly string[])[] | undefined
+  readonly id: number
+}
+
+export class PolicySet {
+  readonly revision: string
+  readonly policies: readonly PolicyMetadata[]
+  readonly #members: readonly Member[]
+  readonly #scope: ScopeIndex
+  readonly #options: CombineOptions
+  readonly #verdicts = new LRUCache<string, Verdict>({ max: REMEMBERED })
+  readonly #candidates = new LRUCache<string, Candidates>({ max: REMEMBERED })
+  #nextId = 1
+
+  constructor(engines: readonly Engine[], digest: string, options: CombineOptions) {
+    const members = engines.flatMap((engine) =>
+      engine.policies.map((policy, index) => ({ policy, engine, index })),
+    )
+    this.#members = members.toSorted(
+      (a, b) => b.policy.priority - a.policy.priority || byCodePoint(a.policy.id, b.policy.id),
+    )
+    this.policies = this.#members.map(({ policy }) => policy)
+    this.#scope = new ScopeIndex(this.policies)
+    this.#options = options
+    const settings = JSON.stringify([options.combining, options.defaults, options.onError])
+    this.revision = `sha256:${createHash('sha256').update(digest).update(settings).digest('hex')}`
+  }
+
+  decide(document: unknown): Verdict {
+    const { members, reads, id } = this.#candidatesFor(document)
+    const key = reads === undefined ? undefined : `${id}${projection(document, reads)}`
+    const known = key === undefined ? undefined : this.#verdicts.get(key)
+    if (known !== undefined) return known
+    const outcomes = evaluate(members, document)
+    const verdict = combine(
+      members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
+      document,
+      this.#options,
+    )
+    if (key !== undefined && verdict.errors === 0) this.#verdicts.set(key, verdict)
+    return verdict
+  }
+
+  #candidatesFor(document: unknown): Candidates {
+    const indexes = this.#scope.candidates(document)
+    const key = indexes.join()
+    const known = this.#candidates.get(key)
+    if (known !== undefined) return known
+    const members = indexes.flatMap((index) => this.#members[index] ?? [])
+    const paths = new Set([...CLASS_READS, ...members.flatMap(({ policy }) => policy.reads)])
+    const reads = paths.has('') ? undefined : [...paths].toSorted().map((path) => path.split('.'))
+    const candidates = { members, reads, id: this.#nextId++ }
+    this.#candidates.set(key, candidates)
+    return candidates
+  }
+}
+
+/** The outcomes in the order of the members; each engine is asked once. */
+function evaluate(members: readonly Member[], document: unknown): PolicyOutcome[] {
+  const outcomes: PolicyOutcome[] = Array.from({ length: members.length })
+  const input = engineInput(document)
+  for (const engine of new Set(members.map((member) => member.engine))) {
+    const places = members.flatMap((member, place) => (member.engine === engine ? [place] : []))
+    const answers = askSafely(
+      engine,
+      places.map((place) => members[place]?.index ?? -1),
+      input,
+    )
+    for (const [at, place] of places.entries())
+      outcomes[place] = answers[at] ?? failed('no outcome')
+  }
+  return outcomes
+}
+
+/** An engine that throws has failed for all that it was asked: never a silent allow. */
+function askSafely(
+  engine: Engine,
+  indexes: readonly number[],
+  input: EngineInput,
+): readonly PolicyOutcome[] {
+  try {
+    return engine.evaluate(indexes, input)
+  } catch (error) {
+    return indexes.map(() => failed(error instanceof Error ? error.message : 'the engine failed'))
+  }
+}
+
+function engineInput(document: unknown): EngineInput {
+  let json: Uint8Array | undefined
+  return {
+    document,
+    json: () => {
+      json ??= Buffer.from(stringifyExact(document))
+      return json
+    },
+  }
+}
+
+/** The values at the paths as one text; an absent one differs from every value. */
+function projection(document: unknown, reads: readonly (readonly string[])[]): string {
+  let text = ''
+  for (const path of reads) {
+    let value = document
+    for (const part of path)
+      value = isObject(value) && Object.hasOwn(value, part) ? value[part] : undefined
+    switch (typeof value) {
+      case 'undefined':
+        text += '\u0000'
+        break
+      case 'string':
+        text += `\u0001${value.length}:${value}`
+        break
+      case 'object':
+        text += `\u0002${stringifyExact(value)}`
+        break
+      default:
+        text += `\u0003${String(value)}`
+    }
+  }
+  return text
+}
