@@ -14,7 +14,7 @@ export interface PathPattern {
   readonly weight: number
   /** Where every path that matches begins with the same segment: that segment. */
   readonly firstSegment: string | undefined
-  matches(path: string, query: string | undefined): boolean
+  readonly matches: (path: string, query: string | undefined) => boolean
 }
 
 export function compilePath(written: string): PathPattern {

@@ -13,9 +13,12 @@ const name = fc.constantFrom(...NAMES)
 const paths = fc.uniqueArray(fc.constantFrom(...PATHS), { minLength: 1, maxLength: 3 })
 const oneService = fc.record({
   domains: fc.uniqueArray(name, { maxLength: 2 }),
-  host_patterns: fc.subarray(['^[ab]\\.x$', '^.*\\.b\\.x$', '^a\\.y|x$', '^[a-z]+\\.(x|y)$'], {
-    maxLength: 1,
-  }),
+  host_patterns: fc.subarray(
+    ['^[ab]\\.x$', '^.*\\.b\\.x$', '^a\\.y|b\\.a\\.x$', '^[a-z]+\\.(x|y)$'],
+    {
+      maxLength: 1,
+    },
+  ),
   shared_hosts: fc.array(
     fc.record({
       host: fc.oneof(
