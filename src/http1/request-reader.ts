@@ -99,7 +99,7 @@ export class RequestReader {
 
   /** Whether a message has begun and not ended. */
   get midMessage(): boolean {
-    return this.#state === BODY || this.#section.begun
+    return this.#state === BODY || this.#section.begun || this.#sawReturn
   }
 
   /** Whether the body of the message at hand has ended, or there is none. */
@@ -194,7 +194,7 @@ function readRequestHead(text: string, limits: Http1Limits): RequestHead | Failu
   if (!METHODS.has(method)) return UNKNOWN_METHOD
   if (method === 'TRACE') return TRACE_REFUSED
   const target = text.slice(methodEnd + 1, targetEnd)
-  if (!isAll(target, TARGET)) return BAD_TARGET
+  if (!isAll(target, TARGET) || !hasKnownForm(method, target)) return BAD_TARGET
 
   const fields = new Fields()
   const failure = readFields(text, lineEnd + 2, limits.headers, requestKind, fields)
@@ -219,6 +219,17 @@ function readRequestHead(text: string, limits: Http1Limits): RequestHead | Failu
     teTrailers: fields.teTrailers,
     proxyAuthorization: fields.proxyAuthorization,
   }
+}
+
+/** Origin-form, absolute-form or `*`; what follows CONNECT is an authority (RFC 9112 section 3.2). */
+function hasKnownForm(method: string, target: string): boolean {
+  return (
+    target.startsWith('/') ||
+    method === 'CONNECT' ||
+    target.startsWith('http://') ||
+    target === '*' ||
+    /^[a-z]+:\/\/[^/]/i.test(target)
+  )
 }
 
 function readVersion(text: string, from: number, to: number): 0 | 1 | Failure {

@@ -21,12 +21,20 @@ export interface Reading {
   readonly interim: number[]
   failure: string | undefined
   unread: number
+  /** The bytes end inside a message. */
+  incomplete: boolean
 }
 
 /** Reads requests out of the pieces, one after the other. */
 export function readRequests(pieces: readonly Buffer[], limits: Http1Limits = LIMITS): Reading {
   const reader = new RequestReader(limits)
-  const reading: Reading = { messages: [], interim: [], failure: undefined, unread: 0 }
+  const reading: Reading = {
+    messages: [],
+    interim: [],
+    failure: undefined,
+    unread: 0,
+    incomplete: false,
+  }
   for (const piece of pieces) {
     reader.push(piece)
     for (let event = reader.next(); event !== 'more'; event = reader.next()) {
@@ -50,6 +58,7 @@ export function readRequests(pieces: readonly Buffer[], limits: Http1Limits = LI
     }
   }
   reading.unread = reader.unread
+  reading.incomplete = reader.midMessage
   return reading
 }
 
@@ -61,7 +70,13 @@ export function readResponse(
 ): Reading {
   const reader = new ResponseReader(limits)
   reader.expect(expectation)
-  const reading: Reading = { messages: [], interim: [], failure: undefined, unread: 0 }
+  const reading: Reading = {
+    messages: [],
+    interim: [],
+    failure: undefined,
+    unread: 0,
+    incomplete: false,
+  }
   for (const piece of pieces) {
     reader.push(piece)
     for (let event = reader.next(); event !== 'more'; event = reader.next()) {
