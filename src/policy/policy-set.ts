@@ -55,12 +55,17 @@ export class PolicySet {
     this.revision = `sha256:${createHash('sha256').update(digest).update(settings).digest('hex')}`
   }
 
-  decide(document: unknown): Verdict {
+  /**
+   * `json`: the document as somebody wrote it, numbers in their own spelling. The memo compares values,
+   * and `1.0` is the value of `1`, so such an answer is made anew.
+   */
+  decide(document: unknown, json?: Uint8Array): Verdict {
     const { members, reads, id } = this.#candidatesFor(document)
-    const key = reads === undefined ? undefined : `${id}${projection(document, reads)}`
+    const key =
+      reads === undefined || json !== undefined ? undefined : `${id}${projection(document, reads)}`
     const known = key === undefined ? undefined : this.#verdicts.get(key)
     if (known !== undefined) return known
-    const outcomes = evaluate(members, document)
+    const outcomes = evaluate(members, engineInput(document, json))
     const verdict = combine(
       members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
       document,
@@ -85,9 +90,8 @@ export class PolicySet {
 }
 
 /** The outcomes in the order of the members; each engine is asked once. */
-function evaluate(members: readonly Member[], document: unknown): PolicyOutcome[] {
+function evaluate(members: readonly Member[], input: EngineInput): PolicyOutcome[] {
   const outcomes: PolicyOutcome[] = Array.from({ length: members.length })
-  const input = engineInput(document)
   for (const engine of new Set(members.map((member) => member.engine))) {
     const places = members.flatMap((member, place) => (member.engine === engine ? [place] : []))
     const answers = askSafely(
@@ -114,8 +118,8 @@ function askSafely(
   }
 }
 
-function engineInput(document: unknown): EngineInput {
-  let json: Uint8Array | undefined
+function engineInput(document: unknown, given: Uint8Array | undefined): EngineInput {
+  let json = given
   return {
     document,
     json: () => {
