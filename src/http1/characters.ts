@@ -7,6 +7,8 @@ export const DIGIT = 8
 export const HOST = 16
 /** Inside a quoted string, the quote and the backslash excepted. */
 export const QUOTED = 32
+/** What user information adds to a host. */
+export const USER = 64
 
 const CLASSES = classes()
 
@@ -47,6 +49,7 @@ function classes(): Uint8Array {
   mark(TARGET, range(0x21, 0x7e))
   mark(DIGIT, range(0x30, 0x39))
   mark(HOST, [...alphanumeric, ...codes("-._~!$&'()*+;=%:[]")])
+  mark(USER, codes('@'))
   mark(QUOTED, [9, ...range(0x20, 0x7e), ...range(0x80, 0xff)])
   table[0x22] = (table[0x22] ?? 0) & ~QUOTED
   table[0x5c] = (table[0x5c] ?? 0) & ~QUOTED

@@ -28,6 +28,8 @@ export const BAD_CHUNK_SIZE = bad('malformed chunk size')
 export const BAD_CHUNK_EXTENSION = bad('malformed chunk extension')
 export const LONG_CHUNK_EXTENSION = bad('chunk extensions too long')
 export const BAD_CHUNK_END = bad('a chunk does not end in CRLF')
+export const FRAMING_IN_TRAILERS = bad('a framing field in the trailer section')
+export const CLOSING_INTERIM = bad('an interim response that closes the connection')
 export const TOO_MANY_INTERIM = bad('too many interim responses')
 export const UNASKED_SWITCH = bad('a change of protocol that nobody asked for')
 

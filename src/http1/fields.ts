@@ -11,6 +11,7 @@ import {
   BAD_HOST,
   BAD_LENGTH,
   FOLDED_FIELD,
+  FRAMING_IN_TRAILERS,
   REPEATED_CREDENTIALS,
   REPEATED_HOST,
   REPEATED_LENGTH,
@@ -101,7 +102,8 @@ export function readTrailers(text: string, maxFields: number, kindOf: KindOf): s
   const fields = new Fields()
   const failure = readFields(text, 0, maxFields, kindOf, fields)
   if (failure !== undefined) return failure
-  const { list } = fields
+  const { list, contentLength, chunked } = fields
+  if (contentLength !== NO_LENGTH || chunked) return FRAMING_IN_TRAILERS
   const kept: string[] = []
   for (let index = 0; index < list.length; index += FIELD_STRIDE) {
     const name = list[index] ?? ''

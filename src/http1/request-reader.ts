@@ -5,7 +5,7 @@
 // it is. After 'failed' there is no way back, because nobody knows where the next message begins.
 
 import { BodyReader } from './body-reader.ts'
-import { CR, isAll, LF, TARGET } from './characters.ts'
+import { CR, endOf, HOST, isAll, LF, TARGET, USER } from './characters.ts'
 import {
   BAD_REQUEST_LINE,
   BAD_START,
@@ -45,6 +45,8 @@ const METHODS: ReadonlySet<string> = new Set(
     'SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE',
   ].flatMap((line) => line.split(' ')),
 )
+
+const HOST_OR_USER = HOST | USER
 
 const HEAD = 0
 const BODY = 1
@@ -223,13 +225,11 @@ function readRequestHead(text: string, limits: Http1Limits): RequestHead | Failu
 
 /** Origin-form, absolute-form or `*`; what follows CONNECT is an authority (RFC 9112 section 3.2). */
 function hasKnownForm(method: string, target: string): boolean {
-  return (
-    target.startsWith('/') ||
-    method === 'CONNECT' ||
-    target.startsWith('http://') ||
-    target === '*' ||
-    /^[a-z]+:\/\/[^/]/i.test(target)
-  )
+  if (target.startsWith('/') || method === 'CONNECT' || target === '*') return true
+  const authority = target.indexOf('://') + 3
+  if (authority < 4 || !/^[a-z]+:/i.test(target)) return false
+  const end = endOf(target, authority, HOST_OR_USER)
+  return end > authority && (end === target.length || '/?#'.includes(target[end] ?? ''))
 }
 
 function readVersion(text: string, from: number, to: number): 0 | 1 | Failure {

@@ -9,6 +9,7 @@ import { isAll, VALUE } from './characters.ts'
 import {
   BAD_CODING,
   BAD_STATUS_LINE,
+  CLOSING_INTERIM,
   CODING_IN_1_0,
   LENGTH_AND_CODING,
   TOO_MANY_INTERIM,
@@ -156,6 +157,7 @@ export class ResponseReader {
       return 'head'
     }
     if (status < 200) {
+      if (!head.keepAlive) return this.#fail(CLOSING_INTERIM)
       if (++this.#interim > MAX_INTERIM) return this.#fail(TOO_MANY_INTERIM)
       return 'interim'
     }

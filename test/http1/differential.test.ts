@@ -97,7 +97,8 @@ t.test('requests', async (t) => {
     await send(port, bytes)
     const ours = summary(readRequests([bytes]))
     const shown = JSON.stringify(bytes.toString('latin1'))
-    if (seen.refused && !ours.refused) t.fail(`llhttp refuses, we accept: ${shown}`)
+    // After `Connection: close` llhttp calls refused what we leave unread.
+    if (seen.refused && !ours.refused && !closing) t.fail(`llhttp refuses, we accept: ${shown}`)
     if (ours.bodies.length > seen.bodies.length && !closing)
       t.fail(`llhttp sees fewer messages: ${shown}`)
     const both = Math.min(ours.bodies.length, seen.bodies.length)
