@@ -25,7 +25,7 @@ const rooms: Record<string, readonly string[]> = {
   api: [...watched, 'decision', 'governance', 'store'],
 }
 // Files directly in src/, config/ and cli/ put the rooms together, so they may import any of them.
-const assembly = new Set(['config', 'cli', ''])
+const assembly = new Set(['app', 'config', 'cli', ''])
 
 const IMPORT = /(?:^|\s)(?:from|import)\s*\(?'(\.[^']+)'/gm
 
