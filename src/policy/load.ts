@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto'
 import { CordonError, type Problem } from '../base/errors.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
-import { type CedarPolicy, CedarEngine, readCedar } from './cedar/engine.ts'
+import { CedarEngine } from './cedar/engine.ts'
+import { type CedarPolicy, readCedar } from './cedar/read.ts'
 import type { CombineOptions } from './combine.ts'
 import type { Engine } from './engine.ts'
 import { type PolicyFolder, readFolder, type SourceFile } from './folder.ts'
@@ -28,10 +29,8 @@ export async function loadPolicySet(options: LoadOptions): Promise<PolicySet> {
   for (const folder of folders) {
     for (const file of folder.cedar) {
       const read = readCedar(file)
-      for (const item of read) {
-        if ('metadata' in item) cedarPolicies.push(item)
-        else problems.push(item)
-      }
+      cedarPolicies.push(...read.policies)
+      problems.push(...read.problems)
     }
   }
   for (const folder of folders) {

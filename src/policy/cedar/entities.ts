@@ -29,10 +29,11 @@ type Shape = Readonly<Record<string, Convert>>
 const MIN_LONG = -(2n ** 63n)
 const MAX_LONG = 2n ** 63n - 1n
 
-const text: Convert = (value) => (typeof value === 'string' ? value : undefined)
+/** A lone surrogate has no place in UTF-8: replaced, as every UTF-8 writer does. */
+const text: Convert = (value) => (typeof value === 'string' ? value.toWellFormed() : undefined)
 const bool: Convert = (value) => (typeof value === 'boolean' ? value : undefined)
 const texts: Convert = (value) =>
-  Array.isArray(value) && value.every((item) => typeof item === 'string') ? value : undefined
+  Array.isArray(value) ? value.map(text).filter((item) => item !== undefined) : undefined
 const long: Convert = (value) => {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? value : undefined
   return typeof value === 'bigint' && value >= MIN_LONG && value <= MAX_LONG
@@ -47,10 +48,12 @@ const decimal: Convert = (value) =>
 const address: Convert = (value) => {
   if (typeof value !== 'string') return undefined
   // Cedar's ipaddr takes no IPv4 inside IPv6.
-  const [, mapped = value] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(value) ?? []
-  return isIPv4(mapped) || (isIPv6(mapped) && !mapped.includes('%') && !mapped.includes('.'))
-    ? { __extn: { fn: 'ip', arg: mapped } }
-    : undefined
+  const [, plain = value] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(value) ?? []
+  const [, host = plain, prefix = '0'] = /^([^/]*)\/(0|[1-9]\d{0,2})$/.exec(plain) ?? []
+  const isValid = isIPv4(host)
+    ? Number(prefix) <= 32
+    : isIPv6(host) && !/[%.]/.test(host) && Number(prefix) <= 128
+  return isValid ? { __extn: { fn: 'ip', arg: plain } } : undefined
 }
 
 const DEPARTMENT: Shape = { id: text, name: text, path: texts }
@@ -127,7 +130,7 @@ export function cedarRequest(document: unknown): CedarRequest {
   if (content !== undefined) context['content'] = content
   return {
     principal,
-    action: entity('Action', typeof input['action'] === 'string' ? input['action'] : UNKNOWN),
+    action: entity('Action', idOf(input['action'])),
     resource: service,
     context,
     entities: [
@@ -157,11 +160,13 @@ function entity(type: string, id: string): EntityId {
 }
 
 function idOf(value: unknown): string {
-  return typeof value === 'string' ? value : UNKNOWN
+  return typeof value === 'string' ? value.toWellFormed() : UNKNOWN
 }
 
 function parents(type: string, names: unknown): EntityId[] {
-  const unique = new Set(listOf(names).filter((name) => typeof name === 'string'))
+  const unique = new Set(
+    listOf(names).flatMap((name) => (typeof name === 'string' ? [name.toWellFormed()] : [])),
+  )
   return [...unique].map((name) => entity(type, name))
 }
 

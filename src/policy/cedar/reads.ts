@@ -9,6 +9,14 @@ const PARTS: Readonly<Record<string, string>> = {
   action: 'action',
 }
 
+/** What `in` looks at: the entity's own id and those of its parents. */
+const IDENTITY: Readonly<Record<string, readonly string[]>> = {
+  principal: ['user.id', 'user.groups', 'user.roles', 'user.department'],
+  resource: ['resource.id', 'resource.category', 'resource.vendor'],
+  action: ['action'],
+  context: [''],
+}
+
 /** Sound: an attribute chain counts from its variable as far as it is literal; a bare variable counts whole. */
 export function readsOfCedar(statement: unknown): readonly string[] {
   const reads = new Set<string>()
@@ -31,9 +39,7 @@ function headReads(variable: string, part: string, head: Record<string, unknown>
   if (variable === 'action') return ['action']
   if (head['op'] === 'is' && head['in'] === undefined) return []
   if (head['op'] === '==') return [`${part}.id`]
-  return variable === 'principal'
-    ? ['user.id', 'user.groups', 'user.roles', 'user.department']
-    : ['resource.id', 'resource.category', 'resource.vendor']
+  return [...(IDENTITY[variable] ?? [''])]
 }
 
 function walk(node: unknown, reads: Set<string>): void {
@@ -47,18 +53,13 @@ function walk(node: unknown, reads: Set<string>): void {
     reads.add(inputPath(path))
     return
   }
-  if (node['in'] !== undefined || node['is'] !== undefined) {
-    for (const name of [
-      'user.id',
-      'user.groups',
-      'user.roles',
-      'user.department',
-      'resource.id',
-      'resource.category',
-      'resource.vendor',
-      'action',
-    ])
-      reads.add(name)
+  for (const test of [node['in'], node['is']]) {
+    if (!isObject(test) || !isObject(test['left'])) continue
+    const variable = test['left']['Var']
+    for (const name of IDENTITY[String(variable)] ?? []) reads.add(name)
+    if (typeof variable !== 'string') walk(test['left'], reads)
+    walk([test['right'], test['in']], reads)
+    return
   }
   for (const value of Object.values(node)) walk(value, reads)
 }
@@ -68,10 +69,12 @@ function chain(node: Record<string, unknown>): string[] | undefined {
   const variable = node['Var']
   if (typeof variable === 'string') return [variable]
   const access = node['.'] ?? node['has']
-  if (!isObject(access) || typeof access['attr'] !== 'string' || !isObject(access['left']))
-    return undefined
+  if (!isObject(access) || !isObject(access['left'])) return undefined
+  // `has a.b.c` is one node whose attribute is a list.
+  const { attr } = access
+  const attributes: readonly unknown[] = Array.isArray(attr) ? (attr as unknown[]) : [attr]
   const left = chain(access['left'])
-  return left === undefined ? undefined : [...left, access['attr']]
+  return left === undefined ? undefined : [...left, ...attributes.map(String)]
 }
 
 /** Content hangs under the context in Cedar, beside it in the input document. */
