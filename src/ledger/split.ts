@@ -1,0 +1,61 @@
+// Which parts of an input document name a person, a device or an address, and which may stay in the record.
+
+import type { InputDocument } from '../model/input.ts'
+import type { PersonalPart } from '../model/record.ts'
+
+export interface SplitInput {
+  readonly input: unknown
+  readonly personal: PersonalPart
+}
+
+/** `user.id` is a pseudonym and stays; so do status, department, groups and roles, which policies are about. */
+export function splitInput(
+  document: InputDocument,
+  login: string | undefined,
+  urlPaths: boolean,
+): SplitInput {
+  const {
+    name,
+    email,
+    employee_type,
+    job_title,
+    risk_score,
+    clearance_level,
+    attributes,
+    ...user
+  } = document.user
+  const { ip_address, device, user_agent, asset, ...context } = document.context
+  const { path, ...resource } = document.resource
+  const person = present({
+    name,
+    email,
+    employee_type,
+    job_title,
+    risk_score,
+    clearance_level,
+    attributes,
+  })
+  return {
+    input: {
+      ...document,
+      user,
+      resource: urlPaths && path !== undefined ? { ...resource, path } : resource,
+      context,
+    },
+    personal: present({
+      user: Object.keys(person).length === 0 ? undefined : person,
+      login,
+      ip_address,
+      device,
+      user_agent,
+      asset,
+    }),
+  }
+}
+
+function present<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  const out: Partial<Record<keyof T, unknown>> = {}
+  for (const key of Object.keys(fields) as (keyof T)[])
+    if (fields[key] !== undefined) out[key] = fields[key]
+  return out as { [K in keyof T]?: NonNullable<T[K]> }
+}
