@@ -173,7 +173,7 @@ function unique(obligations: readonly Obligation[]): Obligation[] {
 }
 
 /** JSON with sorted keys. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
   if (!isObject(value))
     return typeof value === 'bigint' ? value.toString() : (JSON.stringify(value) ?? 'null')
