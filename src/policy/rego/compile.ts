@@ -3,7 +3,6 @@
 // The compiler is OPA: what it refuses is refused here, with its places. The manifest names every source
 // by hash, so that a compiled form is used only while it is fresh.
 
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   existsSync,
@@ -14,18 +13,20 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { CordonError, type Problem } from '../../base/errors.ts'
 import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
-import { factsOf, type ModuleFacts, READS_ALL, readsOf } from './syntax.ts'
-import { OPA_VERSION, type Toolchain } from './toolchain.ts'
+import { isObject } from '../metadata.ts'
+import { fileOfBundle } from './bundle.ts'
+import { canRefer, factsOf, type ModuleFacts, readsOf } from './syntax.ts'
+import { OPA_VERSION, type RunResult, type Toolchain } from './toolchain.ts'
 import type { HostBuiltins, ShardCode } from './wasm.ts'
 
 const POLICIES_PER_SHARD = 100
 const MANIFEST = 'manifest.json'
-const FORMAT = 1
+const FORMAT = 2
 const CONVENTION = new Set(['decision', 'deny', 'review', 'allow', 'obligations'])
 /** Same input, same answer: what these read is not in the input. */
 const NON_DETERMINISTIC = new Set([
@@ -36,6 +37,8 @@ const NON_DETERMINISTIC = new Set([
   'opa.runtime',
   'net.lookup_ip_addr',
 ])
+/** The compiler puts their results in their places. */
+const AT_COMPILE_TIME = new Set(['rego.metadata.chain', 'rego.metadata.rule'])
 
 export interface CompiledPolicy {
   /** File name within the folder. */
@@ -108,48 +111,32 @@ export async function compileRego(
 ): Promise<CompiledRego> {
   const work = mkdtempSync(join(tmpdir(), 'cordon-rego-'))
   try {
-    const capabilities = join(work, 'capabilities.json')
-    writeFileSync(capabilities, await capabilitiesFor(options))
-    const modules = await parseModules(folder, options.toolchain)
-    const facts = modules.map(({ facts: each }) => each)
+    const desk = openDesk(work, folder, options.toolchain)
+    await writeFile(desk.capabilities, await capabilitiesFor(options))
+    const modules = await parseModules(desk)
+    await check(desk)
     const policies = modules.filter(({ facts: { rules } }) =>
       rules.some((rule) => CONVENTION.has(rule)),
     )
     refuseTwice(policies)
-    const libraries = modules.filter((module) => !policies.includes(module))
+    refuseShadowing(modules, folder)
+    const groups = chunks(policies, POLICIES_PER_SHARD)
+    const data = JSON.stringify(folder.data)
     const shards: ShardCode[] = []
     const compiled: CompiledPolicy[] = []
-    const data = JSON.stringify(folder.data)
-    // One policy may refer to another's package: then they must lie in one shard with everything.
-    const split =
-      policies.length > POLICIES_PER_SHARD &&
-      !policies.some(({ facts: each }) => refersToAny(each, policies))
-    const groups = split
-      ? chunks(policies, POLICIES_PER_SHARD)
-      : policies.length > 0
-        ? [policies]
-        : []
     for (const [shard, group] of groups.entries()) {
-      const files = split ? [...group, ...libraries] : modules
-      const wasm = await build(work, shard, files, group, capabilities, options.toolchain, folder)
-      shards.push({ wasm, data })
-      for (const { file, facts: each } of group) {
+      shards.push({ wasm: await build(desk, shard, group, needed(group, modules)), data })
+      for (const { file, facts } of group) {
         compiled.push({
           file: file.name,
-          package: each.packagePath.join('.'),
-          entrypoint: each.packagePath.join('/'),
-          rules: each.rules,
-          reads: readsOf(each, facts),
+          package: facts.packagePath.join('.'),
+          entrypoint: facts.packagePath.join('/'),
+          rules: facts.rules,
+          reads: readsOf(needed([{ file, facts }], modules).map((module) => module.facts)),
           shard,
         })
       }
     }
-    if (groups.length === 0 && modules.length > 0)
-      await check(
-        modules.map(({ file }) => file),
-        capabilities,
-        options.toolchain,
-      )
     const manifest: Manifest = {
       format: FORMAT,
       opa: OPA_VERSION,
@@ -171,112 +158,125 @@ interface Module {
   readonly facts: ModuleFacts
 }
 
+/**
+ * Where one compilation works. OPA sees copies of the texts that were read, under plain names: what is
+ * compiled is what was hashed, and no file name can be taken for an option or a prefix.
+ */
+interface Desk {
+  readonly work: string
+  readonly folder: PolicyFolder
+  readonly toolchain: Toolchain
+  readonly capabilities: string
+  readonly sources: string
+  copyOf(file: SourceFile): string
+  originalOf(copy: string): SourceFile | undefined
+}
+
+function openDesk(work: string, folder: PolicyFolder, toolchain: Toolchain): Desk {
+  const sources = join(work, 'sources')
+  mkdirSync(sources)
+  const copies = new Map<SourceFile, string>()
+  const originals = new Map<string, SourceFile>()
+  for (const [index, file] of folder.rego.entries()) {
+    const copy = join(sources, `${index}.rego`)
+    writeFileSync(copy, file.text)
+    copies.set(file, copy)
+    originals.set(copy, file)
+  }
+  return {
+    work,
+    folder,
+    toolchain,
+    sources,
+    capabilities: join(work, 'capabilities.json'),
+    copyOf: (file) => copies.get(file) ?? '',
+    originalOf: (copy) => originals.get(copy),
+  }
+}
+
 /** The syntax trees of all files from one run of OPA. */
-async function parseModules(folder: PolicyFolder, toolchain: Toolchain): Promise<Module[]> {
-  const input = JSON.stringify({ files: folder.rego.map(({ path, text }) => ({ path, text })) })
+async function parseModules(desk: Desk): Promise<Module[]> {
+  const { folder, toolchain, sources } = desk
+  const input = JSON.stringify({ texts: folder.rego.map(({ text }) => text) })
   const query =
-    '[module | some file in input.files; module := rego.parse_module(file.path, file.text)]'
+    '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]'
   const { code, stdout } = await toolchain.run(
     ['eval', '--format', 'raw', '--stdin-input', '--strict-builtin-errors', query],
     input,
   )
-  if (code !== 0) {
-    const { stdout: report } = await toolchain.run([
-      'check',
-      '--format',
-      'json',
-      ...folder.rego.map(({ path }) => path),
-    ])
-    throw refused(folder, problemsOf(report, folder))
+  if (code === 0) {
+    const trees = JSON.parse(stdout) as unknown[]
+    return folder.rego.map((file, index) => ({ file, facts: factsOf(trees[index]) }))
   }
-  const trees = JSON.parse(stdout) as unknown[]
-  return folder.rego.map((file, index) => ({ file, facts: factsOf(trees[index]) }))
+  const report = await toolchain.run(['check', '--format', 'json', sources])
+  throw refused(folder, problemsOf(report, desk))
+}
+
+/** The modules that these can refer to, directly or not, themselves included. */
+function needed(start: readonly Module[], all: readonly Module[]): readonly Module[] {
+  const seen = new Set(start)
+  for (const { facts } of seen) {
+    for (const other of all) if (!seen.has(other) && canRefer(facts, other.facts)) seen.add(other)
+  }
+  return [...seen]
 }
 
 async function build(
-  work: string,
+  desk: Desk,
   shard: number,
-  files: readonly Module[],
   policies: readonly Module[],
-  capabilities: string,
-  toolchain: Toolchain,
-  folder: PolicyFolder,
+  modules: readonly Module[],
 ): Promise<Uint8Array> {
-  const entrypoints = policies
-    .flatMap(({ facts: { packagePath, rules } }) =>
-      rules.map((rule) => ['-e', [...packagePath, rule].join('/')]),
-    )
-    .flat()
-  const bundle = join(work, `bundle-${shard}.tar.gz`)
-  const paths = files.map(({ file }) => file.path)
-  const { code, stderr } = await toolchain.run([
+  const bundle = join(desk.work, `bundle-${shard}.tar.gz`)
+  const entrypoints = policies.flatMap(({ facts: { packagePath, rules } }) =>
+    rules.flatMap((rule) => ['-e', [...packagePath, rule].join('/')]),
+  )
+  const result = await desk.toolchain.run([
     'build',
-    '-t',
+    '--target',
     'wasm',
     '--capabilities',
-    capabilities,
-    '-o',
+    desk.capabilities,
+    '--output',
     bundle,
     ...entrypoints,
-    ...paths,
+    ...modules.map(({ file }) => desk.copyOf(file)),
   ])
-  if (code !== 0) {
-    await check(
-      files.map(({ file }) => file),
-      capabilities,
-      toolchain,
-      folder,
-    )
-    throw refused(folder, [{ file: folder.dir, message: stderr.trim().replace(/^error: /, '') }])
-  }
-  const out = join(work, `shard-${shard}`)
-  mkdirSync(out)
-  await promisify(execFile)('tar', ['-xzf', bundle, '-C', out, '/policy.wasm']).catch(() =>
-    promisify(execFile)('tar', ['-xzf', bundle, '-C', out]),
-  )
-  return readFileSync(join(out, 'policy.wasm'))
+  if (result.code !== 0) throw refused(desk.folder, problemsOf(result, desk))
+  return fileOfBundle(await readFile(bundle), 'policy.wasm')
 }
 
-/** Throws POLICY_INVALID with OPA's own places where it finds anything. */
-async function check(
-  files: readonly SourceFile[],
-  capabilities: string,
-  toolchain: Toolchain,
-  folder?: PolicyFolder,
-): Promise<void> {
-  const { code, stdout, stderr } = await toolchain.run([
+/** Throws POLICY_INVALID with OPA's own places where it finds anything in any file. */
+async function check(desk: Desk): Promise<void> {
+  const result = await desk.toolchain.run([
     'check',
     '--format',
     'json',
     '--capabilities',
-    capabilities,
-    ...files.map(({ path }) => path),
+    desk.capabilities,
+    desk.sources,
   ])
-  if (code === 0) return
-  throw refused(folder, problemsOf(stdout === '' ? stderr : stdout, folder))
+  if (result.code !== 0) throw refused(desk.folder, problemsOf(result, desk))
 }
 
-function problemsOf(report: string, folder: PolicyFolder | undefined): Problem[] {
-  let errors: { message: string; location?: { file: string; row: number; col: number } }[] = []
-  try {
-    errors = (JSON.parse(report) as { errors?: typeof errors }).errors ?? []
-  } catch {
-    return [
-      {
-        file: folder?.dir ?? 'policies',
-        message: report.trim().split('\n', 1)[0] ?? 'OPA refuses the policies',
-      },
-    ]
-  }
+interface OpaError {
+  readonly message: string
+  readonly location?: { readonly file: string; readonly row: number; readonly col: number }
+}
+
+/** What OPA complains of, as JSON or as lines of `file:row: code: message`, at the places that people know. */
+function problemsOf({ stdout, stderr }: RunResult, { folder, originalOf }: Desk): Problem[] {
+  const errors = jsonErrors(stdout) ?? jsonErrors(stderr) ?? lineErrors(stderr || stdout)
   return errors.map(({ message, location }) => {
-    const [, name = ''] = /^undefined function (\S+)/.exec(message) ?? []
+    const [, name = ''] = /undefined function (\S+)/.exec(message) ?? []
     const text = NON_DETERMINISTIC.has(name)
       ? `${name} is not allowed: the same input must always give the same answer`
       : message
-    return location === undefined
-      ? { file: folder?.dir ?? 'policies', message: text }
+    const original = location === undefined ? undefined : originalOf(location.file)
+    return original === undefined || location === undefined
+      ? { file: folder.dir, message: text }
       : {
-          file: location.file,
+          file: original.path,
           line: location.row,
           column: Math.max(1, location.col),
           message: text,
@@ -284,12 +284,33 @@ function problemsOf(report: string, folder: PolicyFolder | undefined): Problem[]
   })
 }
 
-function refused(folder: PolicyFolder | undefined, problems: readonly Problem[]): CordonError {
-  return new CordonError(
-    'POLICY_INVALID',
-    `${folder?.dir ?? 'policies'}: the policy folder is refused`,
-    { problems },
-  )
+function jsonErrors(text: string): readonly OpaError[] | undefined {
+  try {
+    const { errors } = JSON.parse(text) as { errors?: readonly OpaError[] }
+    return errors === undefined || errors.length === 0 ? undefined : errors
+  } catch {
+    return undefined
+  }
+}
+
+function lineErrors(text: string): readonly OpaError[] {
+  const errors = text.split('\n').flatMap((line): OpaError[] => {
+    const [, file, row, col, message] = /(\/\S*?\.rego):(\d+):(?:(\d+):)? (.+)$/.exec(line) ?? []
+    return file === undefined || message === undefined
+      ? []
+      : [{ message, location: { file, row: Number(row), col: Number(col ?? 1) } }]
+  })
+  const first = text
+    .trim()
+    .split('\n', 1)[0]
+    ?.replace(/^error: /, '')
+  return errors.length > 0 ? errors : [{ message: first || 'OPA refuses the policies' }]
+}
+
+function refused(folder: PolicyFolder, problems: readonly Problem[]): CordonError {
+  return new CordonError('POLICY_INVALID', `${folder.dir}: the policy folder is refused`, {
+    problems,
+  })
 }
 
 function refuseTwice(policies: readonly Module[]): void {
@@ -303,6 +324,7 @@ function refuseTwice(policies: readonly Module[]): void {
           {
             file: file.path,
             line: packageLine(file),
+            column: 1,
             message: `package ${name} stands in ${other.path} already`,
           },
         ],
@@ -316,17 +338,31 @@ function packageLine({ text }: SourceFile): number {
   return text.split('\n').findIndex((line) => /^\s*package\s/.test(line)) + 1
 }
 
-function refersToAny(facts: ModuleFacts, policies: readonly Module[]): boolean {
-  return policies.some(({ facts: other }) => {
-    if (other === facts) return false
-    const path = other.packagePath.join('/')
-    return [...facts.refers].some(
-      (reference) =>
-        reference === READS_ALL ||
-        `${reference}/`.startsWith(`${path}/`) ||
-        `${path}/`.startsWith(`${reference}/`),
-    )
+/** OPA refuses a rule where a data document has a value; its compiler does not see the documents here. */
+function refuseShadowing(modules: readonly Module[], folder: PolicyFolder): void {
+  const problems = modules.flatMap(({ file, facts }): Problem[] => {
+    const path = facts.packagePath.join('/')
+    return facts.defines
+      .filter((rule) => hasValueAt(folder.data, [...facts.packagePath, rule]))
+      .map((rule) => ({
+        file: file.path,
+        line: packageLine(file),
+        column: 1,
+        message: `a data document has a value at ${path}/${rule}, where this package has a rule`,
+      }))
   })
+  if (problems.length > 0) throw refused(folder, problems)
+}
+
+/** Whether the documents hold something at the path, or a value on the way that has no members. */
+function hasValueAt(data: unknown, path: readonly string[]): boolean {
+  let value = data
+  for (const part of path) {
+    if (!isObject(value)) return true
+    if (!Object.hasOwn(value, part)) return false
+    value = value[part]
+  }
+  return true
 }
 
 /** OPA's own capabilities, less what is not deterministic and what neither wasm nor host can do. */
@@ -334,7 +370,7 @@ async function capabilitiesFor({ toolchain, builtins }: CompileOptions): Promise
   const { stdout } = await toolchain.run(['capabilities', '--current'])
   const capabilities = JSON.parse(stdout) as { builtins: { name: string }[] }
   capabilities.builtins = capabilities.builtins.filter(
-    ({ name }) => !NON_DETERMINISTIC.has(name) && builtins.has(name),
+    ({ name }) => !NON_DETERMINISTIC.has(name) && (builtins.has(name) || AT_COMPILE_TIME.has(name)),
   )
   return JSON.stringify(capabilities)
 }

@@ -14,6 +14,8 @@ export interface ModuleFacts {
   readonly packagePath: readonly string[]
   /** Convention rules and `reason`, as far as they exist. */
   readonly rules: readonly string[]
+  /** First names of all rules and functions. */
+  readonly defines: readonly string[]
   readonly reads: ReadonlySet<string>
   /** Prefixes of `data` that it refers to, parts joined with `/`. */
   readonly refers: ReadonlySet<string>
@@ -25,9 +27,11 @@ export function factsOf(module: unknown): ModuleFacts {
   if (!isObject(module)) throw new Error('no Rego module')
   const packagePath = pathOf((module['package'] as Record<string, unknown>)['path']).slice(1)
   const rules = new Set<string>()
+  const defines = new Set<string>()
   for (const rule of listOf(module['rules'])) {
     const head = (rule as Record<string, unknown>)['head'] as Record<string, unknown>
     const [name] = pathOf(head['ref'])
+    if (name !== undefined) defines.add(name)
     if (name !== undefined && EVALUATED_RULES.includes(name) && head['args'] === undefined)
       rules.add(name)
   }
@@ -35,22 +39,28 @@ export function factsOf(module: unknown): ModuleFacts {
   const refers = new Set<string>()
   walk(module['imports'], reads, refers)
   walk(module['rules'], reads, refers)
-  return { packagePath, rules: EVALUATED_RULES.filter((rule) => rules.has(rule)), reads, refers }
+  return {
+    packagePath,
+    rules: EVALUATED_RULES.filter((rule) => rules.has(rule)),
+    defines: [...defines],
+    reads,
+    refers,
+  }
 }
 
-/** The paths of the input that a module or any module it refers to can read; `['']`: all of it. */
-export function readsOf(start: ModuleFacts, all: readonly ModuleFacts[]): readonly string[] {
-  const seen = new Set<ModuleFacts>([start])
-  for (const facts of seen) {
-    for (const reference of facts.refers) {
-      for (const other of all) {
-        const path = other.packagePath.join('/')
-        if (isPrefix(path, reference) || isPrefix(reference, path)) seen.add(other)
-      }
-    }
-  }
+/** Whether a module may use rules of another: by a reference, or because both are one package. */
+export function canRefer(facts: ModuleFacts, other: ModuleFacts): boolean {
+  const path = other.packagePath.join('/')
+  if (path === facts.packagePath.join('/')) return true
+  for (const reference of facts.refers)
+    if (isPrefix(path, reference) || isPrefix(reference, path)) return true
+  return false
+}
+
+/** The paths of the input that any of these modules can read; `['']`: all of it. */
+export function readsOf(modules: readonly ModuleFacts[]): readonly string[] {
   const reads = new Set<string>()
-  for (const facts of seen) for (const path of facts.reads) reads.add(path)
+  for (const facts of modules) for (const path of facts.reads) reads.add(path)
   if (reads.has(READS_ALL)) return [READS_ALL]
   // A path below another one adds nothing.
   return [...reads]

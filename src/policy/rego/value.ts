@@ -190,7 +190,7 @@ class Reader {
   }
 
   #space(): void {
-    while (/\s/.test(this.#text[this.#at] ?? '')) this.#at += 1
+    while (this.#text.charCodeAt(this.#at) <= 0x20) this.#at += 1
   }
 
   #word<T>(word: string, value: T): T {

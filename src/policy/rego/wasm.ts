@@ -3,8 +3,17 @@
 // The input is parsed once a request; every entrypoint then runs from the same heap position. Memory and
 // fuel are bounded. After a trap or an abort the instance is thrown away and made anew from the module.
 
+import { CordonError } from '../../base/errors.ts'
 import { meter } from './fuel.ts'
-import { decode, encode, type RegoValue } from './value.ts'
+import {
+  decode,
+  encode,
+  isArray,
+  type RegoObject,
+  RegoSet,
+  type RegoValue,
+  toJson,
+} from './value.ts'
 
 /** Built-in functions that the wasm leaves to its host; undefined: the call failed, its value is undefined. */
 export interface HostBuiltins {
@@ -46,6 +55,9 @@ const INITIAL_PAGES = 4
 const MAX_PAGES = 1024
 /** Loop turns and calls for one entrypoint: some tens of milliseconds. */
 const FUEL = 20_000_000
+const FUEL_MAX = 0x7fff_ffff
+/** Reading an input takes some steps a byte. */
+const FUEL_PER_INPUT_BYTE = 64
 
 /** What a shard is made of: the wasm of `opa build` and its base documents as JSON text. */
 export interface ShardCode {
@@ -70,26 +82,23 @@ export class Shard {
     this.#module = new WebAssembly.Module(meter(wasm))
     this.#data = data
     this.#builtins = builtins
-    this.#instance = this.#open()
-  }
-
-  /** Host built-ins that the shard calls. */
-  requiredBuiltins(): string[] {
-    const { exports, memory } = this.#current()
-    return Object.keys(
-      JSON.parse(readText(memory, exports.opa_json_dump(exports.builtins()))) as object,
-    )
-  }
-
-  has(entrypoint: string): boolean {
-    return this.#current().entrypoints.has(entrypoint)
+    try {
+      this.#instance = this.#open()
+    } catch (error) {
+      if (error instanceof CordonError) throw error
+      throw new CordonError(
+        'POLICY_INVALID',
+        `compiled policies and their data documents cannot be loaded: ${reasonOf(error)}`,
+        { cause: error },
+      )
+    }
   }
 
   /** Parses the input that the following `evaluate` calls see; an error says why it could not. */
   setInput(json: Uint8Array): string | undefined {
     try {
       const { exports, memory, base } = this.#current()
-      exports.fuel.value = FUEL
+      exports.fuel.value = Math.min(FUEL_MAX, FUEL + json.length * FUEL_PER_INPUT_BYTE)
       exports.opa_heap_ptr_set(base)
       const address = exports.opa_malloc(json.length)
       new Uint8Array(memory.buffer).set(json, address)
@@ -116,10 +125,8 @@ export class Shard {
       exports.opa_eval_ctx_set_data(context, instance.data)
       exports.opa_eval_ctx_set_entrypoint(context, id)
       exports.eval(context)
-      const text = readText(memory, exports.opa_json_dump(exports.opa_eval_ctx_get_result(context)))
-      if (text === '[]') return { undefined: true }
-      const [first] = JSON.parse(text) as [{ result: unknown } | undefined]
-      return first === undefined ? { undefined: true } : { value: first.result }
+      const result = exports.opa_eval_ctx_get_result(context)
+      return resultOf(readText(memory, exports.opa_value_dump(result)))
     } catch (error) {
       this.#discard()
       return { error: reasonOf(error) }
@@ -155,9 +162,16 @@ export class Shard {
       },
     })
     const exports = { ...instance.exports, memory } as unknown as Exports
-    exports.fuel.value = 0x7fff_ffff
-    for (const [name, id] of Object.entries(jsonAt(memory, exports, exports.builtins())))
+    exports.fuel.value = FUEL_MAX
+    for (const [name, id] of Object.entries(jsonAt(memory, exports, exports.builtins()))) {
+      // A call that nothing answers would be undefined in silence.
+      if (!this.#builtins.has(name))
+        throw new CordonError(
+          'POLICY_INVALID',
+          `a compiled policy calls ${name}, which this release does not offer`,
+        )
       names.set(id, name)
+    }
     const entrypoints = new Map(Object.entries(jsonAt(memory, exports, exports.entrypoints())))
     const data = writeText(memory, exports, this.#data, 'opa_json_parse')
     return { exports, memory, base: exports.opa_heap_ptr_get(), data, entrypoints }
@@ -179,6 +193,22 @@ export class Shard {
 
 class PolicyAbort extends Error {
   override readonly name = 'PolicyAbort'
+}
+
+const HOLDS = '{{"result":true}}'
+const FAILS = '{{"result":false}}'
+const UNDEFINED: EntrypointResult = { undefined: true }
+
+/** The text of the result set: empty, or one `{"result": value}`. Sets come out as sorted lists. */
+function resultOf(text: string): EntrypointResult {
+  if (text === 'set()') return UNDEFINED
+  if (text === HOLDS) return { value: true }
+  if (text === FAILS) return { value: false }
+  const results = decode(text)
+  const items = results instanceof RegoSet ? results.items : isArray(results) ? results : []
+  const [first] = items as readonly RegoObject[]
+  const value = first?.get('result')
+  return value === undefined ? UNDEFINED : { value: toJson(value) }
 }
 
 function jsonAt(
