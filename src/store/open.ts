@@ -1,0 +1,128 @@
+// The store: kysely over PostgreSQL or TimescaleDB by URL, else over the embedded PostgreSQL. One SQL path for all.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Kysely, PostgresDialect, sql } from 'kysely'
+import { type Migration, Migrator } from 'kysely/migration'
+import pg from 'pg'
+import { CordonError } from '../base/errors.ts'
+import type { Log } from '../observe/log.ts'
+import { takeLock } from './lock.ts'
+import { openEmbedded } from './pglite-pool.ts'
+import type { Tables } from './tables.ts'
+
+export interface StoreOptions {
+  /** postgres://..., or empty for the embedded database. */
+  readonly databaseUrl: string
+  readonly dataDir: string
+  readonly migrationsDir: string
+  readonly log: Log
+}
+
+export interface Store {
+  readonly db: Kysely<Tables>
+  readonly kind: 'embedded' | 'postgres'
+  close(): Promise<void>
+}
+
+/** Major version of PostgreSQL inside PGlite 0.5; it cannot open another's folder. */
+const EMBEDDED_MAJOR = '18'
+const POOL_SIZE = 10
+const CONNECT_TIMEOUT_MS = 10_000
+const STATEMENT_TIMEOUT_MS = 60_000
+/** Any number, the same for every Cordon. */
+const MIGRATION_LOCK = 7_303_601
+
+/** Opens and migrates. Throws STORE_LOCKED, or STORE_UNAVAILABLE with the reason. */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const store =
+    options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
+  try {
+    await migrate(store.db, options.migrationsDir)
+    return store
+  } catch (error) {
+    await store.close()
+    throw error instanceof CordonError
+      ? error
+      : new CordonError('STORE_UNAVAILABLE', `the store cannot be used: ${reason(error)}`, {
+          cause: error,
+        })
+  }
+}
+
+async function openEmbeddedStore({ dataDir }: StoreOptions): Promise<Store> {
+  const folder = join(dataDir, 'pg')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const lock = takeLock(join(dataDir, 'pg.lock'), 'the embedded database')
+  try {
+    const note = join(dataDir, 'pg.version')
+    const version = existsSync(note) ? readFileSync(note, 'utf8').trim() : EMBEDDED_MAJOR
+    if (version !== EMBEDDED_MAJOR) {
+      throw new CordonError(
+        'STORE_UNAVAILABLE',
+        `${folder} was written by embedded PostgreSQL ${version}, this release holds ${EMBEDDED_MAJOR}: export with the older release first`,
+      )
+    }
+    const { pool, close } = await openEmbedded(folder)
+    writeFileSync(note, `${EMBEDDED_MAJOR}\n`)
+    const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+    return {
+      db,
+      kind: 'embedded',
+      close: async () => {
+        await db.destroy().catch(() => undefined)
+        await close()
+        lock.release()
+      },
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+function openServerStore({ databaseUrl, log }: StoreOptions): Store {
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: POOL_SIZE,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    application_name: 'cordon',
+    keepAlive: true,
+  })
+  // Without a listener a dropped idle connection would end the process.
+  pool.on('error', (error) => log.warn({ err: error.message }, 'a database connection was lost'))
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  return { db, kind: 'postgres', close: () => db.destroy() }
+}
+
+async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {
+  await db.connection().execute(async (connection) => {
+    await sql`select pg_advisory_lock(${MIGRATION_LOCK})`.execute(connection)
+    try {
+      const migrator = new Migrator({
+        db: connection,
+        provider: { getMigrations: () => readMigrations(folder) },
+      })
+      const { error } = await migrator.migrateToLatest()
+      if (error !== undefined) throw error
+    } finally {
+      await sql`select pg_advisory_unlock(${MIGRATION_LOCK})`.execute(connection)
+    }
+  })
+}
+
+async function readMigrations(folder: string): Promise<Record<string, Migration>> {
+  const migrations: Record<string, Migration> = {}
+  for (const name of readdirSync(folder)
+    .filter((file) => /^\d{4}-.*\.ts$/.test(file))
+    .toSorted()) {
+    migrations[name.slice(0, -3)] = (await import(join(folder, name))) as Migration
+  }
+  return migrations
+}
+
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown error'
+  return error.message === '' && 'code' in error ? String(error.code) : error.message
+}
