@@ -159,18 +159,20 @@ interface Module {
 }
 
 /**
- * Where one compilation works. OPA sees copies of the texts that were read, under plain names: what is
- * compiled is what was hashed, and no file name can be taken for an option or a prefix.
+ * Where one compilation works. OPA sees copies of the texts that were read: what is compiled is what was
+ * hashed. It runs among them, because the wasm holds their paths as OPA was told them.
  */
 interface Desk {
   readonly work: string
   readonly folder: PolicyFolder
-  readonly toolchain: Toolchain
   readonly capabilities: string
-  readonly sources: string
-  copyOf(file: SourceFile): string
-  originalOf(copy: string): SourceFile | undefined
+  readonly copies: ReadonlyMap<SourceFile, string>
+  readonly originals: ReadonlyMap<string, SourceFile>
+  opa(args: readonly string[], input?: string): Promise<RunResult>
 }
+
+/** Names that OPA takes for nothing else: a leading dash is an option, a colon ends a prefix. */
+const PLAIN_NAME = /^\w[\w./-]*$/
 
 function openDesk(work: string, folder: PolicyFolder, toolchain: Toolchain): Desk {
   const sources = join(work, 'sources')
@@ -178,29 +180,31 @@ function openDesk(work: string, folder: PolicyFolder, toolchain: Toolchain): Des
   const copies = new Map<SourceFile, string>()
   const originals = new Map<string, SourceFile>()
   for (const [index, file] of folder.rego.entries()) {
-    const copy = join(sources, `${index}.rego`)
-    writeFileSync(copy, file.text)
+    const copy = PLAIN_NAME.test(file.name) ? file.name : `file-${index}.rego`
+    if (originals.has(copy))
+      throw refused(folder, [{ file: file.path, message: 'the file needs another name' }])
+    mkdirSync(dirname(join(sources, copy)), { recursive: true })
+    writeFileSync(join(sources, copy), file.text)
     copies.set(file, copy)
     originals.set(copy, file)
   }
   return {
     work,
     folder,
-    toolchain,
-    sources,
     capabilities: join(work, 'capabilities.json'),
-    copyOf: (file) => copies.get(file) ?? '',
-    originalOf: (copy) => originals.get(copy),
+    copies,
+    originals,
+    opa: (args, input) => toolchain.run(args, { cwd: sources, input }),
   }
 }
 
 /** The syntax trees of all files from one run of OPA. */
 async function parseModules(desk: Desk): Promise<Module[]> {
-  const { folder, toolchain, sources } = desk
+  const { folder } = desk
   const input = JSON.stringify({ texts: folder.rego.map(({ text }) => text) })
   const query =
     '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]'
-  const { code, stdout } = await toolchain.run(
+  const { code, stdout } = await desk.opa(
     ['eval', '--format', 'raw', '--stdin-input', '--strict-builtin-errors', query],
     input,
   )
@@ -208,7 +212,7 @@ async function parseModules(desk: Desk): Promise<Module[]> {
     const trees = JSON.parse(stdout) as unknown[]
     return folder.rego.map((file, index) => ({ file, facts: factsOf(trees[index]) }))
   }
-  const report = await toolchain.run(['check', '--format', 'json', sources])
+  const report = await desk.opa(['check', '--format', 'json', '.'])
   throw refused(folder, problemsOf(report, desk))
 }
 
@@ -231,7 +235,7 @@ async function build(
   const entrypoints = policies.flatMap(({ facts: { packagePath, rules } }) =>
     rules.flatMap((rule) => ['-e', [...packagePath, rule].join('/')]),
   )
-  const result = await desk.toolchain.run([
+  const result = await desk.opa([
     'build',
     '--target',
     'wasm',
@@ -240,7 +244,7 @@ async function build(
     '--output',
     bundle,
     ...entrypoints,
-    ...modules.map(({ file }) => desk.copyOf(file)),
+    ...modules.map(({ file }) => desk.copies.get(file) ?? ''),
   ])
   if (result.code !== 0) throw refused(desk.folder, problemsOf(result, desk))
   return fileOfBundle(await readFile(bundle), 'policy.wasm')
@@ -248,13 +252,13 @@ async function build(
 
 /** Throws POLICY_INVALID with OPA's own places where it finds anything in any file. */
 async function check(desk: Desk): Promise<void> {
-  const result = await desk.toolchain.run([
+  const result = await desk.opa([
     'check',
     '--format',
     'json',
     '--capabilities',
     desk.capabilities,
-    desk.sources,
+    '.',
   ])
   if (result.code !== 0) throw refused(desk.folder, problemsOf(result, desk))
 }
@@ -265,14 +269,14 @@ interface OpaError {
 }
 
 /** What OPA complains of, as JSON or as lines of `file:row: code: message`, at the places that people know. */
-function problemsOf({ stdout, stderr }: RunResult, { folder, originalOf }: Desk): Problem[] {
+function problemsOf({ stdout, stderr }: RunResult, { folder, originals }: Desk): Problem[] {
   const errors = jsonErrors(stdout) ?? jsonErrors(stderr) ?? lineErrors(stderr || stdout)
   return errors.map(({ message, location }) => {
     const [, name = ''] = /undefined function (\S+)/.exec(message) ?? []
     const text = NON_DETERMINISTIC.has(name)
       ? `${name} is not allowed: the same input must always give the same answer`
       : message
-    const original = location === undefined ? undefined : originalOf(location.file)
+    const original = location === undefined ? undefined : originals.get(location.file)
     return original === undefined || location === undefined
       ? { file: folder.dir, message: text }
       : {
@@ -295,7 +299,8 @@ function jsonErrors(text: string): readonly OpaError[] | undefined {
 
 function lineErrors(text: string): readonly OpaError[] {
   const errors = text.split('\n').flatMap((line): OpaError[] => {
-    const [, file, row, col, message] = /(\/\S*?\.rego):(\d+):(?:(\d+):)? (.+)$/.exec(line) ?? []
+    const [, file, row, col, message] =
+      /(?:^|\s)(\S+?\.rego):(\d+):(?:(\d+):)? (.+)$/.exec(line) ?? []
     return file === undefined || message === undefined
       ? []
       : [{ message, location: { file, row: Number(row), col: Number(col ?? 1) } }]

@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { accessSync, constants, mkdirSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, join, resolve } from 'node:path'
 import { CordonError } from '../../base/errors.ts'
 
 export const OPA_VERSION = 'v1.22.0'
@@ -23,6 +23,11 @@ export interface RunResult {
   readonly code: number
   readonly stdout: string
   readonly stderr: string
+}
+
+export interface RunOptions {
+  readonly input?: string | undefined
+  readonly cwd?: string | undefined
 }
 
 export class Toolchain {
@@ -54,14 +59,15 @@ export class Toolchain {
     return folders.map((folder) => join(folder, 'opa')).find(isExecutable)
   }
 
-  async run(args: readonly string[], input?: string): Promise<RunResult> {
-    return run(await this.opa(), args, this.#options.env, input)
+  /** Runs OPA in a folder, so that the paths it is told, writes down and complains of can be relative. */
+  async run(args: readonly string[], { input, cwd }: RunOptions = {}): Promise<RunResult> {
+    return run(resolve(await this.opa()), args, { env: this.#options.env, input, cwd })
   }
 
   async #install(): Promise<string | undefined> {
     mkdirSync(this.#options.toolsDir, { recursive: true })
     const env = { ...this.#options.env, GOBIN: this.#options.toolsDir, GOFLAGS: '-mod=mod' }
-    const { code } = await run('go', ['install', MODULE], env)
+    const { code } = await run('go', ['install', MODULE], { env })
     return code === 0 ? this.find() : undefined
   }
 }
@@ -69,15 +75,15 @@ export class Toolchain {
 function run(
   file: string,
   args: readonly string[],
-  env: ToolchainOptions['env'],
-  input = '',
+  { env, input = '', cwd }: RunOptions & { readonly env: ToolchainOptions['env'] },
 ): Promise<RunResult> {
-  return new Promise((resolve, reject) => {
+  return new Promise((done, reject) => {
     const options = {
       timeout: RUN_TIMEOUT_MS,
       maxBuffer: MAX_OUTPUT,
       encoding: 'utf8' as const,
       env,
+      ...(cwd === undefined ? {} : { cwd }),
     }
     const child = execFile(file, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined
@@ -88,7 +94,7 @@ function run(
             `${file} could not be run: ${error?.message.split('\n', 1)[0] ?? ''}`,
           ),
         )
-      else resolve({ code, stdout, stderr })
+      else done({ code, stdout, stderr })
     })
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input)
