@@ -32,7 +32,11 @@ export class ScopeIndex {
       for (const [index, { scope }] of policies.entries()) {
         const list = scope[key] ?? []
         if (list.length === 0) open.push(index)
-        for (const value of list) named.set(value, [...(named.get(value) ?? []), index])
+        for (const value of list) {
+          const indexes = named.get(value)
+          if (indexes === undefined) named.set(value, [index])
+          else indexes.push(index)
+        }
       }
       if (named.size === 0) return []
       return [
@@ -93,33 +97,35 @@ const READS: Readonly<Record<ScopeKey, readonly string[]>> = {
   labels: ['content.data_classification'],
 }
 
-/** What an input offers in a dimension. An absent id counts as `unknown`. */
+/** What an input offers in a dimension; what has the wrong type is absent. An absent id counts as `unknown`. */
 function valuesOf(key: ScopeKey, input: unknown): readonly string[] {
   const user = part(input, 'user')
   const resource = part(input, 'resource')
   switch (key) {
     case 'departments': {
       const department = part(user, 'department')
-      return [...texts(department['name']), ...texts(department['path'])]
+      return [...text(department['name']), ...texts(department['path'])]
     }
     case 'groups':
       return texts(user['groups'])
     case 'users':
-      return [...texts(user['id'] ?? 'unknown'), ...texts(user['name']), ...texts(user['email'])]
+      return [id(user['id']), ...text(user['name']), ...text(user['email'])]
     case 'roles':
       return texts(user['roles'])
     case 'services':
-      return texts(resource['id'] ?? 'unknown')
+      return [id(resource['id'])]
     case 'categories':
-      return texts(resource['category'])
+      return text(resource['category'])
     case 'vendors':
-      return texts(resource['vendor'])
+      return text(resource['vendor'])
     case 'actions':
-      return texts(isObject(input) ? input['action'] : undefined)
+      return text(isObject(input) ? input['action'] : undefined)
     case 'sources':
-      return texts(part(input, 'context')['source'])
+      return text(part(input, 'context')['source'])
     case 'labels':
       return texts(part(input, 'content')['data_classification'])
+    default:
+      return []
   }
 }
 
@@ -128,7 +134,14 @@ function part(value: unknown, key: string): Record<string, unknown> {
   return isObject(found) ? found : {}
 }
 
+function id(value: unknown): string {
+  return typeof value === 'string' ? value : 'unknown'
+}
+
+function text(value: unknown): readonly string[] {
+  return typeof value === 'string' ? [value] : []
+}
+
 function texts(value: unknown): readonly string[] {
-  if (typeof value === 'string') return [value]
   return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
 }

@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { env } from 'node:process'
 import type { Test } from 'tap'
 import { CordonError, formatProblem } from '../../src/base/errors.ts'
 import type { CombineOptions } from '../../src/policy/combine.ts'
@@ -9,28 +10,15 @@ import { loadPolicySet } from '../../src/policy/load.ts'
 import type { PolicySet } from '../../src/policy/policy-set.ts'
 import { createHostBuiltins } from '../../src/policy/rego/builtins/registry.ts'
 import { Toolchain } from '../../src/policy/rego/toolchain.ts'
+import { RULES } from './policy-rules.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-export const DEFAULTS = {
-  approved: 'allow',
-  review_required: 'review',
-  prohibited: 'deny',
-  unknown_ai: 'allow',
-  other: 'allow',
-} as const
-
-export const RULES: CombineOptions = {
-  combining: 'priority_tiers',
-  defaults: DEFAULTS,
-  onError: 'deny',
-}
-
 /** OPA as it is found here; tests install nothing. */
 export function toolchain(): Toolchain {
-  const home = process.env['HOME'] ?? ROOT
-  const toolsDir = join(process.env['XDG_CACHE_HOME'] ?? join(home, '.cache'), 'cordon/tools')
-  return new Toolchain({ env: process.env, toolsDir, mayInstall: false })
+  const home = env['HOME'] ?? ROOT
+  const toolsDir = join(env['XDG_CACHE_HOME'] ?? join(home, '.cache'), 'cordon/tools')
+  return new Toolchain({ env, toolsDir, mayInstall: false })
 }
 
 /** False, or why a test of Rego sources cannot run here. */

@@ -1,0 +1,98 @@
+// `cordon policy test`: the tests that lie beside policies, `*_test.rego` by OPA and `*.test.yaml` here.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CordonError } from '../base/errors.ts'
+import type { Verdict } from '../model/decision.ts'
+import { byCodePoint } from './combine.ts'
+import { type PolicyFolder, readFolder } from './folder.ts'
+import { isObject } from './metadata.ts'
+import type { Toolchain } from './rego/toolchain.ts'
+import { differences, readTableTests } from './table-tests.ts'
+
+export interface TestResult {
+  readonly file: string
+  readonly line: number
+  readonly name: string
+  readonly outcome: 'pass' | 'fail' | 'skip'
+  /** Why it failed or was skipped. */
+  readonly detail?: string
+}
+
+export interface TestOptions {
+  readonly dirs: readonly string[]
+  readonly toolchain: Pick<Toolchain, 'run'>
+  /** The policies of all these folders together, as they would be enforced. */
+  readonly policies: { decide(document: unknown): Verdict }
+}
+
+/** Throws POLICY_INVALID for a test file that is malformed, POLICY_TOOLCHAIN_MISSING where Rego tests need OPA. */
+export async function runPolicyTests(options: TestOptions): Promise<readonly TestResult[]> {
+  const results: TestResult[] = []
+  for (const folder of options.dirs.map(readFolder)) {
+    if (folder.regoTests.length > 0) results.push(...(await runRego(folder, options.toolchain)))
+    for (const file of folder.tableTests) {
+      for (const { name, line, input, expect } of readTableTests(file)) {
+        const found = differences(options.policies.decide(input), expect)
+        results.push({
+          file: file.path,
+          line,
+          name,
+          ...(found.length === 0
+            ? { outcome: 'pass' }
+            : { outcome: 'fail', detail: found.join('; ') }),
+        })
+      }
+    }
+  }
+  return results
+}
+
+/** `opa test` over everything of the folder; the data documents go in one file, at their places. */
+async function runRego(
+  folder: PolicyFolder,
+  toolchain: TestOptions['toolchain'],
+): Promise<readonly TestResult[]> {
+  const work = mkdtempSync(join(tmpdir(), 'cordon-test-'))
+  try {
+    const data = join(work, 'data.json')
+    writeFileSync(data, JSON.stringify(folder.data))
+    const paths = [...folder.rego, ...folder.regoTests].map(({ path }) => path)
+    const { stdout, stderr } = await toolchain.run(['test', '--format', 'json', data, ...paths])
+    return resultsOf(stdout, stderr, folder)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+function resultsOf(stdout: string, stderr: string, folder: PolicyFolder): readonly TestResult[] {
+  let report: unknown
+  try {
+    report = JSON.parse(stdout)
+  } catch {
+    report = undefined
+  }
+  if (!Array.isArray(report)) {
+    const message = (stderr === '' ? stdout : stderr).trim()
+    throw new CordonError('POLICY_INVALID', `${folder.dir}: OPA refuses the tests: ${message}`)
+  }
+  const results = (report as unknown[]).map((item): TestResult => {
+    const test = isObject(item) ? item : {}
+    const place = isObject(test['location']) ? test['location'] : {}
+    const name = `${String(test['package']).replace(/^data\./, '')}.${String(test['name'])}`
+    const at = { file: String(place['file']), line: Number(place['row']), name }
+    if (test['skip'] === true) return { ...at, outcome: 'skip', detail: 'marked as todo' }
+    if (test['error'] !== undefined) return { ...at, outcome: 'fail', detail: errorOf(test) }
+    return test['fail'] === true
+      ? { ...at, outcome: 'fail', detail: 'the test rule does not hold' }
+      : { ...at, outcome: 'pass' }
+  })
+  return results.toSorted((a, b) => byCodePoint(a.file, b.file) || a.line - b.line)
+}
+
+function errorOf({ error }: Readonly<Record<string, unknown>>): string {
+  return isObject(error) && typeof error['message'] === 'string'
+    ? error['message']
+    : JSON.stringify(error)
+}

@@ -1,0 +1,128 @@
+import t from 'tap'
+import { CordonError, formatProblem } from '../../src/base/errors.ts'
+import { runPolicyTests } from '../../src/policy/test-runner.ts'
+import { folderOf, loadDirs, toolchain, withoutOpa } from '../support/policy-folder.ts'
+
+const POLICY = `@id("sales-no-mail") @priority("200") @reason("no addresses")
+@obligations("[{\\"type\\":\\"coach\\",\\"parameters\\":{\\"message\\":\\"ask\\"}}]")
+forbid(principal in Cordon::Group::"sales", action == Cordon::Action::"send_prompt", resource)
+when { context has content && context.content has finding_types
+  && context.content.finding_types.contains("email") };
+`
+
+const TABLE = `now: 2026-03-01T10:00:00Z
+users:
+  maya: {id: u-1, groups: [sales]}
+services:
+  chatgpt: {id: chatgpt, ai: true, approval_status: approved}
+contents:
+  mail: {finding_types: [email]}
+cases:
+  - name: sales may not send addresses
+    user: maya
+    service: chatgpt
+    action: send_prompt
+    content: mail
+    expect:
+      decision: DENY
+      primary: sales-no-mail
+      would_be: null
+      reason: addresses
+      obligations: [coach]
+      matched: [sales-no-mail]
+  - name: others may
+    user: {id: u-2}
+    service: chatgpt
+    expect: {decision: ALLOW, primary: null, obligations: [{type: coach, parameters: {message: ask}}]}
+`
+
+async function run(dir: string): Promise<readonly string[]> {
+  const results = await runPolicyTests({
+    dirs: [dir],
+    toolchain: toolchain(),
+    policies: await loadDirs([dir]),
+  })
+  return results.map(({ file, line, name, outcome, detail }) =>
+    [`${file.replace(`${dir}/`, '')}:${line}`, outcome, name, detail].filter(Boolean).join(' '),
+  )
+}
+
+t.test('a table test passes or tells every difference, with its place', async (t) => {
+  const dir = folderOf(t, { 'a.cedar': POLICY, 'a.test.yaml': TABLE })
+  t.same(await run(dir), [
+    'a.test.yaml:9 pass sales may not send addresses',
+    'a.test.yaml:21 fail others may obligations are [], expected [{"parameters":{"message":"ask"},"type":"coach"}]',
+  ])
+})
+
+t.test('the clock of a table test is an input', async (t) => {
+  const dir = folderOf(t, {
+    'a.cedar':
+      'permit(principal, action, resource) when { context has time && context.time has weekday && context.time.weekday == 7 && context.time has hour && context.time.hour == 10 };',
+    'a.test.yaml':
+      'now: 2026-03-01T10:00:00Z\ncases: [{name: Sunday, expect: {primary: "a.cedar:1"}}]',
+  })
+  t.same(await run(dir), ['a.test.yaml:2 pass Sunday'])
+})
+
+const BROKEN: Readonly<Record<string, readonly [yaml: string, problem: string]>> = {
+  'no cases': [
+    'now: 2026-01-01T00:00:00Z\n',
+    'a.test.yaml:1:1: a table test is a map with a list of cases',
+  ],
+  'an unknown key': [
+    'cases:\n  - name: x\n    usr: maya\n    expect: {decision: DENY}\n',
+    'a.test.yaml:2:1: unknown key "usr" (did you mean "user"?)',
+  ],
+  'an unknown fixture': [
+    'users: {}\ncases:\n  - {name: x, user: maya, expect: {decision: DENY}}\n',
+    'a.test.yaml:3:1: users has no "maya"',
+  ],
+  'nothing expected': ['cases:\n  - {name: x}\n', 'a.test.yaml:2:1: a case needs what to expect'],
+  'a wrong clock': [
+    'now: noon\ncases: []\n',
+    'a.test.yaml:1:1: now is a date and time such as 2026-03-02T10:00:00Z',
+  ],
+}
+
+for (const [what, [yaml, problem]] of Object.entries(BROKEN)) {
+  t.test(`a table test with ${what} is refused`, async (t) => {
+    const dir = folderOf(t, { 'a.test.yaml': yaml })
+    const error = await run(dir).catch((error: unknown) => error)
+    if (!(error instanceof CordonError)) throw error
+    t.same(
+      error.problems.map((each) => formatProblem(each).replace(`${dir}/`, '')),
+      [problem],
+    )
+  })
+}
+
+t.test('Rego tests run in OPA, with the data of the folder', { skip: withoutOpa() }, async (t) => {
+  const dir = folderOf(t, {
+    'lists/data.json': '{"blocked": ["evil"]}',
+    'p.rego': 'package p\n\ndeny if input.resource.id in data.lists.blocked\n',
+    'p_test.rego': `package p_test
+
+import data.p
+
+test_blocked if p.deny with input as {"resource": {"id": "evil"}}
+
+test_wrong if p.deny with input as {"resource": {"id": "fine"}}
+
+todo_test_later if false
+`,
+  })
+  t.same(await run(dir), [
+    'p_test.rego:5 pass p_test.test_blocked',
+    'p_test.rego:7 fail p_test.test_wrong the test rule does not hold',
+    'p_test.rego:9 skip p_test.todo_test_later marked as todo',
+  ])
+})
+
+t.test('Rego tests that OPA refuses are an error', { skip: withoutOpa() }, async (t) => {
+  const dir = folderOf(t, {
+    'p.rego': 'package p\n\nallow := true\n',
+    'p_test.rego': 'package p_test\n\ntest_x if nonsense(1)\n',
+  })
+  await t.rejects(run(dir), { code: 'POLICY_INVALID' })
+})
