@@ -1,10 +1,12 @@
 // A policy folder as it lies on disk: policies, libraries, data documents and tests, read once.
 
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { CordonError, type Problem } from '../base/errors.ts'
+import { parseExact } from '../base/exact-json.ts'
+import { isObject } from './metadata.ts'
 
 export interface SourceFile {
   /** As people know it: the folder's path joined with the file's. */
@@ -45,7 +47,7 @@ export function readFolder(dir: string): PolicyFolder {
   const hash = createHash('sha256')
   for (const path of files) {
     const name = relative(dir, path).split(sep).join('/')
-    const text = readFileSync(path, 'utf8')
+    const text = readText(path)
     const file = { path, name, text }
     if (name.endsWith('_test.rego')) regoTests.push(file)
     else if (/\.test\.ya?ml$/.test(name)) tableTests.push(file)
@@ -64,7 +66,7 @@ export function readFolder(dir: string): PolicyFolder {
 function addData(file: SourceFile, data: Record<string, unknown>, problems: Problem[]): void {
   let document: unknown
   try {
-    document = file.name.endsWith('.json') ? JSON.parse(file.text) : parseYaml(file.text)
+    document = file.name.endsWith('.json') ? parseExact(file.text) : parseYaml(file.text)
   } catch (error) {
     problems.push({
       file: file.path,
@@ -72,35 +74,44 @@ function addData(file: SourceFile, data: Record<string, unknown>, problems: Prob
     })
     return
   }
-  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+  if (!isObject(document)) {
     problems.push({ file: file.path, message: 'a data document must be an object' })
     return
   }
-  let target = data
   const folder = dirname(file.name)
-  for (const part of folder === '.' ? [] : folder.split('/')) {
-    const next = (Object.hasOwn(target, part) ? target[part] : undefined) ?? {}
-    Object.defineProperty(target, part, {
-      value: next,
-      enumerable: true,
-      writable: true,
-      configurable: true,
+  const placed: unknown = (folder === '.' ? [] : folder.split('/')).reduceRight<unknown>(
+    (inner, part) => ({ [part]: inner }),
+    document,
+  )
+  const twice = merge(data, placed as Record<string, unknown>)
+  if (twice !== undefined)
+    problems.push({
+      file: file.path,
+      message: `"${twice}" is given by another data document already`,
     })
-    target = next as Record<string, unknown>
-  }
-  for (const [key, value] of Object.entries(document)) {
-    if (Object.hasOwn(target, key))
-      problems.push({
-        file: file.path,
-        message: `"${key}" is given by another data document already`,
+}
+
+/** Merges objects, as OPA does for the documents of a bundle; the path of a value that both give, if any. */
+function merge(
+  target: Record<string, unknown>,
+  source: Readonly<Record<string, unknown>>,
+): string | undefined {
+  for (const [key, value] of Object.entries(source)) {
+    const known = Object.hasOwn(target, key) ? target[key] : undefined
+    if (isObject(known) && isObject(value)) {
+      const inner = merge(known, value)
+      if (inner !== undefined) return `${key}.${inner}`
+    } else if (known !== undefined) return key
+    // Not an assignment: a key may be called __proto__.
+    else
+      Object.defineProperty(target, key, {
+        value,
+        enumerable: true,
+        writable: true,
+        configurable: true,
       })
-    Object.defineProperty(target, key, {
-      value,
-      enumerable: true,
-      writable: true,
-      configurable: true,
-    })
   }
+  return undefined
 }
 
 function policyFiles(dir: string): string[] {
@@ -116,7 +127,7 @@ function policyFiles(dir: string): string[] {
     }
     for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
       const path = join(folder, entry.name)
-      if (entry.name.startsWith('.') || (entry.name === COMPILED_DIR && depth === 0)) continue
+      if (entry.name.startsWith('.') || (depth === 0 && isCompiled(path, entry.name))) continue
       if (
         entry.isDirectory() ||
         (entry.isSymbolicLink() &&
@@ -129,13 +140,33 @@ function policyFiles(dir: string): string[] {
         found.push(path)
         if (found.length > MAX_FILES)
           throw new CordonError('POLICY_INVALID', `${dir}: more than ${MAX_FILES} files`)
-        if (statSync(path).size > MAX_FILE_BYTES)
-          throw new CordonError('POLICY_INVALID', `${path}: larger than ${MAX_FILE_BYTES} bytes`)
+        checkFile(path)
       }
     }
   }
   walk(dir, 0)
   return found
+}
+
+/** A pipe or a device would be read for ever. */
+function checkFile(path: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) throw new CordonError('NOT_FOUND', `${path}: cannot be read`)
+  if (!stat.isFile()) throw new CordonError('POLICY_INVALID', `${path}: is not a file`)
+  if (stat.size > MAX_FILE_BYTES)
+    throw new CordonError('POLICY_INVALID', `${path}: larger than ${MAX_FILE_BYTES} bytes`)
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new CordonError('NOT_FOUND', `${path}: cannot be read`, { cause: error })
+  }
+}
+
+function isCompiled(path: string, name: string): boolean {
+  return name === COMPILED_DIR && existsSync(join(path, 'manifest.json'))
 }
 
 function isPolicyFile(name: string): boolean {

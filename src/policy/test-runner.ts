@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CordonError } from '../base/errors.ts'
+import { stringifyExact } from '../base/exact-json.ts'
 import type { Verdict } from '../model/decision.ts'
 import { byCodePoint } from './combine.ts'
 import { type PolicyFolder, readFolder } from './folder.ts'
@@ -57,7 +58,7 @@ async function runRego(
   const work = mkdtempSync(join(tmpdir(), 'cordon-test-'))
   try {
     const data = join(work, 'data.json')
-    writeFileSync(data, JSON.stringify(folder.data))
+    writeFileSync(data, stringifyExact(folder.data))
     const paths = [...folder.rego, ...folder.regoTests].map(({ path }) => path)
     const { stdout, stderr } = await toolchain.run(['test', '--format', 'json', data, ...paths])
     return resultsOf(stdout, stderr, folder)

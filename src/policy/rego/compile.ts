@@ -17,6 +17,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { CordonError, type Problem } from '../../base/errors.ts'
+import { stringifyExact } from '../../base/exact-json.ts'
 import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
 import { fileOfBundle } from './bundle.ts'
@@ -121,7 +122,7 @@ export async function compileRego(
     refuseTwice(policies)
     refuseShadowing(modules, folder)
     const groups = chunks(policies, POLICIES_PER_SHARD)
-    const data = JSON.stringify(folder.data)
+    const data = stringifyExact(folder.data)
     const shards: ShardCode[] = []
     const compiled: CompiledPolicy[] = []
     for (const [shard, group] of groups.entries()) {
@@ -388,7 +389,7 @@ function readCompiled(dir: string, folder: PolicyFolder): CompiledRego | undefin
       JSON.stringify(manifest.sources) !== JSON.stringify(sourcesOf(folder))
     )
       return undefined
-    const data = JSON.stringify(folder.data)
+    const data = stringifyExact(folder.data)
     const shards = manifest.shards.map(({ file, sha256: expected }) => {
       const wasm = readFileSync(join(dir, file))
       if (sha256(wasm) !== expected) throw new Error('damaged')
@@ -415,7 +416,7 @@ function sourcesOf(folder: PolicyFolder): Record<string, string> {
   const sources = folder.rego.map(({ name, text }) => [name, sha256(Buffer.from(text))])
   return Object.fromEntries([
     ...sources,
-    ['data', sha256(Buffer.from(JSON.stringify(folder.data)))],
+    ['data', sha256(Buffer.from(stringifyExact(folder.data)))],
   ]) as Record<string, string>
 }
 
