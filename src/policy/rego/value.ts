@@ -95,8 +95,12 @@ export function encode(value: RegoValue): string {
   switch (typeof value) {
     case 'bigint':
       return value.toString()
-    case 'boolean':
     case 'number':
+      // The shortest digits of a large double are not its value.
+      return Number.isInteger(value) && !Number.isSafeInteger(value)
+        ? BigInt(value).toString()
+        : JSON.stringify(value)
+    case 'boolean':
     case 'string':
       return JSON.stringify(value)
     default:

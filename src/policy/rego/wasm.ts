@@ -246,6 +246,8 @@ function reasonOf(error: unknown): string {
       return 'memory limit: the policy needs more than 64 MiB'
     return `runtime error: ${error.message}`
   }
+  if (error instanceof PolicyAbort && error.message.startsWith('opa_malloc'))
+    return 'memory limit: the policy needs more than 64 MiB'
   if (error instanceof RangeError)
     return 'memory limit: the policy nests too deep or needs more than 64 MiB'
   return error instanceof Error ? error.message.replace(/^\{[^}]*\}: /, '').slice(0, 500) : 'failed'
