@@ -1,0 +1,281 @@
+// What administrators do, each with its audit event: the same acts whether they come from the command line,
+// through control.sock, or from the API.
+
+import { stringify } from 'csv-stringify/sync'
+import { type Kysely, sql } from 'kysely'
+import { CordonError } from '../base/errors.ts'
+import { didYouMean } from '../base/nearest.ts'
+import type { Mode } from '../model/decision.ts'
+import type { AuditRecord } from '../model/record.ts'
+import { Credentials } from '../store/credentials.ts'
+import { Lists } from '../store/lists.ts'
+import { Reviews } from '../store/reviews.ts'
+import type { Tables } from '../store/tables.ts'
+import type { Kind } from './columns.ts'
+import { addUser, importFile, type ImportResult } from './import.ts'
+
+export const SCOPES = [
+  'decisions:write',
+  'decisions:self',
+  'decisions:read',
+  'policies:read',
+  'policies:write',
+  'policies:approve',
+  'directory:read',
+  'directory:write',
+  'catalogue:write',
+  'reviews:write',
+  'exceptions:write',
+  'ledger:read',
+  'admin',
+] as const
+/** Authorship is compared by user, so these keys belong to one. */
+const NEEDS_USER = new Set([
+  'decisions:self',
+  'policies:write',
+  'policies:approve',
+  'reviews:write',
+  'exceptions:write',
+])
+
+export type ExportTable = 'decisions' | 'violations' | 'audit_events'
+
+export interface AdminParts {
+  readonly db: Kysely<Tables>
+  readonly tenant: string
+  readonly nextId: () => string
+  readonly now: () => number
+  readonly reviewValidMs: number
+  /** Resolves when the event is kept. */
+  readonly audit: (record: AuditRecord) => Promise<void>
+  /** What the directory remembers may be old. */
+  readonly onPeopleChanged: () => Promise<void>
+  readonly onModeChanged: (override: { readonly mode: Mode; readonly until: number }) => void
+  readonly onReviewAnswered: (reviewId: string, state: 'approved' | 'denied') => void
+}
+
+export interface Actor {
+  readonly type: 'user' | 'system' | 'integration'
+  readonly id?: string
+  readonly name?: string
+}
+
+export class Admin {
+  readonly lists: Lists
+  readonly credentials: Credentials
+  readonly reviews: Reviews
+  readonly #parts: AdminParts
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts
+    this.lists = new Lists(parts.db, parts.tenant)
+    this.credentials = new Credentials(parts.db, parts.tenant)
+    this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
+  }
+
+  async importContext(
+    file: { file: string; content: string; kind: Kind },
+    actor: Actor,
+  ): Promise<ImportResult> {
+    const { db, tenant } = this.#parts
+    const result = await importFile(db, tenant, file)
+    const { created, updated, unchanged, refused } = result
+    await this.#audit(
+      'context_imported',
+      actor,
+      { type: file.kind, name: file.kind },
+      'import',
+      refused.length === 0 ? 'success' : 'failure',
+      {
+        created,
+        updated,
+        unchanged,
+        refused: refused.length,
+      },
+    )
+    if (created + updated > 0) await this.#parts.onPeopleChanged()
+    return result
+  }
+
+  async addUser(
+    user: { name: string; email?: string; department?: string; groups?: readonly string[] },
+    actor: Actor,
+  ): Promise<{ readonly user_id: string }> {
+    if (user.name.trim() === '') throw new CordonError('INPUT_INVALID', 'a user needs a name')
+    const added = await addUser(this.#parts.db, this.#parts.tenant, user)
+    await this.#audit('user_added', actor, { type: 'user', id: added.user_id }, 'create', 'success')
+    await this.#parts.onPeopleChanged()
+    return added
+  }
+
+  /** The token; it is shown this once. */
+  async createToken(login: string, actor: Actor): Promise<{ readonly token: string }> {
+    const userId = await this.#userId(login)
+    const token = await this.credentials.createToken(userId)
+    await this.#audit(
+      'proxy_token_created',
+      actor,
+      { type: 'user', id: userId },
+      'create',
+      'success',
+    )
+    return { token }
+  }
+
+  /** The key; it is shown this once. */
+  async createKey(
+    { name, scopes, user }: { name: string; scopes: readonly string[]; user?: string },
+    actor: Actor,
+  ): Promise<{ readonly key: string }> {
+    if (name.trim() === '') throw new CordonError('INPUT_INVALID', 'a key needs a name')
+    if (scopes.length === 0)
+      throw new CordonError('INPUT_INVALID', `a key needs a scope: ${SCOPES.join(', ')}`)
+    for (const scope of scopes) {
+      if (!(SCOPES as readonly string[]).includes(scope)) {
+        throw new CordonError(
+          'INPUT_INVALID',
+          `there is no scope "${scope}"${didYouMean(scope, SCOPES)}; scopes are ${SCOPES.join(', ')}`,
+        )
+      }
+      if (NEEDS_USER.has(scope) && user === undefined)
+        throw new CordonError(
+          'INPUT_INVALID',
+          `a key with ${scope} belongs to somebody: add --user`,
+        )
+    }
+    const userId = user === undefined ? null : await this.#userId(user)
+    const key = await this.credentials.createKey(name, scopes, userId)
+    await this.#audit('api_key_created', actor, { type: 'api_key', name }, 'create', 'success', {
+      scopes,
+    })
+    return { key }
+  }
+
+  async setMode(
+    { mode, forMs }: { mode: Mode; forMs: number },
+    actor: Actor,
+  ): Promise<{ readonly mode: Mode; readonly until: string }> {
+    const until = new Date(this.#parts.now() + forMs)
+    await sql`
+      insert into point_modes (tenant, mode, until) values (${this.#parts.tenant}, ${mode}, ${until})
+      on conflict (tenant) do update set mode = excluded.mode, until = excluded.until, set_at = now()`.execute(
+      this.#parts.db,
+    )
+    await this.#audit(
+      'mode_changed',
+      actor,
+      { type: 'enforcement_point' },
+      'update',
+      'success',
+      { mode, until: until.toISOString() },
+      mode === 'enforce' ? 'info' : 'critical',
+    )
+    this.#parts.onModeChanged({ mode, until: until.getTime() })
+    return { mode, until: until.toISOString() }
+  }
+
+  /** The break-glass mode in force, if any. */
+  async modeOverride(): Promise<{ readonly mode: Mode; readonly until: number } | undefined> {
+    const row = await this.#parts.db
+      .selectFrom('point_modes')
+      .select(['mode', 'until'])
+      .where('tenant', '=', this.#parts.tenant)
+      .executeTakeFirst()
+    return row !== undefined && row.until.getTime() > this.#parts.now()
+      ? { mode: row.mode as Mode, until: row.until.getTime() }
+      : undefined
+  }
+
+  async answerReview(
+    id: string,
+    { decision, comment }: { decision: 'approve' | 'deny'; comment?: string },
+    actor: Actor,
+  ): Promise<Readonly<Record<string, unknown>> | undefined> {
+    const answered = await this.reviews.answer(
+      id,
+      decision,
+      actor.id ?? actor.name ?? 'unknown',
+      comment,
+      this.#parts.reviewValidMs,
+    )
+    if (answered === undefined) return undefined
+    await this.#audit('review_answered', actor, { type: 'review', id }, decision, 'success')
+    this.#parts.onReviewAnswered(id, decision === 'approve' ? 'approved' : 'denied')
+    return answered
+  }
+
+  /** The lines of an export, each with its end of line. */
+  async *export(
+    table: ExportTable,
+    format: 'ndjson' | 'csv',
+    from: Date | undefined,
+    to: Date | undefined,
+  ): AsyncGenerator<string> {
+    let columns: string[] | undefined
+    for await (const row of this.lists.all(table, from, to)) {
+      if (format === 'ndjson') {
+        yield `${JSON.stringify(row)}\n`
+        continue
+      }
+      const flat = flatten(row)
+      if (columns === undefined) {
+        columns = Object.keys(flat)
+        yield stringify([columns])
+      }
+      // Spreadsheets run cells that begin like formulas.
+      yield stringify([columns.map((column) => flat[column] ?? '')], { escape_formulas: true })
+    }
+  }
+
+  async #userId(login: string): Promise<string> {
+    const { rows } = await sql<{ user_id: string }>`
+      select user_id from users where tenant = ${this.#parts.tenant} and lower(${login}) in (lower(name), lower(email), lower(external_id))`.execute(
+      this.#parts.db,
+    )
+    const id = rows[0]?.user_id
+    if (id === undefined)
+      throw new CordonError(
+        'NOT_FOUND',
+        `there is no user "${login}"; add one with "cordon user add"`,
+      )
+    return id
+  }
+
+  async #audit(
+    eventType: string,
+    actor: Actor,
+    target: AuditRecord['target'],
+    action: string,
+    result: AuditRecord['result'],
+    data?: Readonly<Record<string, unknown>>,
+    severity: AuditRecord['severity'] = 'info',
+  ): Promise<void> {
+    await this.#parts.audit({
+      kind: 'audit',
+      tenant: this.#parts.tenant,
+      time: this.#parts.now(),
+      event_id: this.#parts.nextId(),
+      event_type: eventType,
+      severity,
+      actor,
+      action,
+      result,
+      ...(target === undefined ? {} : { target }),
+      ...(data === undefined ? {} : { data }),
+    })
+  }
+}
+
+/** Nested fields as `user.name`; lists as JSON. */
+function flatten(row: Readonly<Record<string, unknown>>, prefix = ''): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const [key, value] of Object.entries(row)) {
+    const name = prefix + key
+    if (value instanceof Date) out[name] = value.toISOString()
+    else if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      Object.assign(out, flatten(value as Record<string, unknown>, `${name}.`))
+    else if (value === null || value === undefined) out[name] = ''
+    else out[name] = typeof value === 'string' ? value : JSON.stringify(value)
+  }
+  return out
+}
