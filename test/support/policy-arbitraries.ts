@@ -66,7 +66,7 @@ export const document: fc.Arbitrary<unknown> = fc.record(
       roles: list,
       department: part({ name: text, path: list }),
     }),
-    action: text,
+    action: fc.oneof(text, fc.constant('paste')),
     resource: part({
       id: text,
       category: text,

@@ -58,7 +58,7 @@ export function readCedar(file: SourceFile): CedarFile {
   const { statements, tooLarge } = splitStatements(file.text)
   if (tooLarge !== undefined)
     return refused({ ...placeAt(file, tooLarge.at), message: tooLarge.message })
-  const parsed = cedar.checkParsePolicySet({ staticPolicies: file.text })
+  const parsed = cedar.policySetTextToParts(file.text)
   if (parsed.type === 'failure')
     return refused(...parsed.errors.map((each) => placed(file, 0, each)))
   const policies: CedarPolicy[] = []
@@ -69,7 +69,8 @@ export function readCedar(file: SourceFile): CedarFile {
     else problems.push(...read)
   }
   if (problems.length > 0) return refused(...problems)
-  return { policies, ...validate(file, statements) }
+  const validated = validate(file, statements)
+  return { policies: validated.problems.length > 0 ? [] : policies, ...validated }
 }
 
 /** Strict: an attribute that may be absent must be tested with `has` first. */
@@ -174,13 +175,14 @@ function obligationsOf(json: string | undefined): readonly Obligation[] | undefi
 function placed(file: SourceFile, start: number, error: CedarWasm.DetailedError): Problem {
   const bytes = Buffer.from(file.text.slice(start))
   const offset = error.sourceLocations?.[0]?.start ?? 0
-  const message = error.message
-    .replace(/^for policy `[^`]*`, /, '')
+  const text = error.help === null ? error.message : `${error.message} (${error.help})`
+  const message = text
+    .replaceAll(/for policy `\d+`, /g, '')
     .replace(/^failed to parse polic(?:y|ies) from string: /, '')
     .replace(/ in context for Cordon::Action::"[^"]*"/, ' in context')
   return {
     ...placeAt(file, start + bytes.subarray(0, offset).toString('utf8').length),
-    message: error.help === null ? message : `${message} (${error.help})`,
+    message,
   }
 }
 
