@@ -103,7 +103,9 @@ t.test('a shard holds what its policies refer to, and read-sets see it', options
     'e.rego': 'package e\nimport input.resource as r\ndeny if r.id == data.blocked[_]',
     'f.rego': 'package f\ndeny(x) if x\nreason := "no policy"',
     'lib.rego': 'package lib\nbad if input.user.department.name == "Finance"',
-    'data.yaml': 'blocked: [evil]',
+    'data.json': '{"blocked": ["evil"], "big": 9007199254740993}',
+    'g.rego':
+      'package g\nallow if data.big == 9007199254740993\ndeny if data.big == 9007199254740992',
     'a_test.rego': 'package a_test\nthis is no Rego',
   })
   const reads = Object.fromEntries(
@@ -115,6 +117,7 @@ t.test('a shard holds what its policies refer to, and read-sets see it', options
     c: ['user.attributes'],
     d: [''],
     e: ['resource'],
+    g: [],
   })
   const outcomes = outcomesOf(engineOf(compiled), {
     user: { department: { name: 'Finance' } },
@@ -127,6 +130,7 @@ t.test('a shard holds what its policies refer to, and read-sets see it', options
     ['c', null],
     ['d', null],
     ['e', 'DENY'],
+    ['g', 'ALLOW'],
   ])
 })
 
