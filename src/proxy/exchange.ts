@@ -1,0 +1,460 @@
+// One request of a client, from its head to its end: who, where to, may it, then relay or refuse.
+//
+// The order is a promise: client network, credentials, target, decision. Before the decision no byte of
+// the request leaves and no name is resolved. States: judging -> relaying | tunnelling | refusing -> over.
+
+import type { IdSource } from '../base/ids.ts'
+import type { Outcome } from '../decision/decide.ts'
+import { type FieldList, fieldValue, type RequestHead } from '../http1/message.ts'
+import type { AccessRequest, RequestContext } from '../model/request.ts'
+import { FieldMap } from './field-map.ts'
+import type { OriginConnection } from './origin-connection.ts'
+import type { OriginPool } from './origin-pool.ts'
+import type {
+  Caller,
+  ClientLeg,
+  Identifier,
+  Judge,
+  ProxyMetrics,
+  Refusal,
+  RequestLog,
+  Router,
+  Target,
+  Tunnels,
+  Wording,
+} from './ports.ts'
+import {
+  NO_PAGE,
+  NO_TUNNEL_INSIDE,
+  ORIGIN_SILENT,
+  OTHER_HOST,
+  refusalOfFault,
+  REQUEST_SLOW,
+  UNRESOLVED,
+} from './refusals.ts'
+import { Relay, type RelayOwner } from './relay.ts'
+import { isRefusal } from './results.ts'
+
+export interface ExchangeParts {
+  readonly ids: IdSource
+  readonly callers: Identifier
+  readonly judge: Judge
+  readonly router: Router
+  readonly wording: Wording
+  readonly pool: OriginPool
+  readonly metrics: ProxyMetrics
+  readonly log: RequestLog
+  readonly tunnels: Tunnels
+  /** Ports to which a CONNECT carries plain HTTP that is judged request by request. */
+  readonly plainPorts: ReadonlySet<number>
+}
+
+type Identified = Caller & { readonly ok: true }
+
+/** A body that belongs to a refused request is read and forgotten up to here; beyond, the connection ends. */
+const DISCARDED_BYTES = 1 << 20
+const MAX_WARNING = 1000
+const TUNNEL_OPEN = 'HTTP/1.1 200 Connection established\r\n\r\n'
+
+export class Exchange implements RelayOwner {
+  readonly #parts: ExchangeParts
+  readonly #client: ClientLeg
+  readonly #head: RequestHead
+  readonly #startedAt = performance.now()
+  #caller: Identified | undefined
+  #target: Target | undefined
+  #outcome: Outcome | undefined
+  #relay: Relay | undefined
+  /** Ends what is being waited for: a reviewer or a connection. */
+  #cancel: (() => void) | undefined
+  #over = false
+  #finished = false
+  #outcomeFinished = false
+  #refused = false
+  #refusalKeeps = false
+  #requestEnded = false
+  #status = 0
+  #bytesIn = 0
+  #bytesOut = 0
+  #result = 'allowed'
+
+  constructor(parts: ExchangeParts, client: ClientLeg, head: RequestHead) {
+    this.#parts = parts
+    this.#client = client
+    this.#head = head
+  }
+
+  start(): void {
+    const { inside } = this.#client
+    const { method, target, proxyAuthorization } = this.#head
+    if (inside !== undefined) {
+      this.#identified(inside.caller)
+      return
+    }
+    // A page of our own needs no credentials, but the right network.
+    const own = method !== 'CONNECT' && (target.startsWith('/') || target === '*')
+    const caller = this.#parts.callers.identify(
+      own ? undefined : proxyAuthorization,
+      this.#client.address,
+    )
+    if (caller instanceof Promise) {
+      caller.then(
+        (found) => this.#known(found, own),
+        (fault: unknown) => this.#fault(fault),
+      )
+    } else this.#known(caller, own)
+  }
+
+  /** The request's body, after `readBody`; a refused one is forgotten. */
+  requestContent(bytes: Buffer): void {
+    this.#bytesIn += bytes.length
+    if (!this.#refused) this.#relay?.requestContent(bytes)
+    else if (this.#bytesIn > DISCARDED_BYTES) this.#end(false)
+  }
+
+  requestEnd(trailers: FieldList): void {
+    this.#requestEnded = true
+    this.#relay?.requestEnd(trailers)
+    if (this.#refused) this.#end(this.#refusalKeeps)
+  }
+
+  flushRequest(): void {
+    this.#relay?.flushRequest()
+  }
+
+  clientWritable(): void {
+    this.#relay?.clientWritable()
+  }
+
+  /** The body of the request is malformed. */
+  requestBroken(refusal: Refusal): void {
+    if (this.#refused || this.#relay?.responded === true) this.#abort()
+    else {
+      this.#relay?.abort()
+      this.#refuse(refusal, false)
+    }
+  }
+
+  /** Nothing has moved for as long as is allowed. */
+  expired(): void {
+    if (this.#refused || this.#relay?.responded === true) this.#abort()
+    else {
+      this.#cancel?.()
+      this.#relay?.abort()
+      this.#refuse(
+        this.#relay !== undefined && !this.#requestEnded && this.#hasBody
+          ? REQUEST_SLOW
+          : ORIGIN_SILENT,
+        false,
+      )
+    }
+  }
+
+  /** The client has gone, and with it whoever wanted an answer. */
+  clientGone(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#cancel?.()
+    this.#relay?.abort()
+    if (this.#relay !== undefined && this.#relay.status !== 0) this.#status = this.#relay.status
+    this.#result = 'aborted'
+    this.#finish()
+  }
+
+  relayRefused(refusal: Refusal): void {
+    this.#result = 'failed'
+    this.#refuse(refusal)
+  }
+
+  relayDone(keepAlive: boolean): void {
+    this.#status = this.#relay?.status ?? 0
+    this.#bytesOut = this.#relay?.bytesOut ?? 0
+    this.#end(keepAlive)
+  }
+
+  relayBroken(): void {
+    this.#result = 'failed'
+    this.#abort()
+  }
+
+  relaySwitched(origin: OriginConnection, rest: Buffer): void {
+    this.#status = 101
+    this.#tunnel(origin, rest)
+  }
+
+  #known(caller: Caller, own: boolean): void {
+    if (this.#over) return
+    if (!caller.ok) {
+      // Of an unidentified person only the network counts here.
+      if (!own || caller.refusal.status === 403) this.#refuse(caller.refusal)
+      else this.#refuse(NO_PAGE)
+    } else if (own) this.#refuse(NO_PAGE)
+    else this.#identified(caller)
+  }
+
+  #identified(caller: Identified): void {
+    this.#caller = caller
+    const target = this.#readTarget()
+    if (isRefusal(target)) {
+      this.#refuse(target)
+      return
+    }
+    this.#target = target
+    const isConnect = target.kind === 'connect'
+    const plain = isConnect && this.#parts.plainPorts.has(target.destination.port)
+    const barred = this.#parts.router.check(target.destination, isConnect)
+    if (barred !== undefined) {
+      this.#refuse(barred)
+      return
+    }
+    if (plain) this.#enter(target, caller)
+    else this.#judge(target, caller)
+  }
+
+  #readTarget(): Target | Refusal {
+    const { method, target, host } = this.#head
+    const { inside } = this.#client
+    const { wording } = this.#parts
+    if (inside === undefined) return wording.parseTarget(method, target, host)
+    if (method === 'CONNECT') return NO_TUNNEL_INSIDE
+    const absolute = target.startsWith('/') ? `http://${host ?? ''}${target}` : target
+    const read = wording.parseTarget(method, absolute, host)
+    if (isRefusal(read)) return read
+    const { destination } = inside
+    const same =
+      read.destination.host === destination.host && read.destination.port === destination.port
+    return same ? read : OTHER_HOST
+  }
+
+  /** Plain HTTP inside a tunnel is judged request by request, so the tunnel itself is not. */
+  #enter({ destination }: Target, caller: Identified): void {
+    this.#status = 200
+    this.#client.socket.write(TUNNEL_OPEN, 'latin1')
+    this.#client.enter({ destination, caller })
+    this.#end(true)
+  }
+
+  #judge(target: Target, caller: Identified): void {
+    this.#parts.judge.decide(this.#accessRequest(target, caller)).then(
+      (outcome) => this.#decided(outcome),
+      (fault: unknown) => this.#fault(fault),
+    )
+  }
+
+  #accessRequest({ destination }: Target, caller: Identified): AccessRequest {
+    const { fields, method } = this.#head
+    const userAgent = fieldValue(fields, 'user-agent')
+    const context: { -readonly [K in keyof RequestContext]: RequestContext[K] } = {
+      source: 'proxy',
+    }
+    if (caller.address !== undefined) context.ip_address = caller.address
+    if (caller.network !== undefined) context.network = caller.network
+    if (userAgent !== undefined) context.user_agent = userAgent
+    return {
+      request_id: this.#parts.ids.next(),
+      principal: caller.principal,
+      action: 'access_ai_service',
+      destination: {
+        ...destination,
+        method,
+        headers: new FieldMap(fields),
+        ...(userAgent === undefined ? {} : { user_agent: userAgent }),
+      },
+      context,
+    }
+  }
+
+  #decided(outcome: Outcome): void {
+    // Of a held request only the last outcome counts.
+    this.#outcome = outcome
+    this.#cancel = undefined
+    if (this.#over || this.#refused) {
+      // The client went while this was being decided; what was decided has an end nevertheless.
+      outcome.held?.cancel()
+      if (this.#over) this.#finishOutcome()
+      return
+    }
+    const { held } = outcome
+    if (held !== undefined) {
+      this.#cancel = () => held.cancel()
+      held.answer.then(
+        (answer) => this.#decided(answer),
+        (fault: unknown) => this.#fault(fault),
+      )
+    } else if (outcome.refused) {
+      const { decision, service } = outcome
+      this.#result = decision.decision === 'REVIEW' ? 'review' : 'denied'
+      this.#refuse({
+        status: 403,
+        error: 'http_request_denied',
+        details: decision.reason,
+        decision,
+        ...(service === undefined ? {} : { service }),
+      })
+    } else this.#pass(outcome)
+  }
+
+  #pass({ warnings }: Outcome): void {
+    const target = this.#target
+    if (target === undefined) return
+    if (target.kind === 'connect') {
+      this.#connect(target)
+      return
+    }
+    const { destination } = target
+    this.#relay = new Relay(
+      this.#parts,
+      this.#client,
+      {
+        head: this.#head,
+        key: target.authority,
+        requestTarget: target.requestTarget,
+        host: target.authority,
+        extraRequestLines: '',
+        extraResponseLines: warningLine(warnings),
+        route: () => this.#parts.router.route(destination, false),
+      },
+      this,
+    )
+    this.#relay.start()
+  }
+
+  #connect({ destination, authority }: Target): void {
+    const dial = (route: Awaited<ReturnType<Router['route']>>): void => {
+      if (this.#over) return
+      if (isRefusal(route)) {
+        this.#refuse(route)
+        return
+      }
+      this.#cancel = this.#parts.pool.dial(authority, route, (dialled) => {
+        this.#cancel = undefined
+        if (dialled.ok) {
+          this.#status = 200
+          const warnings = warningLine(this.#outcome?.warnings ?? [])
+          const answer =
+            warnings === '' ? TUNNEL_OPEN : `${TUNNEL_OPEN.slice(0, -2)}${warnings}\r\n`
+          this.#client.socket.write(answer, 'latin1')
+          dialled.connection.release()
+          this.#tunnel(dialled.connection, Buffer.alloc(0))
+        } else {
+          const { status, error, details } = dialled
+          this.relayRefused({ status, error, details })
+        }
+      })
+    }
+    const route = this.#parts.router.route(destination, true)
+    if (route instanceof Promise) route.then(dial, () => this.#refuse(UNRESOLVED))
+    else dial(route)
+  }
+
+  #tunnel(origin: OriginConnection, fromOrigin: Buffer): void {
+    this.#over = true
+    const fromClient = this.#client.surrender()
+    this.#parts.tunnels.open(
+      { client: this.#client.socket, origin: origin.socket, fromClient, fromOrigin },
+      ({ bytesIn, bytesOut }) => {
+        this.#bytesIn = bytesIn
+        this.#bytesOut = bytesOut
+        this.#finish()
+      },
+    )
+  }
+
+  #fault(fault: unknown): void {
+    if (this.#over) return
+    this.#result = 'failed'
+    this.#refuse(refusalOfFault(fault))
+  }
+
+  #refuse(refusal: Refusal, mayKeep = true): void {
+    if (this.#over || this.#refused) return
+    const { method, host, contentLength, chunked, expectContinue, keepAlive } = this.#head
+    if (this.#result === 'allowed') this.#result = 'refused'
+    this.#refused = true
+    this.#status = refusal.status
+    // Whether a body follows that nobody asked for is unknown after Expect; chunks may never end.
+    const readable =
+      this.#requestEnded || (!chunked && !expectContinue && contentLength <= DISCARDED_BYTES)
+    this.#refusalKeeps = mayKeep && keepAlive && this.#client.keepAlive && readable
+    const destination = this.#target?.destination
+    const response = this.#parts.wording.renderRefusal(refusal, {
+      method,
+      host: destination?.host ?? host ?? '',
+      ...(destination?.path === undefined ? {} : { path: destination.path }),
+      header: (name) => fieldValue(this.#head.fields, name.toLowerCase()),
+      isConnect: method === 'CONNECT',
+      keepAlive: this.#refusalKeeps,
+    })
+    this.#bytesOut = bodyBytes(response)
+    this.#client.socket.write(response)
+    this.#client.touch()
+    if (!this.#refusalKeeps || this.#requestEnded || !this.#hasBody) this.#end(this.#refusalKeeps)
+    else this.#client.readBody()
+  }
+
+  get #hasBody(): boolean {
+    return this.#head.chunked || this.#head.contentLength > 0
+  }
+
+  #abort(): void {
+    if (this.#over) return
+    this.#status ||= this.#relay?.status ?? 0
+    this.#bytesOut ||= this.#relay?.bytesOut ?? 0
+    this.#over = true
+    this.#cancel?.()
+    this.#relay?.abort()
+    this.#finish()
+    this.#client.socket.destroy()
+  }
+
+  #end(keepAlive: boolean): void {
+    if (this.#over) return
+    this.#over = true
+    this.#finish()
+    this.#client.done(keepAlive)
+  }
+
+  #finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    const { log, metrics } = this.#parts
+    metrics.requests.inc({ door: 'proxy', outcome: this.#result })
+    const { method, target, minor, fields } = this.#head
+    log.write({
+      address: this.#client.address,
+      login: this.#caller?.principal.login,
+      method,
+      target,
+      minor,
+      status: this.#status,
+      bytesOut: this.#bytesOut,
+      durationMs: performance.now() - this.#startedAt,
+      referer: fieldValue(fields, 'referer'),
+      userAgent: fieldValue(fields, 'user-agent'),
+    })
+    this.#finishOutcome()
+  }
+
+  #finishOutcome(): void {
+    if (this.#outcome === undefined || this.#outcomeFinished) return
+    this.#outcomeFinished = true
+    this.#outcome.finish({
+      status: this.#status,
+      bytes_in: this.#bytesIn,
+      bytes_out: this.#bytesOut,
+      duration_ms: Math.round(performance.now() - this.#startedAt),
+    })
+  }
+}
+
+/** One line that any client can read, or nothing. */
+function warningLine(warnings: readonly string[]): string {
+  if (warnings.length === 0) return ''
+  const text = warnings.join('; ').replace(/[^\x20-\x7e]+/g, '?')
+  return `X-Cordon-Warning: ${text.slice(0, MAX_WARNING)}\r\n`
+}
+
+function bodyBytes(response: Buffer): number {
+  const blank = response.indexOf('\r\n\r\n')
+  return blank === -1 ? 0 : response.length - blank - 4
+}

@@ -1,0 +1,89 @@
+// The proxy's own refusals: those that no policy makes.
+
+import { CordonError } from '../base/errors.ts'
+import type { Failure } from '../http1/message.ts'
+import type { Refusal } from './ports.ts'
+
+export const UNRESOLVED: Refusal = {
+  status: 502,
+  error: 'dns_error',
+  details: 'the name of the origin cannot be resolved',
+}
+export const ORIGIN_GONE: Refusal = {
+  status: 502,
+  error: 'connection_terminated',
+  details: 'the origin closed the connection before it answered',
+}
+export const ORIGIN_SILENT: Refusal = {
+  status: 504,
+  error: 'http_response_timeout',
+  details: 'the origin does not answer in time',
+}
+export const REQUEST_SLOW: Refusal = {
+  status: 408,
+  error: 'http_request_error',
+  details: 'the request did not arrive in time',
+}
+export const NO_PAGE: Refusal = {
+  status: 404,
+  error: 'http_request_error',
+  details: 'this is a proxy, and it has no such page',
+}
+export const OTHER_HOST: Refusal = {
+  status: 421,
+  error: 'http_request_error',
+  details: 'the request is for another host than the tunnel it came through',
+}
+export const NO_TUNNEL_INSIDE: Refusal = {
+  status: 400,
+  error: 'http_request_error',
+  details: 'a tunnel inside a tunnel is not accepted',
+}
+export const TOO_MANY_CONNECTIONS: Refusal = {
+  status: 503,
+  error: 'connection_limit_reached',
+  details: 'too many connections',
+  retryAfterSeconds: 5,
+}
+export const TOO_MANY_OF_CLIENT: Refusal = {
+  status: 503,
+  error: 'connection_limit_reached',
+  details: 'too many connections from this address',
+  retryAfterSeconds: 5,
+}
+
+export function refusalOfMalformed(reason: string): Refusal {
+  return {
+    status: 502,
+    error: 'http_protocol_error',
+    details: `the origin's answer is malformed: ${reason}`,
+  }
+}
+
+/** Bytes of a client that are no acceptable request. */
+export function refusalOfFailure({ status, reason }: Failure): Refusal {
+  return { status, error: 'http_request_error', details: reason }
+}
+
+const SPOOL_RETRY_SECONDS = 10
+
+/** A step that threw: nothing passes. What may not pass unrecorded is a matter of time. */
+export function refusalOfFault(fault: unknown): Refusal {
+  if (
+    fault instanceof CordonError &&
+    (fault.code === 'SPOOL_FULL' || fault.code === 'SPOOL_FAILED')
+  )
+    return {
+      status: 503,
+      error: 'proxy_internal_error',
+      details: 'the decision cannot be recorded at the moment',
+      retryAfterSeconds: SPOOL_RETRY_SECONDS,
+    }
+  const unavailable = fault instanceof CordonError && fault.code === 'STORE_UNAVAILABLE'
+  return {
+    status: unavailable ? 503 : 500,
+    error: 'proxy_internal_error',
+    details: 'a fault of the proxy itself',
+    ...(unavailable ? { retryAfterSeconds: SPOOL_RETRY_SECONDS } : {}),
+  }
+}
