@@ -14,21 +14,26 @@ function inScope(wanted: Scope, input: unknown): boolean {
           : undefined,
       input,
     )
+  const one = (value: unknown): unknown[] => (typeof value === 'string' ? [value] : [])
+  const many = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
   const values: Record<keyof Scope, unknown[]> = {
-    departments: [at('user', 'department', 'name'), at('user', 'department', 'path')],
-    groups: [at('user', 'groups')],
-    users: [orUnknown(at('user', 'id')), at('user', 'name'), at('user', 'email')],
-    roles: [at('user', 'roles')],
+    departments: [
+      ...one(at('user', 'department', 'name')),
+      ...many(at('user', 'department', 'path')),
+    ],
+    groups: many(at('user', 'groups')),
+    users: [orUnknown(at('user', 'id')), ...one(at('user', 'name')), ...one(at('user', 'email'))],
+    roles: many(at('user', 'roles')),
     services: [orUnknown(at('resource', 'id'))],
-    categories: [at('resource', 'category')],
-    vendors: [at('resource', 'vendor')],
-    actions: [at('action')],
-    sources: [at('context', 'source')],
-    labels: [at('content', 'data_classification')],
+    categories: one(at('resource', 'category')),
+    vendors: one(at('resource', 'vendor')),
+    actions: one(at('action')),
+    sources: one(at('context', 'source')),
+    labels: many(at('content', 'data_classification')),
   }
   return Object.entries(wanted).every(
     ([key, list]) =>
-      list.length === 0 || list.some((item) => values[key as keyof Scope].flat().includes(item)),
+      list.length === 0 || list.some((item) => values[key as keyof Scope].includes(item)),
   )
 }
 

@@ -9,10 +9,10 @@ const NAMES = ['a', 'b', 'c', 'unknown', 'é', '𝒳']
 const name = fc.constantFrom(...NAMES)
 const names = fc.array(name, { maxLength: 3 })
 
-export const scope: fc.Arbitrary<Scope> = fc.record(
-  Object.fromEntries(SCOPE_KEYS.map((key) => [key, names])),
-  { requiredKeys: [] },
-)
+/** Few keys, so that many scopes hold. */
+export const scope: fc.Arbitrary<Scope> = fc
+  .array(fc.tuple(fc.constantFrom(...SCOPE_KEYS), names), { maxLength: 2 })
+  .map((entries) => Object.fromEntries(entries) as Scope)
 
 export function policies(max: number): fc.Arbitrary<PolicyMetadata[]> {
   const policy = fc.record({
@@ -55,6 +55,13 @@ const odd = fc.constantFrom<unknown>(null, 5, true, {}, [1, 'a'])
 const text = fc.oneof({ weight: 9, arbitrary: name }, odd)
 const list = fc.oneof({ weight: 9, arbitrary: names }, odd)
 
+const PATHS = [
+  ...['id', 'name', 'groups', 'roles', 'department'].map((key) => ['user', key] as const),
+  ...['id', 'vendor', 'ai', 'approval_status'].map((key) => ['resource', key] as const),
+  ['content', 'data_classification'],
+  ['context', 'source'],
+] as const
+
 /** A policy input in which anything may be absent or oddly typed. */
 export const document: fc.Arbitrary<unknown> = fc.record(
   {
@@ -79,6 +86,23 @@ export const document: fc.Arbitrary<unknown> = fc.record(
   },
   { requiredKeys: [] },
 )
+
+/** Two documents that differ in one field at most. */
+export const neighbours: fc.Arbitrary<readonly [unknown, unknown]> = fc
+  .tuple(document, document, fc.constantFrom(...PATHS))
+  .map(([one, other, [section, key]]) => {
+    const from = (other as Record<string, unknown>)[section]
+    const own = (one as Record<string, unknown>)[section]
+    if (!isRecord(from) || !isRecord(own)) return [one, { ...(one as object), [section]: from }]
+    const changed = { ...own }
+    delete changed[key]
+    if (Object.hasOwn(from, key)) changed[key] = from[key]
+    return [one, { ...(one as object), [section]: changed }]
+  })
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
 
 function part(shape: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> {
   return fc.oneof({ weight: 9, arbitrary: fc.record(shape, { requiredKeys: [] }) }, odd)
