@@ -28,4 +28,6 @@ export interface Engine {
   readonly policies: readonly PolicyMetadata[]
   /** The outcomes of the policies at these indexes, in the same order. Never throws. */
   evaluate(indexes: readonly number[], input: EngineInput): readonly PolicyOutcome[]
+  /** Frees what the engine holds outside of JavaScript's memory. */
+  close?(): void
 }
