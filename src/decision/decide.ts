@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { IdSource } from '../base/ids.ts'
+import { splitInput } from '../ledger/split.ts'
 import type { Decision, Mode, Verdict } from '../model/decision.ts'
 import type { Finding, Span } from '../model/finding.ts'
 import type { ContentInput, InputDocument } from '../model/input.ts'
@@ -76,6 +77,8 @@ export interface CorridorOptions {
   readonly review: ReviewHandling
   readonly holdTimeoutMs: number
   readonly record: 'ai' | 'all'
+  /** Whether records keep the path of a resource. */
+  readonly urlPaths: boolean
 }
 
 export interface CorridorParts {
@@ -332,8 +335,7 @@ export class Corridor implements Decider {
       request_id: request.request_id,
       decision: kept,
       mode: judged.pointMode,
-      input,
-      login: request.principal.login,
+      ...splitInput(input, request.principal.login, this.#options.urlPaths),
       person_key: this.#personKey(judged),
     }
     return decision.decision === 'ALLOW'

@@ -1,0 +1,29 @@
+// The administrators' acts over an open store, with their audit events in the ledger.
+
+import type { IdSource } from '../base/ids.ts'
+import type { Config } from '../config/schema.ts'
+import { Admin, type AdminParts } from '../governance/admin.ts'
+import type { Spool } from '../ledger/spool.ts'
+import type { Store } from '../store/open.ts'
+
+export type AdminEvents = Pick<AdminParts, 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'>
+
+export function openAdmin(
+  config: Config,
+  store: Store,
+  spool: Spool,
+  ids: IdSource,
+  events: AdminEvents,
+): Admin {
+  return new Admin({
+    db: store.db,
+    tenant: config.tenant,
+    nextId: () => ids.next(),
+    now: Date.now,
+    reviewValidMs: config.policy.review_valid,
+    audit: async (record) => {
+      await spool.append(record)
+    },
+    ...events,
+  })
+}

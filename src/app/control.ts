@@ -1,0 +1,173 @@
+// control.sock: what the command line asks of a Cordon that runs. HTTP with JSON over a socket of mode 0600.
+
+import { chmodSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { Client } from 'undici'
+import { CordonError, ERROR_CODES, type ErrorCode, type Problem } from '../base/errors.ts'
+import type { Actor, Admin, ExportTable } from '../governance/admin.ts'
+import type { Kind } from '../governance/columns.ts'
+import type { Mode } from '../model/decision.ts'
+
+const MAX_REQUEST = 512 * 1024 * 1024
+const ACTOR: Actor = { type: 'system', name: 'command line' }
+
+/** The acts of `Admin` that the command line knows, by name. */
+export interface Commands {
+  importContext(argument: { file: string; content: string; kind: Kind }): Promise<unknown>
+  addUser(argument: {
+    name: string
+    email?: string
+    department?: string
+    groups?: readonly string[]
+  }): Promise<unknown>
+  createToken(argument: { user: string }): Promise<unknown>
+  createKey(argument: { name: string; scopes: readonly string[]; user?: string }): Promise<unknown>
+  setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
+  export(argument: {
+    table: ExportTable
+    format: 'ndjson' | 'csv'
+    from?: string
+    to?: string
+  }): AsyncIterable<string>
+}
+
+export function commandsOf(admin: Admin): Commands {
+  return {
+    importContext: (argument) => admin.importContext(argument, ACTOR),
+    addUser: (argument) => admin.addUser(argument, ACTOR),
+    createToken: ({ user }) => admin.createToken(user, ACTOR),
+    createKey: (argument) => admin.createKey(argument, ACTOR),
+    setMode: (argument) => admin.setMode(argument, ACTOR),
+    export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
+  }
+}
+
+export function controlSocket(dataDir: string): string {
+  return join(dataDir, 'control.sock')
+}
+
+/** Listens; whoever can open the socket is an administrator of this machine. */
+export async function serveControl(dataDir: string, commands: Commands): Promise<Server> {
+  const path = controlSocket(dataDir)
+  rmSync(path, { force: true })
+  const server = createServer((request, response) => {
+    void answer(request, response, commands)
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, resolve)
+  })
+  chmodSync(path, 0o600)
+  return server
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  commands: Commands,
+): Promise<void> {
+  try {
+    const name = (request.url ?? '').slice(1)
+    const argument = JSON.parse(await bodyOf(request)) as never
+    if (name === 'export') {
+      response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' })
+      for await (const line of commands.export(argument)) {
+        if (!response.write(line)) await new Promise((resolve) => response.once('drain', resolve))
+        if (response.destroyed) return
+      }
+      response.end()
+      return
+    }
+    if (!isCommand(name)) throw new CordonError('NOT_FOUND', `no such command: ${name}`)
+    const value = await commands[name](argument)
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify(value ?? null))
+  } catch (error) {
+    const code = error instanceof CordonError ? error.code : 'INTERNAL'
+    const message = error instanceof Error ? error.message : 'failed'
+    if (response.headersSent) response.destroy()
+    else
+      response
+        .writeHead(ERROR_CODES[code].status, { 'content-type': 'application/json' })
+        .end(
+          JSON.stringify({
+            code,
+            message,
+            problems: error instanceof CordonError ? error.problems : [],
+          }),
+        )
+  }
+}
+
+function isCommand(name: string): name is Exclude<keyof Commands, 'export'> {
+  return ['importContext', 'addUser', 'createToken', 'createKey', 'setMode'].includes(name)
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = []
+  let size = 0
+  for await (const part of request) {
+    size += (part as Buffer).length
+    if (size > MAX_REQUEST) throw new CordonError('INPUT_INVALID', 'the request is too large')
+    parts.push(part as Buffer)
+  }
+  return Buffer.concat(parts).toString('utf8')
+}
+
+function dateOf(text: string | undefined): Date | undefined {
+  return text === undefined ? undefined : new Date(text)
+}
+
+/** The commands of a Cordon that runs, or undefined where nothing listens. */
+export async function connectControl(
+  dataDir: string,
+): Promise<(Commands & { close(): Promise<void> }) | undefined> {
+  const client = new Client('http://control', {
+    socketPath: controlSocket(dataDir),
+    bodyTimeout: 0,
+    headersTimeout: 0,
+  })
+  const call = async (name: string, argument: unknown): Promise<unknown> => {
+    const { statusCode, body } = await client.request({
+      method: 'POST',
+      path: `/${name}`,
+      body: JSON.stringify(argument),
+    })
+    const value: unknown = await body.json()
+    if (statusCode !== 200) {
+      const { code, message, problems } = value as {
+        code: ErrorCode
+        message: string
+        problems: Problem[]
+      }
+      throw new CordonError(code, message, { problems })
+    }
+    return value
+  }
+  try {
+    await client
+      .request({ method: 'POST', path: '/ping', body: '{}' })
+      .then(({ body }) => body.dump())
+  } catch {
+    await client.destroy()
+    return undefined
+  }
+  return {
+    importContext: (argument) => call('importContext', argument),
+    addUser: (argument) => call('addUser', argument),
+    createToken: (argument) => call('createToken', argument),
+    createKey: (argument) => call('createKey', argument),
+    setMode: (argument) => call('setMode', argument),
+    export: async function* (argument) {
+      const { body } = await client.request({
+        method: 'POST',
+        path: '/export',
+        body: JSON.stringify(argument),
+      })
+      for await (const part of body) yield (part as Buffer).toString('utf8')
+    },
+    close: () => client.close(),
+  }
+}

@@ -1,0 +1,86 @@
+// What every process that decides is made of: ids, directory, spool, corridor.
+
+import { join } from 'node:path'
+import { IdSource } from '../base/ids.ts'
+import type { Config } from '../config/schema.ts'
+import { detect } from '../content/detect.ts'
+import { Directory, type DirectorySource, type SharedCache } from '../context/directory.ts'
+import { RedisCache } from '../context/redis-cache.ts'
+import { Corridor, type Reviews, type Rules } from '../decision/decide.ts'
+import { Spool } from '../ledger/spool.ts'
+import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import type { PointMode } from './point-mode.ts'
+
+export interface Gateway {
+  readonly ids: IdSource
+  readonly spool: Spool
+  readonly directory: Directory
+  readonly corridor: Corridor
+  readonly shared: SharedCache | undefined
+  close(): Promise<void>
+}
+
+export interface GatewayParts {
+  readonly config: Config
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly source: DirectorySource
+  readonly reviews: Reviews
+  readonly rules: () => Rules
+  readonly mode: PointMode
+  readonly onWritten: () => void
+}
+
+export function openGateway(parts: GatewayParts): Gateway {
+  const { config, log, metrics } = parts
+  const ids = new IdSource()
+  const spool = new Spool({
+    dir: join(config.data_dir, 'ledger'),
+    tenant: config.tenant,
+    fsync: config.ledger.fsync,
+    whenFull: config.ledger.when_full,
+    limitBytes: config.ledger.spool_limit,
+    now: Date.now,
+    onLost: (count) => metrics.spoolGapRecords.inc(count),
+    onWritten: parts.onWritten,
+  })
+  const shared = config.redis_url === '' ? undefined : new RedisCache(config.redis_url, log)
+  const directory = new Directory({
+    source: parts.source,
+    metrics,
+    tenant: config.tenant,
+    ...(shared === undefined ? {} : { shared }),
+  })
+  const corridor = new Corridor(
+    {
+      ids,
+      people: directory,
+      classify: (content) => detect(content, config.proxy.limits.body_inspect_bytes),
+      ledger: spool,
+      reviews: parts.reviews,
+      metrics,
+      now: Date.now,
+      rules: parts.rules,
+      mode: () => parts.mode.current(),
+    },
+    {
+      tenant: config.tenant,
+      review: config.policy.review,
+      holdTimeoutMs: config.policy.hold_timeout,
+      record: config.ledger.record,
+      urlPaths: config.ledger.url_paths,
+    },
+  )
+  return {
+    ids,
+    spool,
+    directory,
+    corridor,
+    shared,
+    close: async () => {
+      await spool.close()
+      await shared?.close()
+    },
+  }
+}
