@@ -31,6 +31,8 @@ export interface ProxyParts {
   readonly wording: Wording
   readonly metrics: ProxyMetrics
   readonly log: RequestLog
+  /** The clock of all waits; the proxy makes its own where none is given, and closes either. */
+  readonly deadlines?: Deadlines
 }
 
 export interface ProxyOptions {
@@ -55,7 +57,7 @@ const MAX_IDLE_ORIGINS = 1024
 export class Proxy implements ConnectionOwner, Tunnels {
   readonly #parts: ClientParts
   readonly #options: ProxyOptions
-  readonly #deadlines = new Deadlines()
+  readonly #deadlines: Deadlines
   readonly #pool: OriginPool
   readonly #servers: Server[] = []
   readonly #connections = new Set<ClientConnection>()
@@ -68,6 +70,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
     const limits: Http1Limits = { headerBytes: options.headerBytes, headers: options.headers }
     const waitMs = Math.min(options.idleMs, MAX_WAIT_MS)
     this.#options = options
+    this.#deadlines = parts.deadlines ?? new Deadlines()
     this.#pool = new OriginPool(limits, this.#deadlines, {
       connectMs: options.connectMs,
       maxIdle: MAX_IDLE_ORIGINS,

@@ -102,6 +102,11 @@ export class Origin {
     return this.#all.length
   }
 
+  /** The connection accepted last. */
+  get latest(): Peer | undefined {
+    return this.#all.at(-1)
+  }
+
   get authority(): string {
     return `127.0.0.1:${this.port}`
   }
