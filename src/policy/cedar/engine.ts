@@ -8,19 +8,24 @@ import { createRequire } from 'node:module'
 import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import { type Engine, type EngineInput, failed, type PolicyOutcome, SILENT } from '../engine.ts'
-import { type CedarRequest, cedarRequest } from './entities.ts'
+import { type CedarRequest, requestMaker } from './entities.ts'
 import type { CedarPolicy } from './read.ts'
 
 const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') as typeof CedarWasm
 
 const MAX_SETS = 64
 
+interface PreparedSet {
+  readonly id: string
+  readonly requestFor: (document: unknown) => CedarRequest
+}
+
 export class CedarEngine implements Engine {
   readonly policies: readonly PolicyMetadata[]
   readonly #policies: readonly CedarPolicy[]
   readonly #name = randomUUID()
   /** Prepared sets by their candidates, the least recently used first. */
-  readonly #sets = new Map<string, string>()
+  readonly #sets = new Map<string, PreparedSet>()
 
   /** The policies must be valid: `readCedar` says so. */
   constructor(policies: readonly CedarPolicy[]) {
@@ -29,7 +34,7 @@ export class CedarEngine implements Engine {
   }
 
   evaluate(indexes: readonly number[], { document }: EngineInput): readonly PolicyOutcome[] {
-    const answer = this.#ask(indexes, cedarRequest(document))
+    const answer = this.#ask(indexes, document)
     if (typeof answer === 'string') return indexes.map(() => failed(answer))
     const satisfied = new Set(answer.reason)
     const errors = new Map(answer.errors.map(({ policyId, error }) => [policyId, error.message]))
@@ -42,15 +47,16 @@ export class CedarEngine implements Engine {
 
   /** Frees what the wasm holds for this engine. */
   close(): void {
-    for (const id of this.#sets.values()) cedar.preparsePolicySet(id, { staticPolicies: {} })
+    for (const { id } of this.#sets.values()) cedar.preparsePolicySet(id, { staticPolicies: {} })
     this.#sets.clear()
   }
 
-  #ask(indexes: readonly number[], request: CedarRequest): CedarWasm.Diagnostics | string {
+  #ask(indexes: readonly number[], document: unknown): CedarWasm.Diagnostics | string {
     try {
+      const { id, requestFor } = this.#setFor(indexes)
       const answer = cedar.statefulIsAuthorized({
-        ...request,
-        preparsedPolicySetId: this.#setFor(indexes),
+        ...requestFor(document),
+        preparsedPolicySetId: id,
         validateRequest: false,
       } as unknown as CedarWasm.StatefulAuthorizationCall)
       return answer.type === 'success'
@@ -61,7 +67,7 @@ export class CedarEngine implements Engine {
     }
   }
 
-  #setFor(indexes: readonly number[]): string {
+  #setFor(indexes: readonly number[]): PreparedSet {
     const key = indexes.join()
     const known = this.#sets.get(key)
     if (known !== undefined) {
@@ -70,6 +76,7 @@ export class CedarEngine implements Engine {
       return known
     }
     const id = this.#freeName()
+    const policies = indexes.flatMap((index) => this.#policies[index] ?? [])
     const prepared = cedar.preparsePolicySet(id, {
       staticPolicies: Object.fromEntries(
         indexes.map((index) => [String(index), this.#policies[index]?.text ?? '']),
@@ -77,8 +84,15 @@ export class CedarEngine implements Engine {
     })
     if (prepared.type === 'failure')
       throw new Error(prepared.errors[0]?.message ?? 'the statements were refused')
-    this.#sets.set(key, id)
-    return id
+    const set = {
+      id,
+      requestFor: requestMaker(
+        policies.flatMap(({ metadata }) => metadata.reads),
+        new Set(policies.flatMap(({ entities }) => entities)),
+      ),
+    }
+    this.#sets.set(key, set)
+    return set
   }
 
   #freeName(): string {
@@ -86,6 +100,6 @@ export class CedarEngine implements Engine {
     const [oldest] = this.#sets
     if (oldest === undefined) return this.#name
     this.#sets.delete(oldest[0])
-    return oldest[1]
+    return oldest[1].id
   }
 }

@@ -25,6 +25,7 @@ interface EntityId {
 
 type Convert = (value: unknown) => unknown
 type Shape = Readonly<Record<string, Convert>>
+type Fields = readonly (readonly [key: string, convert: Convert])[]
 
 const MIN_LONG = -(2n ** 63n)
 const MAX_LONG = 2n ** 63n - 1n
@@ -114,45 +115,77 @@ const CONTEXT: Shape = {
   tenant: text,
   time: recordOf(TIME),
 }
-const toContent = recordOf(CONTENT)
 
 const UNKNOWN = 'unknown'
 
-export function cedarRequest(document: unknown): CedarRequest {
-  const input = isObject(document) ? document : {}
-  const user = isObject(input['user']) ? input['user'] : {}
-  const resource = isObject(input['resource']) ? input['resource'] : {}
-  const principal = entity('User', idOf(user['id']))
-  const service = entity('Service', idOf(resource['id']))
-  const department = isObject(user['department']) ? user['department'] : {}
-  const context = record(CONTEXT, input['context'])
-  const content = toContent(input['content'])
-  if (content !== undefined) context['content'] = content
-  return {
-    principal,
-    action: entity('Action', idOf(input['action'])),
-    resource: service,
-    context,
-    entities: [
-      {
-        uid: principal,
-        attrs: record(USER, user),
-        parents: [
-          ...parents('Group', user['groups']),
-          ...parents('Role', user['roles']),
-          ...parents('Department', [department['name'], ...listOf(department['path'])]),
-        ],
-      },
-      {
-        uid: service,
-        attrs: record(SERVICE, resource),
-        parents: [
-          ...parents('Category', [resource['category']]),
-          ...parents('Vendor', [resource['vendor']]),
-        ],
-      },
-    ],
+/** Makes requests with what a set of statements can look at, because Cedar takes time for every value. */
+export function requestMaker(
+  reads: readonly string[],
+  entities: ReadonlySet<string>,
+): (document: unknown) => CedarRequest {
+  const userFields = fieldsRead(USER, 'user', reads)
+  const resourceFields = fieldsRead(SERVICE, 'resource', reads)
+  const contextFields = fieldsRead(CONTEXT, 'context', reads)
+  const contentFields = fieldsRead(CONTENT, 'content', reads)
+  const wantsContent = reads.some(
+    (path) => path === '' || path === 'content' || path.startsWith('content.'),
+  )
+  /** Only parents that a statement names can matter. */
+  const parents = (type: string, names: unknown): EntityId[] => {
+    const unique = new Set(
+      listOf(names).flatMap((name) => (typeof name === 'string' ? [name.toWellFormed()] : [])),
+    )
+    return [...unique]
+      .filter((name) => entities.has(entityKey(`Cordon::${type}`, name)))
+      .map((name) => entity(type, name))
   }
+  return (document) => {
+    const input = isObject(document) ? document : {}
+    const user = isObject(input['user']) ? input['user'] : {}
+    const resource = isObject(input['resource']) ? input['resource'] : {}
+    const department = isObject(user['department']) ? user['department'] : {}
+    const principal = entity('User', idOf(user['id']))
+    const service = entity('Service', idOf(resource['id']))
+    const context = record(contextFields, input['context'])
+    if (wantsContent && isObject(input['content']))
+      context['content'] = record(contentFields, input['content'])
+    const principalParents = [
+      ...parents('Group', user['groups']),
+      ...parents('Role', user['roles']),
+      ...parents('Department', [department['name'], ...listOf(department['path'])]),
+    ]
+    const serviceParents = [
+      ...parents('Category', [resource['category']]),
+      ...parents('Vendor', [resource['vendor']]),
+    ]
+    return {
+      principal,
+      action: entity('Action', idOf(input['action'])),
+      resource: service,
+      context,
+      entities: [
+        { uid: principal, attrs: record(userFields, user), parents: principalParents },
+        { uid: service, attrs: record(resourceFields, resource), parents: serviceParents },
+      ],
+    }
+  }
+}
+
+/** How an entity that a statement names is known to `requestMaker`. */
+export function entityKey(type: string, id: string): string {
+  return `${type}\0${id}`
+}
+
+function fieldsRead(shape: Shape, part: string, reads: readonly string[]): Fields {
+  return Object.entries(shape).filter(([key]) =>
+    reads.some(
+      (path) =>
+        path === '' ||
+        path === part ||
+        path === `${part}.${key}` ||
+        path.startsWith(`${part}.${key}.`),
+    ),
+  )
 }
 
 function entity(type: string, id: string): EntityId {
@@ -163,17 +196,10 @@ function idOf(value: unknown): string {
   return typeof value === 'string' ? value.toWellFormed() : UNKNOWN
 }
 
-function parents(type: string, names: unknown): EntityId[] {
-  const unique = new Set(
-    listOf(names).flatMap((name) => (typeof name === 'string' ? [name.toWellFormed()] : [])),
-  )
-  return [...unique].map((name) => entity(type, name))
-}
-
-function record(shape: Shape, value: unknown): Record<string, unknown> {
+function record(fields: Fields, value: unknown): Record<string, unknown> {
   const out: Record<string, unknown> = {}
   if (!isObject(value)) return out
-  for (const [key, convert] of Object.entries(shape)) {
+  for (const [key, convert] of fields) {
     const converted = Object.hasOwn(value, key) ? convert(value[key]) : undefined
     if (converted !== undefined) out[key] = converted
   }
@@ -181,7 +207,8 @@ function record(shape: Shape, value: unknown): Record<string, unknown> {
 }
 
 function recordOf(shape: Shape): Convert {
-  return (value) => (isObject(value) ? record(shape, value) : undefined)
+  const fields = Object.entries(shape)
+  return (value) => (isObject(value) ? record(fields, value) : undefined)
 }
 
 function setOf(convert: Convert): Convert {

@@ -5,6 +5,7 @@
 
 import type { Scope, ScopeKey } from '../../model/policy.ts'
 import { isObject } from '../metadata.ts'
+import { entityKey } from './entities.ts'
 
 const KEYS: Readonly<Record<string, ScopeKey>> = {
   'Cordon::User': 'users',
@@ -30,6 +31,15 @@ export function impliedScope(statement: {
   }
   const actions = actionsOf(statement.action)
   return actions.length === 0 ? scope : { ...scope, actions }
+}
+
+/** Every entity that stands anywhere in a statement: `in` can be true of no other. */
+export function namedEntities(node: unknown): readonly string[] {
+  if (Array.isArray(node)) return node.flatMap(namedEntities)
+  if (!isObject(node)) return []
+  const uid = uidOf(node)
+  const own = uid === undefined ? [] : [entityKey(uid.type, uid.id)]
+  return [...own, ...Object.values(node).flatMap(namedEntities)]
 }
 
 /** The entity of `== e`, `in e` and `is T in e`. */

@@ -12,7 +12,7 @@ import type { PolicyMetadata } from '../../model/policy.ts'
 import type { PolicyOutcome } from '../engine.ts'
 import type { SourceFile } from '../folder.ts'
 import { readMetadata, readObligations } from '../metadata.ts'
-import { impliedScope } from './heads.ts'
+import { impliedScope, namedEntities } from './heads.ts'
 import { readsOfCedar } from './reads.ts'
 import { splitStatements, type Statement } from './statements.ts'
 
@@ -40,6 +40,8 @@ export interface CedarPolicy {
    * effect, so all have the same one and what they mean is in `outcome`.
    */
   readonly text: string
+  /** Entities that it names, as `entityKey` writes them. */
+  readonly entities: readonly string[]
   /** What it says where it is satisfied. */
   readonly outcome: PolicyOutcome
 }
@@ -143,6 +145,7 @@ function readStatement(
   return {
     metadata,
     text: `${text.slice(0, effectAt)}permit${text.slice(effectAt + 'permit'.length)}`,
+    entities: namedEntities(parsed.json),
     outcome: { effect: answer.effect, reasons, obligations, error: null },
   }
 }
