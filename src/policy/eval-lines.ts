@@ -21,13 +21,16 @@ export interface EvalOptions {
 
 const MAX_LINE_CHARS = 16 * 1024 * 1024
 const TTL_SECONDS = 30
+/** Escapes that may be half a pair: such a document is written anew. */
+const SURROGATE = /\\u[dD][89a-fA-F]/
 
 /** The answer to a line, as JSON without a line end. */
 export function evaluateLine(line: string, { policies, ids }: EvalOptions): string {
   const started = performance.now()
   const document = documentOf(line)
   if (typeof document === 'string') return JSON.stringify({ error: document })
-  const verdict = policies.decide(document, Buffer.from(line))
+  const json = SURROGATE.test(line) ? undefined : Buffer.from(line)
+  const verdict = policies.decide(document, json)
   const elapsedUs = Math.round((performance.now() - started) * 1000)
   return stringifyExact(decisionOf(document, verdict, policies.revision, ids.next(), elapsedUs))
 }

@@ -128,10 +128,17 @@ function engineInput(document: unknown, given: Uint8Array | undefined): EngineIn
   return {
     document,
     json: () => {
-      json ??= Buffer.from(stringifyExact(document))
+      json ??= Buffer.from(wellFormed(stringifyExact(document)))
       return json
     },
   }
+}
+
+/** OPA's wasm refuses half a surrogate pair; as in Go, it becomes U+FFFD. JSON.stringify escapes no whole pair. */
+function wellFormed(json: string): string {
+  return json.includes('\\ud')
+    ? json.replaceAll(/(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g, '$1\ufffd')
+    : json
 }
 
 /** The values at the paths as one text; an absent one differs from every value. */

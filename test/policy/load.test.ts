@@ -90,6 +90,15 @@ deny contains "word" if input.w in data.limits.more.words
   t.equal(set.decide({ w: 'a' }).reason, 'word')
 })
 
+t.test('half a surrogate pair reaches Rego as U+FFFD', { skip: withoutOpa() }, async (t) => {
+  const dir = folderOf(t, { 'p.rego': 'package p\n\ndeny contains input.x\n' })
+  const set = await loadDirs([dir])
+  const reasonOf = (x: string): string => set.decide({ x }).reason
+  t.equal(reasonOf('a\ud800b'), 'a\ufffdb')
+  t.equal(reasonOf('\\ud800'), '\\ud800', 'an escaped backslash is none of it')
+  t.equal(reasonOf('😀'), '😀')
+})
+
 const REGO: Readonly<Record<string, readonly [text: string, problem: RegExp]>> = {
   syntax: ['package p\n\ndeny if {\n', /^p.rego:\d+:\d+: /],
   'an unknown function': ['package p\n\ndeny if nonsense(1)\n', /^p.rego:3:9: .*nonsense/],
