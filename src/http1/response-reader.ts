@@ -54,6 +54,7 @@ export class ResponseReader {
   #upgrade = false
   #interim = 0
   #untilClose = false
+  #switched = false
   #head: ResponseHead | undefined
   #failure: Failure | undefined
 
@@ -70,6 +71,7 @@ export class ResponseReader {
     this.#upgrade = upgrade
     this.#interim = 0
     this.#untilClose = false
+    this.#switched = false
   }
 
   push(chunk: Buffer): void {
@@ -102,6 +104,11 @@ export class ResponseReader {
   /** Whether the response at hand ends with the connection. */
   get untilClose(): boolean {
     return this.#untilClose
+  }
+
+  /** Whether what follows the head is no longer HTTP: take it by `rest`. */
+  get switched(): boolean {
+    return this.#switched
   }
 
   /** Whether a byte of a response has come since `expect`. */
@@ -153,9 +160,10 @@ export class ResponseReader {
     const { status } = head
     if (status === 101) {
       if (!this.#upgrade || head.upgrade === undefined) return this.#fail(UNASKED_SWITCH)
-      this.#state = IDLE
-      return 'head'
+      return this.#leaveHttp()
     }
+    // RFC 9112 section 6.3: whatever framing such a response declares, a tunnel follows.
+    if (this.#method === 'CONNECT' && status >= 200 && status < 300) return this.#leaveHttp()
     if (status < 200) {
       if (!head.keepAlive) return this.#fail(CLOSING_INTERIM)
       if (++this.#interim > MAX_INTERIM) return this.#fail(TOO_MANY_INTERIM)
@@ -169,6 +177,12 @@ export class ResponseReader {
       this.#untilClose = true
       this.#body.begin('until-close', 0)
     }
+    return 'head'
+  }
+
+  #leaveHttp(): 'head' {
+    this.#switched = true
+    this.#state = IDLE
     return 'head'
   }
 

@@ -1,7 +1,7 @@
 // When has something waited too long? One coarse clock a worker instead of a timer for every wait.
 //
 // Whoever waits keeps `expiresAt` up to date, which costs an assignment; every tick looks at all of them.
-// A deadline is therefore kept to within one tick, never early.
+// A deadline is therefore kept to within one tick.
 
 /** Something that may wait too long. */
 export interface Expiring {

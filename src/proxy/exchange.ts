@@ -7,17 +7,21 @@ import type { IdSource } from '../base/ids.ts'
 import type { Outcome } from '../decision/decide.ts'
 import { type FieldList, fieldValue, type RequestHead } from '../http1/message.ts'
 import type { AccessRequest, RequestContext } from '../model/request.ts'
+import type { Deadlines } from './deadlines.ts'
 import { FieldMap } from './field-map.ts'
 import type { OriginConnection } from './origin-connection.ts'
 import type { OriginPool } from './origin-pool.ts'
+import { ParentConnect } from './parent-connect.ts'
 import type {
   Caller,
   ClientLeg,
   Identifier,
   Judge,
+  ParentProxy,
   ProxyMetrics,
   Refusal,
   RequestLog,
+  Route,
   Router,
   Target,
   Tunnels,
@@ -45,6 +49,9 @@ export interface ExchangeParts {
   readonly metrics: ProxyMetrics
   readonly log: RequestLog
   readonly tunnels: Tunnels
+  readonly deadlines: Deadlines
+  readonly connectMs: number
+  readonly parent?: ParentProxy
   /** Ports to which a CONNECT carries plain HTTP that is judged request by request. */
   readonly plainPorts: ReadonlySet<number>
 }
@@ -54,7 +61,10 @@ type Identified = Caller & { readonly ok: true }
 /** A body that belongs to a refused request is read and forgotten up to here; beyond, the connection ends. */
 const DISCARDED_BYTES = 1 << 20
 const MAX_WARNING = 1000
-const TUNNEL_OPEN = 'HTTP/1.1 200 Connection established\r\n\r\n'
+const TUNNEL_OPEN = 'HTTP/1.1 200 Connection established\r\n'
+/** Connections to the parent are pooled under a name that no authority has. */
+const PARENT = '(parent)'
+const NOTHING = Buffer.alloc(0)
 
 export class Exchange implements RelayOwner {
   readonly #parts: ExchangeParts
@@ -85,6 +95,10 @@ export class Exchange implements RelayOwner {
   }
 
   start(): void {
+    this.#attempt(() => this.#identify())
+  }
+
+  #identify(): void {
     const { inside } = this.#client
     const { method, target, proxyAuthorization } = this.#head
     if (inside !== undefined) {
@@ -99,7 +113,7 @@ export class Exchange implements RelayOwner {
     )
     if (caller instanceof Promise) {
       caller.then(
-        (found) => this.#known(found, own),
+        (found) => this.#attempt(() => this.#known(found, own)),
         (fault: unknown) => this.#fault(fault),
       )
     } else this.#known(caller, own)
@@ -156,7 +170,8 @@ export class Exchange implements RelayOwner {
     this.#over = true
     this.#cancel?.()
     this.#relay?.abort()
-    if (this.#relay !== undefined && this.#relay.status !== 0) this.#status = this.#relay.status
+    this.#status ||= this.#relay?.status ?? 0
+    this.#bytesOut ||= this.#relay?.bytesOut ?? 0
     this.#result = 'aborted'
     this.#finish()
   }
@@ -229,14 +244,14 @@ export class Exchange implements RelayOwner {
   /** Plain HTTP inside a tunnel is judged request by request, so the tunnel itself is not. */
   #enter({ destination }: Target, caller: Identified): void {
     this.#status = 200
-    this.#client.socket.write(TUNNEL_OPEN, 'latin1')
+    this.#client.socket.write(`${TUNNEL_OPEN}\r\n`, 'latin1')
     this.#client.enter({ destination, caller })
     this.#end(true)
   }
 
   #judge(target: Target, caller: Identified): void {
     this.#parts.judge.decide(this.#accessRequest(target, caller)).then(
-      (outcome) => this.#decided(outcome),
+      (outcome) => this.#attempt(() => this.#decided(outcome)),
       (fault: unknown) => this.#fault(fault),
     )
   }
@@ -278,7 +293,7 @@ export class Exchange implements RelayOwner {
     if (held !== undefined) {
       this.#cancel = () => held.cancel()
       held.answer.then(
-        (answer) => this.#decided(answer),
+        (answer) => this.#attempt(() => this.#decided(answer)),
         (fault: unknown) => this.#fault(fault),
       )
     } else if (outcome.refused) {
@@ -297,54 +312,75 @@ export class Exchange implements RelayOwner {
   #pass({ warnings }: Outcome): void {
     const target = this.#target
     if (target === undefined) return
+    const { destination, authority, requestTarget } = target
+    const { parent, router } = this.#parts
+    const via = parent?.covers(destination) === true ? parent : undefined
     if (target.kind === 'connect') {
-      this.#connect(target)
+      this.#connect(target, via)
       return
     }
-    const { destination } = target
     this.#relay = new Relay(
       this.#parts,
       this.#client,
       {
         head: this.#head,
-        key: target.authority,
-        requestTarget: target.requestTarget,
-        host: target.authority,
-        extraRequestLines: '',
+        key: via === undefined ? authority : PARENT,
+        requestTarget: via === undefined ? requestTarget : `http://${authority}${requestTarget}`,
+        host: authority,
+        extraRequestLines: via?.authorizationLine ?? '',
         extraResponseLines: warningLine(warnings),
-        route: () => this.#parts.router.route(destination, false),
+        route: () => (via === undefined ? router.route(destination, false) : via.route()),
       },
       this,
     )
     this.#relay.start()
   }
 
-  #connect({ destination, authority }: Target): void {
-    const dial = (route: Awaited<ReturnType<Router['route']>>): void => {
-      if (this.#over) return
-      if (isRefusal(route)) {
-        this.#refuse(route)
-        return
-      }
-      this.#cancel = this.#parts.pool.dial(authority, route, (dialled) => {
-        this.#cancel = undefined
-        if (dialled.ok) {
-          this.#status = 200
-          const warnings = warningLine(this.#outcome?.warnings ?? [])
-          const answer =
-            warnings === '' ? TUNNEL_OPEN : `${TUNNEL_OPEN.slice(0, -2)}${warnings}\r\n`
-          this.#client.socket.write(answer, 'latin1')
-          dialled.connection.release()
-          this.#tunnel(dialled.connection, Buffer.alloc(0))
-        } else {
-          const { status, error, details } = dialled
-          this.relayRefused({ status, error, details })
-        }
-      })
-    }
-    const route = this.#parts.router.route(destination, true)
-    if (route instanceof Promise) route.then(dial, () => this.#refuse(UNRESOLVED))
+  #connect({ destination, authority }: Target, via: ParentProxy | undefined): void {
+    const route = via === undefined ? this.#parts.router.route(destination, true) : via.route()
+    const dial = (found: Route | Refusal): void => this.#dial(found, authority, via)
+    if (route instanceof Promise)
+      route.then(
+        (found) => this.#attempt(() => dial(found)),
+        () => this.relayRefused(UNRESOLVED),
+      )
     else dial(route)
+  }
+
+  #dial(route: Route | Refusal, authority: string, via: ParentProxy | undefined): void {
+    if (this.#over) return
+    if (isRefusal(route)) {
+      this.#refuse(route)
+      return
+    }
+    const { pool, deadlines, connectMs } = this.#parts
+    this.#cancel = pool.dial(via === undefined ? authority : PARENT, route, (dialled) => {
+      this.#cancel = undefined
+      if (!dialled.ok) {
+        const { status, error, details } = dialled
+        this.relayRefused({ status, error, details })
+      } else if (via === undefined) {
+        dialled.connection.release()
+        this.#open(dialled.connection, NOTHING)
+      } else {
+        const request = new ParentConnect(dialled.connection, authority, via, {
+          deadlines,
+          waitMs: connectMs,
+          opened: (rest) => this.#open(dialled.connection, rest),
+          refused: (refusal) => this.relayRefused(refusal),
+        })
+        this.#cancel = () => request.abort()
+      }
+    })
+  }
+
+  /** Says that the tunnel stands, and becomes it. */
+  #open(origin: OriginConnection, rest: Buffer): void {
+    this.#cancel = undefined
+    this.#status = 200
+    const warning = warningLine(this.#outcome?.warnings ?? [])
+    this.#client.socket.write(`${TUNNEL_OPEN}${warning}\r\n`, 'latin1')
+    this.#tunnel(origin, rest)
   }
 
   #tunnel(origin: OriginConnection, fromOrigin: Buffer): void {
@@ -358,6 +394,15 @@ export class Exchange implements RelayOwner {
         this.#finish()
       },
     )
+  }
+
+  /** A fault of ours, or of a collaborator, refuses one request and never ends the process. */
+  #attempt(step: () => void): void {
+    try {
+      step()
+    } catch (fault) {
+      this.#fault(fault)
+    }
   }
 
   #fault(fault: unknown): void {

@@ -137,7 +137,7 @@ export class OriginConnection implements Expiring {
         break
       } else if (event === 'head') {
         const { head } = reader
-        if (head.status === 101) {
+        if (reader.switched) {
           this.#switch(taker)
           return
         }

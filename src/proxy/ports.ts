@@ -65,6 +65,14 @@ export interface Router {
   route(destination: Destination, isConnect: boolean): Route | Refusal | Promise<Route | Refusal>
 }
 
+/** A proxy above this one, through which some destinations are reached; resolution is its own. */
+export interface ParentProxy {
+  covers(destination: Destination): boolean
+  route(): Route | Refusal | Promise<Route | Refusal>
+  /** Its credentials as a whole line with CRLF, or nothing. */
+  readonly authorizationLine: string
+}
+
 /** The instruments that the proxy moves. */
 export interface ProxyMetrics {
   readonly requests: { inc(labels: { door: string; outcome: string }): void }

@@ -13,6 +13,7 @@ import { OriginPool } from './origin-pool.ts'
 import type {
   Identifier,
   Judge,
+  ParentProxy,
   ProxyMetrics,
   Refusal,
   RequestLog,
@@ -31,6 +32,7 @@ export interface ProxyParts {
   readonly wording: Wording
   readonly metrics: ProxyMetrics
   readonly log: RequestLog
+  readonly parent?: ParentProxy
   /** The clock of all waits; the proxy makes its own where none is given, and closes either. */
   readonly deadlines?: Deadlines
 }
@@ -81,6 +83,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
       deadlines: this.#deadlines,
       pool: this.#pool,
       tunnels: this,
+      connectMs: options.connectMs,
       plainPorts: options.plainPorts,
       times: { headMs: HEAD_MS, keepAliveMs: waitMs, bodyMs: waitMs, idleMs: options.idleMs },
     }

@@ -19,6 +19,16 @@ export const ORIGIN_SILENT: Refusal = {
   error: 'http_response_timeout',
   details: 'the origin does not answer in time',
 }
+export const PARENT_CREDENTIALS: Refusal = {
+  status: 502,
+  error: 'proxy_configuration_error',
+  details: 'the next proxy does not accept the credentials of this one',
+}
+export const PARENT_SILENT: Refusal = {
+  status: 504,
+  error: 'connection_timeout',
+  details: 'the next proxy does not open the tunnel in time',
+}
 export const REQUEST_SLOW: Refusal = {
   status: 408,
   error: 'http_request_error',
@@ -50,6 +60,16 @@ export const TOO_MANY_OF_CLIENT: Refusal = {
   error: 'connection_limit_reached',
   details: 'too many connections from this address',
   retryAfterSeconds: 5,
+}
+
+/** The next proxy did not open a tunnel. */
+export function refusalOfParent(status: number): Refusal {
+  if (status === 407) return PARENT_CREDENTIALS
+  return {
+    status: status === 504 ? 504 : status === 403 ? 403 : 502,
+    error: 'destination_unavailable',
+    details: `the next proxy answered ${status}`,
+  }
 }
 
 export function refusalOfMalformed(reason: string): Refusal {

@@ -11,7 +11,13 @@ import type { OriginConnection, ResponseTaker } from './origin-connection.ts'
 import type { Dialled, OriginPool } from './origin-pool.ts'
 import { Outgoing } from './outgoing.ts'
 import type { ClientLeg, ProxyMetrics, Refusal, Route } from './ports.ts'
-import { ORIGIN_GONE, refusalOfMalformed, UNRESOLVED } from './refusals.ts'
+import {
+  ORIGIN_GONE,
+  PARENT_CREDENTIALS,
+  refusalOfFault,
+  refusalOfMalformed,
+  UNRESOLVED,
+} from './refusals.ts'
 import { isRefusal } from './results.ts'
 
 /** What is relayed, and where to. */
@@ -138,6 +144,12 @@ export class Relay implements ResponseTaker {
 
   response(head: ResponseHead): void {
     const request = this.#errand.head
+    // Only the parent asks for proxy credentials, and ours are not the client's to give.
+    if (head.status === 407) {
+      this.#origin?.abort()
+      this.#refuse(PARENT_CREDENTIALS)
+      return
+    }
     const client = this.#client
     client.touch()
     this.#parts.metrics.upstreamSeconds.observe((performance.now() - this.#sentAt) / 1000)
@@ -229,7 +241,13 @@ export class Relay implements ResponseTaker {
   }
 
   #dial(): void {
-    const route = this.#errand.route()
+    let route: ReturnType<Errand['route']>
+    try {
+      route = this.#errand.route()
+    } catch (fault) {
+      this.#refuse(refusalOfFault(fault))
+      return
+    }
     if (!(route instanceof Promise)) this.#dialRoute(route)
     else {
       route.then(

@@ -108,6 +108,28 @@ t.test('nothing passes that cannot be decided or recorded', async (t) => {
   }
 })
 
+t.test('a collaborator that throws refuses one request and ends nothing', async (t) => {
+  const bug = (): never => {
+    throw new Error('bug')
+  }
+  for (const parts of [
+    { callers: { identify: bug } },
+    { callers: { identify: async () => bug() } },
+    { router: { check: bug, route: bug } },
+    { router: { check: () => undefined, route: bug } },
+    { outcome: bug },
+  ]) {
+    const { origin, client, endings, log } = await set(t, parts)
+    client.say(request(origin, 'GET', '/'))
+    t.match(
+      await client.hear('"}}'),
+      /^HTTP\/1.1 500 .*\r\nProxy-Status: cordon; error=proxy_internal_error/,
+    )
+    t.equal(log.length, 1)
+    t.ok(endings.length <= 1)
+  }
+})
+
 t.test('a held request waits for its answer', async (t) => {
   for (const refused of [false, true]) {
     let free: (() => void) | undefined
