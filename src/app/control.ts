@@ -89,15 +89,13 @@ async function answer(
     const message = error instanceof Error ? error.message : 'failed'
     if (response.headersSent) response.destroy()
     else
-      response
-        .writeHead(ERROR_CODES[code].status, { 'content-type': 'application/json' })
-        .end(
-          JSON.stringify({
-            code,
-            message,
-            problems: error instanceof CordonError ? error.problems : [],
-          }),
-        )
+      response.writeHead(ERROR_CODES[code].status, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          code,
+          message,
+          problems: error instanceof CordonError ? error.problems : [],
+        }),
+      )
   }
 }
 

@@ -1,0 +1,124 @@
+// A gateway worker: sockets, policies, memory and one spool writer. Started by the primary.
+
+import cluster from 'node:cluster'
+import { lookup } from 'node:dns'
+import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import type { DirectorySource } from '../context/directory.ts'
+import type { Reviews } from '../decision/decide.ts'
+import { openLog } from '../observe/log.ts'
+import { Metrics } from '../observe/metrics.ts'
+import { openGateway } from './gateway.ts'
+import { Link } from './link.ts'
+import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
+import { PointMode } from './point-mode.ts'
+import { openProxy } from './proxy-door.ts'
+import { ReviewAnswers } from './review-answers.ts'
+import { type Environment, loadRules } from './rules.ts'
+
+/** Runs until the primary says drain, or goes away. */
+export async function runWorker(env: Environment): Promise<void> {
+  const log = openLog({ role: 'gateway', worker: cluster.worker?.id ?? 0 }, process.stderr)
+  const metrics = new Metrics()
+  const answers = new ReviewAnswers()
+  let running: Running | undefined
+  const link = new Link(
+    {
+      send: (message) => process.send?.(message),
+      onMessage: (listener) => process.on('message', listener),
+      onGone: (listener) => process.on('disconnect', listener),
+    },
+    {
+      reload: async (beginning: Beginning) => running?.reload(beginning),
+      metrics: () => metrics.values(),
+      health: () => ({ spool: running?.gateway.spool.failure }),
+      mode: (override) => running?.mode.override(override),
+      peopleChanged: () => running?.peopleChanged(),
+      reviewAnswered: ({ reviewId, state }) => answers.answered(reviewId, state),
+      backlog: (bytes) => running?.gateway.spool.setBacklog(bytes),
+      drain: async (graceMs) => {
+        await running?.drain(graceMs)
+        setImmediate(() => process.exit(0))
+      },
+    } satisfies { [K in keyof WorkerCalls]: (argument: never) => unknown },
+  )
+  const call = <K extends keyof PrimaryCalls>(
+    name: K,
+    argument: Parameters<PrimaryCalls[K]>[0],
+  ): Promise<Awaited<ReturnType<PrimaryCalls[K]>>> => link.call(name, argument)
+
+  // The primary decides when to end; a terminal sends these to the whole group.
+  process.on('SIGINT', () => undefined)
+  process.on('SIGTERM', () => undefined)
+  process.on('SIGHUP', () => undefined)
+  process.on('disconnect', () => process.exit(1))
+
+  const beginning = await call('begin', undefined as never)
+  const { config } = beginning
+  const mode = new PointMode(config.policy.mode, Date.now)
+  mode.override(beginning.override)
+  let rules = await loadRules(config, beginning.catalogue, env)
+  const source: DirectorySource = {
+    find: (principal) => call('findPerson', principal),
+    asset: (hostname) => call('findAsset', hostname),
+  }
+  const reviews: Reviews = {
+    open: (request) => call('openReview', request),
+    answer: (reviewId, timeoutMs, cancelled) => answers.wait(reviewId, timeoutMs, cancelled),
+  }
+  const gateway = openGateway({
+    config,
+    log,
+    metrics,
+    source,
+    reviews,
+    rules: () => rules,
+    mode,
+    onWritten: () => link.notify('written', undefined),
+  })
+  const proxy = await openProxy({
+    config,
+    log,
+    metrics,
+    gateway,
+    verifyToken: (login, token) => call('verifyToken', { login, token }),
+    ownAddresses: addressesOf(),
+    lookup,
+    readFile: (path) => readFileSync(path, 'utf8'),
+  })
+  running = {
+    gateway,
+    mode,
+    reload: async (next) => {
+      const fresh = await loadRules(next.config, next.catalogue, env)
+      proxy.reload(next.config)
+      mode.configure(next.config.policy.mode)
+      rules = fresh
+      return fresh.revision
+    },
+    peopleChanged: () => {
+      gateway.directory.forget()
+      proxy.forgetCredentials()
+    },
+    drain: async (graceMs) => {
+      await proxy.close(graceMs)
+      await gateway.close()
+    },
+  }
+  await call('listening', proxy.addresses)
+}
+
+interface Running {
+  readonly gateway: ReturnType<typeof openGateway>
+  readonly mode: PointMode
+  reload(beginning: Beginning): Promise<string>
+  peopleChanged(): void
+  drain(graceMs: number): Promise<void>
+}
+
+/** Addresses of this machine: a request to one of our own listeners would go round in a circle. */
+function addressesOf(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap((list) =>
+    (list ?? []).map(({ address }) => address),
+  )
+}

@@ -1,0 +1,201 @@
+// The command line: every command with its help; what it does stands in the file of its name.
+
+import { Command, CommanderError, Option } from 'commander'
+import { type Role, ROLES } from '../app/roles.ts'
+import { CordonError } from '../base/errors.ts'
+import { KINDS, type Kind } from '../governance/columns.ts'
+import { MODES, type Mode } from '../model/decision.ts'
+import { COMBINING, type Combining } from '../policy/combine.ts'
+import { type ExitCode, guard, type Io, versionOf } from './io.ts'
+
+/** Commands that INTERFACES promises and a later release brings. */
+const LATER: readonly (readonly [string, string])[] = [
+  ['tail', 'decisions live'],
+  ['setup [tool]', 'how to point a client here'],
+  ['doctor', 'a real probe of the path'],
+]
+const LATER_CA = ['init', 'show', 'export', 'rotate']
+const LATER_LEDGER = ['verify [dir]', 'checkpoint', 'replay']
+
+const EXAMPLES = `
+Examples:
+  $ cordon start                                        run everything with the defaults
+  $ cordon check --effective                            what would be enforced for whom
+  $ cordon signatures match https://chatgpt.com/        which service is this?
+  $ cordon context import departments.csv users.csv     who works here
+  $ cordon policy eval < inputs.ndjson                  what do the policies say?
+  $ cordon mode audit --for 30m                         break glass: observe only, for half an hour
+
+Exit codes: 0 done, 1 the answer is no, 2 usage, 3 cannot.`
+
+/** Runs one command and tells its exit code; never throws. */
+export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
+  let code: ExitCode = 0
+  const run = (action: () => Promise<ExitCode>) => async (): Promise<void> => {
+    code = await guard(io, action)
+  }
+  const program = new Command('cordon')
+    .description('AI-policy enforcement proxy')
+    .version(versionOf(), '-V, --version')
+    .showHelpAfterError('(add --help for what is possible)')
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: (text) => io.out.write(text),
+      writeErr: (text) => io.err.write(text),
+    })
+    .addHelpText('after', EXAMPLES)
+    .exitOverride()
+
+  common(program.command('start'), 'run in the foreground; SIGTERM drains, SIGHUP reloads')
+    .addOption(new Option('--role <role>', 'what this process does').choices(ROLES).default('all'))
+    .action((options: Common & { role: Role }) =>
+      run(async () => (await import('./start.ts')).start(io, options))(),
+    )
+  common(program.command('check'), 'validate everything without starting')
+    .option('--effective', 'print what would be enforced for whom')
+    .action((options: Common & { effective?: boolean }) =>
+      run(async () => (await import('./check.ts')).check(io, options))(),
+    )
+  common(
+    program.command('mode'),
+    'break-glass mode of the whole enforcement point; audited, never without an end',
+  )
+    .argument('<mode>', MODES.join(' | '))
+    .option('--for <duration>', 'until then the mode holds', '30m')
+    .action((mode: Mode, options: Common & { for: string }) =>
+      run(async () => (await import('./mode.ts')).setMode(io, mode, options))(),
+    )
+
+  const signatures = program.command('signatures').description('the catalogue of AI services')
+  common(signatures.command('match'), 'which AI service a URL belongs to')
+    .argument('[url]', 'a URL, or host:port')
+    .option('-H, --header <header>', "a request header, 'Name: value' (repeatable)", collect, [])
+    .option('--method <method>', 'the request method')
+    .option('--user-agent <agent>', 'the user agent')
+    .option('--stdin', 'one JSON object a line: {"url", "method"?, "headers"?}')
+    .action((url: string | undefined, options) =>
+      run(async () =>
+        (await import('./signatures.ts')).signaturesMatch(io, url, options as never),
+      )(),
+    )
+
+  const policy = program.command('policy').description('policies on disk')
+  common(
+    policy.command('compile'),
+    'compile Rego beside its source (fetches OPA where it is missing)',
+  )
+    .argument('[dir...]', 'policy folders (default: policy.dirs)')
+    .action((dirs: string[], options: Common) =>
+      run(async () => (await import('./policy.ts')).policyCompile(io, dirs, options))(),
+    )
+  common(policy.command('test'), 'run *_test.rego and *.test.yaml')
+    .argument('[dir...]', 'policy folders (default: policy.dirs)')
+    .action((dirs: string[], options: Common) =>
+      run(async () => (await import('./policy.ts')).policyTest(io, dirs, options))(),
+    )
+  common(policy.command('list'), 'the policies in force')
+    .argument('[dir...]', 'policy folders (default: policy.dirs)')
+    .action((dirs: string[], options: Common) =>
+      run(async () => (await import('./policy.ts')).policyList(io, dirs, options))(),
+    )
+  common(policy.command('eval'), 'input documents on stdin, one a line; Decisions on stdout')
+    .option('--policies <dir>', 'a policy folder instead of policy.dirs (repeatable)', collect, [])
+    .addOption(new Option('--combining <name>', 'combining algorithm').choices(COMBINING))
+    .action((options: Common & { policies: string[]; combining?: Combining }) =>
+      run(async () => (await import('./policy.ts')).policyEval(io, options))(),
+    )
+  later(policy, 'explain', 'why a decision came out as it did')
+
+  const context = program
+    .command('context')
+    .description('people, departments, groups, roles, devices')
+  common(
+    context.command('import'),
+    'CSV or JSON files, applied in the order given; all or nothing per file',
+  )
+    .argument('<file...>', `named after their kind (${KINDS.join(', ')})`)
+    .addOption(new Option('--kind <kind>', 'the kind of all files').choices(KINDS))
+    .action((files: string[], options: Common & { kind?: Kind }) =>
+      run(async () => (await import('./context.ts')).contextImport(io, files, options))(),
+    )
+  const user = program.command('user').description('people')
+  common(user.command('add'), 'add one user')
+    .argument('<name>')
+    .option('--email <email>')
+    .option('--department <department>')
+    .option('--group <group>', 'repeatable', collect, [])
+    .action((name: string, options) =>
+      run(async () => (await import('./people.ts')).userAdd(io, name, options as never))(),
+    )
+  const token = program.command('token').description('proxy tokens: passwords of Basic')
+  common(token.command('create'), 'a token, printed once')
+    .requiredOption('--user <name>', 'whose token it is')
+    .action((options: Common & { user: string }) =>
+      run(async () => (await import('./people.ts')).createToken(io, options))(),
+    )
+  const key = program.command('key').description('API keys')
+  common(key.command('create'), 'an API key, printed once')
+    .requiredOption('--name <name>')
+    .requiredOption('--scope <scopes>', 'comma separated, repeatable', collect, [])
+    .option('--user <name>', 'the person it belongs to')
+    .action((options) =>
+      run(async () => (await import('./people.ts')).createKey(io, options as never))(),
+    )
+
+  const ledger = program.command('ledger').description('what was recorded')
+  common(ledger.command('export'), 'stream records to stdout')
+    .addOption(
+      new Option('--table <table>')
+        .choices(['decisions', 'violations', 'audit_events'])
+        .default('decisions'),
+    )
+    .addOption(new Option('--format <format>').choices(['ndjson', 'csv']).default('ndjson'))
+    .option('--from <time>', 'RFC 3339, inclusive')
+    .option('--to <time>', 'RFC 3339, exclusive')
+    .action((options) =>
+      run(async () => (await import('./ledger.ts')).ledgerExport(io, options as never))(),
+    )
+  for (const name of LATER_LEDGER) later(ledger, name, 'comes with a later release')
+  const ca = program.command('ca').description('the interception authority')
+  for (const name of LATER_CA) later(ca, name, 'comes with a later release')
+  for (const [name, description] of LATER) later(program, name, description)
+
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return code
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? 0 : 2
+  }
+
+  function later(parent: Command, name: string, description: string): void {
+    common(parent.command(name), description)
+      .allowUnknownOption()
+      .allowExcessArguments()
+      .action(() =>
+        run(() => {
+          throw new CordonError(
+            'NOT_DELIVERED',
+            `"${name.split(' ', 1)[0] ?? name}" comes with a later release of Cordon`,
+          )
+        })(),
+      )
+  }
+}
+
+export interface Common {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+function common(command: Command, description: string): Command {
+  return command
+    .description(description)
+    .option('--config <file>', 'default ./cordon.yaml where there is one')
+    .option('--json', 'JSON instead of a table')
+    .exitOverride()
+}
+
+function collect(value: string, all: readonly string[]): string[] {
+  return [...all, value]
+}

@@ -1,0 +1,18 @@
+// The program: a gateway worker when the primary says so, else the command line.
+// What is not needed is not loaded, so that commands answer at once.
+
+if (process.argv[2] === 'worker' && process.send !== undefined) {
+  const { runWorker } = await import('./app/worker.ts')
+  await runWorker(process.env)
+} else {
+  const { runCli } = await import('./cli/program.ts')
+  process.exitCode = await runCli(process.argv.slice(2), {
+    in: process.stdin,
+    out: process.stdout,
+    err: process.stderr,
+    env: process.env,
+    cwd: process.cwd(),
+  })
+}
+
+export {}
