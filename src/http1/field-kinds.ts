@@ -17,7 +17,7 @@ export const PROXY_AUTHORIZATION = 10
 /** Never sent on. */
 export const DROPPED = 11
 
-export interface FieldKind {
+interface FieldKind {
   readonly lower: string
   readonly kind: number
   /** May be sent on in a trailer section (RFC 9110 section 6.5.1). */

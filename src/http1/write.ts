@@ -31,7 +31,7 @@ export function requestHead(head: RequestHead, line: RequestLine): string {
 }
 
 /** How a body is framed towards the client. */
-export type ResponseFraming = 'as-declared' | 'chunked' | 'until-close'
+type ResponseFraming = 'as-declared' | 'chunked' | 'until-close'
 
 export interface StatusLine {
   readonly framing: ResponseFraming
@@ -55,7 +55,7 @@ export function responseHead(head: ResponseHead, line: StatusLine): string {
   return `${text}${line.extra}\r\n`
 }
 
-export function fieldLines(fields: FieldList): string {
+function fieldLines(fields: FieldList): string {
   let text = ''
   for (let index = 0; index < fields.length; index += FIELD_STRIDE) {
     text += `${fields[index]}: ${fields[index + 2]}\r\n`

@@ -16,7 +16,7 @@ import { Exchange, type ExchangeParts } from './exchange.ts'
 import type { ClientLeg, Inside, ProxyMetrics, Refusal, Wording } from './ports.ts'
 import { refusalOfFailure, REQUEST_SLOW } from './refusals.ts'
 
-export interface ClientTimes {
+interface ClientTimes {
   /** From the first byte of a head to its last. */
   readonly headMs: number
   /** Between requests. */

@@ -465,16 +465,17 @@ export class Exchange implements RelayOwner {
     const { log, metrics } = this.#parts
     metrics.requests.inc({ door: 'proxy', outcome: this.#result })
     const { method, target, minor, fields } = this.#head
+    const referer = fieldValue(fields, 'referer')
     log.write({
       address: this.#client.address,
       login: this.#caller?.principal.login,
       method,
-      target,
+      target: publicPart(target),
       minor,
       status: this.#status,
       bytesOut: this.#bytesOut,
       durationMs: performance.now() - this.#startedAt,
-      referer: fieldValue(fields, 'referer'),
+      referer: referer === undefined ? undefined : publicPart(referer),
       userAgent: fieldValue(fields, 'user-agent'),
     })
     this.#finishOutcome()
@@ -497,6 +498,13 @@ function warningLine(warnings: readonly string[]): string {
   if (warnings.length === 0) return ''
   const text = warnings.join('; ').replace(/[^\x20-\x7e]+/g, '?')
   return `X-Cordon-Warning: ${text.slice(0, MAX_WARNING)}\r\n`
+}
+
+/** A URL or authority without query, fragment and user information: those are never kept. */
+function publicPart(url: string): string {
+  const query = url.search(/[?#]/)
+  const bare = query === -1 ? url : url.slice(0, query)
+  return bare.includes('@') ? bare.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/]*@/i, '$1') : bare
 }
 
 function bodyBytes(response: Buffer): number {

@@ -17,7 +17,7 @@ export interface PoolOptions {
 
 export type Dialled = { readonly ok: true; readonly connection: OriginConnection } | DialFailure
 
-export interface DialFailure {
+interface DialFailure {
   readonly ok: false
   readonly status: 502 | 504
   /** RFC 9209 error type. */
@@ -114,7 +114,7 @@ export class OriginPool {
 }
 
 /** One attempt to connect, with its time limit. */
-export class Dial implements Expiring {
+class Dial implements Expiring {
   readonly expiresAt: number
   readonly #expire: () => void
   /** Gives up; nothing is called any more. */

@@ -132,6 +132,7 @@ export interface LogEntry {
   readonly address: string | undefined
   readonly login: string | undefined
   readonly method: string
+  /** Without query, fragment and user information. */
   readonly target: string
   readonly minor: number
   /** 0 where the client got no status. */

@@ -24,17 +24,28 @@ t.test(
     const { origin, client, decided, endings, log } = await set(t)
     client.say(
       `GET http://${origin.authority}/a?q=1 HTTP/1.1\r\nHost: ${origin.authority}\r\nProxy-Authorization: Basic eDp5\r\n` +
-        'Proxy-Connection: keep-alive\r\nX-Cordon-User: x\r\nConnection: x-hop\r\nX-Hop: 1\r\nAccept: */*\r\n\r\n',
+        'Proxy-Connection: keep-alive\r\nX-Cordon-User: x\r\nConnection: x-hop\r\nX-Hop: 1\r\nReferer: http://x@b/p?s\r\nAccept: */*\r\n\r\n',
     )
     const upstream = await origin.accept()
     const sent = await upstream.hear('\r\n\r\n')
-    t.equal(sent, `GET /a?q=1 HTTP/1.1\r\nHost: ${origin.authority}\r\nAccept: */*\r\n\r\n`)
+    t.equal(
+      sent,
+      `GET /a?q=1 HTTP/1.1\r\nHost: ${origin.authority}\r\nReferer: http://x@b/p?s\r\nAccept: */*\r\n\r\n`,
+    )
     upstream.say(OK)
     t.equal(await client.hear('ok'), OK)
     t.match(decided[0]?.destination, { host: '127.0.0.1', path: '/a', method: 'GET' })
     t.equal(decided[0]?.destination.headers?.get('accept'), '*/*')
     t.match(endings, [{ status: 200, bytes_in: 0, bytes_out: 2 }])
-    t.match(log, [{ status: 200, bytesOut: 2, login: 'maya' }])
+    t.match(log, [
+      {
+        status: 200,
+        bytesOut: 2,
+        login: 'maya',
+        target: `http://${origin.authority}/a`,
+        referer: 'http://b/p',
+      },
+    ])
   },
 )
 

@@ -4,9 +4,9 @@ import type { FieldList, Http1Limits } from '../../src/http1/message.ts'
 import { RequestReader } from '../../src/http1/request-reader.ts'
 import { type Expectation, ResponseReader } from '../../src/http1/response-reader.ts'
 
-export const LIMITS: Http1Limits = { headerBytes: 32_768, headers: 100 }
+const LIMITS: Http1Limits = { headerBytes: 32_768, headers: 100 }
 
-export interface Message {
+interface Message {
   readonly start: string
   readonly fields: readonly string[]
   readonly contentLength: number
