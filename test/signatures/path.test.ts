@@ -1,5 +1,6 @@
 import t from 'tap'
-import { canonicalPath, compilePath } from '../../src/signatures/path.ts'
+import { canonicalPath } from '../../src/base/canonical-path.ts'
+import { compilePath } from '../../src/signatures/path.ts'
 
 t.test('a path pattern matches what the reference page says', async (t) => {
   const cases: readonly (readonly [string, readonly string[], readonly string[]])[] = [
