@@ -14,7 +14,11 @@ export interface WordingOptions {
 const MAX_DETAIL = 400
 
 /** A complete HTTP/1.1 response. */
-export function renderRefusal(refusal: Refusal, request: RefusedRequest, options: WordingOptions = { contact: '' }): Buffer {
+export function renderRefusal(
+  refusal: Refusal,
+  request: RefusedRequest,
+  options: WordingOptions = { contact: '' },
+): Buffer {
   const { status, decision } = refusal
   const message = messageOf(refusal)
   const isPage = !request.isConnect && isNavigation(request)
@@ -22,13 +26,22 @@ export function renderRefusal(refusal: Refusal, request: RefusedRequest, options
   const fields = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}`,
     `Proxy-Status: cordon; error=${refusal.error}; details="${quoted(decision === undefined ? refusal.details : decision.reason)}"`,
-    ...(refusal.challenge === true ? ['Proxy-Authenticate: Basic realm="Cordon", charset="UTF-8"'] : []),
+    ...(refusal.challenge === true
+      ? ['Proxy-Authenticate: Basic realm="Cordon", charset="UTF-8"']
+      : []),
     ...(decision === undefined ? [] : [`X-Cordon-Decision-Id: ${decision.decision_id}`]),
     ...(decision?.review_id == null ? [] : [`X-Cordon-Review-Id: ${decision.review_id}`]),
     ...(status === 407 ? [] : ['x-should-retry: false']),
-    ...(refusal.retryAfterSeconds === undefined ? [] : [`Retry-After: ${refusal.retryAfterSeconds}`]),
+    ...(refusal.retryAfterSeconds === undefined
+      ? []
+      : [`Retry-After: ${refusal.retryAfterSeconds}`]),
     `Content-Type: ${isPage ? 'text/html; charset=utf-8' : 'application/json'}`,
-    ...(isPage ? ["Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'", 'X-Content-Type-Options: nosniff'] : []),
+    ...(isPage
+      ? [
+          "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+          'X-Content-Type-Options: nosniff',
+        ]
+      : []),
     'Cache-Control: no-store',
     `Content-Length: ${Buffer.byteLength(body)}`,
     ...(request.keepAlive ? [] : ['Connection: close']),
@@ -44,7 +57,8 @@ function messageOf({ decision, details }: Refusal): string {
 
 /** The error body that the service's own clients can read. */
 function jsonOf({ decision, service, status }: Refusal, message: string): unknown {
-  if (decision === undefined) return { error: { message, type: 'proxy_error', param: null, code: `proxy_${status}` } }
+  if (decision === undefined)
+    return { error: { message, type: 'proxy_error', param: null, code: `proxy_${status}` } }
   switch (service?.protocol) {
     case 'anthropic':
       return { type: 'error', error: { type: 'permission_error', message } }
@@ -69,9 +83,17 @@ function quoted(text: string): string {
     .replaceAll(/["\\]/g, String.raw`\$&`)
 }
 
-function pageOf({ status, details, decision, service }: Refusal, { contact, alternative }: WordingOptions): string {
+function pageOf(
+  { status, details, decision, service }: Refusal,
+  { contact, alternative }: WordingOptions,
+): string {
   const waits = decision?.decision === 'REVIEW'
-  const title = decision === undefined ? `This page cannot be reached (${status})` : waits ? 'This needs a review first' : 'This is not allowed here'
+  const title =
+    decision === undefined
+      ? `This page cannot be reached (${status})`
+      : waits
+        ? 'This needs a review first'
+        : 'This is not allowed here'
   const reason = decision?.reason ?? details
   const instead = service === undefined ? undefined : alternative?.(service.id)
   const facts = [

@@ -10,13 +10,19 @@ import type { Destination } from '../model/request.ts'
 import type { Refusal, Target } from './ports.ts'
 
 const MAX_TARGET = 16_384
-const PLAIN_HOST = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i
+const PLAIN_HOST =
+  /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i
 const AUTHORITY = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s/?#@\\:[\]]+))(?::(\d{1,5}))?$/
 /** Printable ASCII without what some servers read otherwise: blanks, quotes, angle and curly brackets, backslash. */
 const SAFE_TARGET = /^[!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~|^`{}"<>]*$/
 
-export function parseTarget(method: string, target: string, hostHeader: string | undefined): Target | Refusal {
-  if (target.length > MAX_TARGET) return { status: 414, error: 'http_request_error', details: 'the request target is too long' }
+export function parseTarget(
+  method: string,
+  target: string,
+  hostHeader: string | undefined,
+): Target | Refusal {
+  if (target.length > MAX_TARGET)
+    return { status: 414, error: 'http_request_error', details: 'the request target is too long' }
   if (method === 'CONNECT') return connectTarget(target)
   return absoluteTarget(method, target, hostHeader)
 }
@@ -25,12 +31,22 @@ function connectTarget(text: string): Target | Refusal {
   const authority = parseAuthority(text)
   if (authority === undefined || authority.port === undefined) return bad('CONNECT needs host:port')
   const { host, port } = authority
-  const destination: Destination = { host, port, scheme: port === 80 ? 'http' : 'https', method: 'CONNECT' }
+  const destination: Destination = {
+    host,
+    port,
+    scheme: port === 80 ? 'http' : 'https',
+    method: 'CONNECT',
+  }
   return { kind: 'connect', destination, authority: authorityText(host, port), requestTarget: '' }
 }
 
-function absoluteTarget(method: string, text: string, hostHeader: string | undefined): Target | Refusal {
-  if (!SAFE_TARGET.test(text)) return bad('the request target holds characters that do not belong there')
+function absoluteTarget(
+  method: string,
+  text: string,
+  hostHeader: string | undefined,
+): Target | Refusal {
+  if (!SAFE_TARGET.test(text))
+    return bad('the request target holds characters that do not belong there')
   const rest = text.slice(7)
   if (text.slice(0, 7).toLowerCase() !== 'http://') {
     return /^https:\/\//i.test(text)
@@ -44,11 +60,13 @@ function absoluteTarget(method: string, text: string, hostHeader: string | undef
   const authority = parseAuthority(authorityPart)
   if (authority === undefined) return bad('the host of the request target is not valid')
   const { host, port = 80 } = authority
-  if (hostHeader !== undefined && !sameAuthority(hostHeader, host, port)) return bad('the Host field names another host than the request target')
+  if (hostHeader !== undefined && !sameAuthority(hostHeader, host, port))
+    return bad('the Host field names another host than the request target')
 
   const received = rest.slice(end)
   const requestTarget = received.startsWith('/') ? received : `/${received}`
-  if (/%(?![0-9A-Fa-f]{2})|%00/.test(requestTarget)) return bad('the request target is not properly encoded')
+  if (/%(?![0-9A-Fa-f]{2})|%00/.test(requestTarget))
+    return bad('the request target is not properly encoded')
   const query = requestTarget.indexOf('?')
   const path = query === -1 ? requestTarget : requestTarget.slice(0, query)
   const destination: Destination = {
@@ -61,7 +79,12 @@ function absoluteTarget(method: string, text: string, hostHeader: string | undef
   }
   // OPTIONS with an empty path asks about the server as a whole (RFC 9112 section 3.2.4).
   const forwarded = method === 'OPTIONS' && received === '' ? '*' : requestTarget
-  return { kind: 'absolute', destination, authority: port === 80 ? hostText(host) : authorityText(host, port), requestTarget: forwarded }
+  return {
+    kind: 'absolute',
+    destination,
+    authority: port === 80 ? hostText(host) : authorityText(host, port),
+    requestTarget: forwarded,
+  }
 }
 
 interface Authority {
