@@ -1,0 +1,163 @@
+// Puts the proxy together: callers, egress, wording and log around the relay; and makes it listen.
+
+import type { Config } from '../config/schema.ts'
+import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import { AccessLog } from '../proxy/access-log.ts'
+import { Callers } from '../proxy/caller.ts'
+import { Egress, type Lookup } from '../proxy/egress.ts'
+import { Htpasswd } from '../proxy/htpasswd.ts'
+import { openParent } from '../proxy/parent.ts'
+import type { ParentProxy } from '../proxy/ports.ts'
+import { createProxy } from '../proxy/proxy.ts'
+import { renderRefusal } from '../proxy/refuse.ts'
+import { parseTarget } from '../proxy/target.ts'
+import type { Gateway } from './gateway.ts'
+
+export interface ProxyDoorParts {
+  readonly config: Config
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly gateway: Gateway
+  readonly verifyToken: (
+    login: string,
+    token: string,
+  ) => Promise<{ readonly user_id: string } | undefined>
+  readonly ownAddresses: readonly string[]
+  readonly lookup: Lookup
+  readonly readFile: (path: string) => string
+}
+
+export interface OpenProxy {
+  /** Where it listens, as people write it. */
+  readonly addresses: readonly string[]
+  /** Callers, egress and parent by the new settings; listeners and limits stay. */
+  reload(config: Config): void
+  forgetCredentials(): void
+  close(graceMs: number): Promise<void>
+}
+
+/** What a reload replaces. */
+interface Settings {
+  readonly callers: Callers
+  readonly egress: Egress
+  readonly parent: ParentProxy | undefined
+}
+
+export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
+  const { config, metrics, gateway, log } = parts
+  const { proxy: options } = config
+  let settings = settingsOf(parts, config)
+  const accessLog = new AccessLog({
+    to: options.access_log,
+    now: Date.now,
+    onDropped: () => metrics.accessLogDropped.inc(),
+    onError: (error) => log.error({ err: error.message }, 'the access log cannot be written'),
+  })
+  const parent: ParentProxy = {
+    covers: (destination) => settings.parent?.covers(destination) === true,
+    route: () =>
+      settings.parent?.route() ?? {
+        status: 502,
+        error: 'proxy_internal_error',
+        details: 'there is no parent proxy',
+      },
+    get authorizationLine() {
+      return settings.parent?.authorizationLine ?? ''
+    },
+  }
+  const proxy = createProxy(
+    {
+      ids: gateway.ids,
+      callers: {
+        identify: (authorization, address) => settings.callers.identify(authorization, address),
+      },
+      judge: gateway.corridor,
+      router: {
+        check: (destination, isConnect) => settings.egress.check(destination, isConnect),
+        route: (destination, isConnect) => settings.egress.route(destination, isConnect),
+      },
+      wording: { parseTarget, renderRefusal },
+      metrics,
+      log: accessLog,
+      parent,
+    },
+    {
+      headerBytes: options.limits.header_bytes,
+      headers: options.limits.headers,
+      connections: options.limits.connections,
+      perClient: options.limits.per_client,
+      idleMs: options.limits.idle,
+      connectMs: options.limits.connect,
+      plainPorts: new Set(
+        options.egress.ports.filter((port) => !options.egress.connect_ports.includes(port)),
+      ),
+    },
+  )
+  const addresses: string[] = []
+  for (const listen of options.listen) {
+    const port = await proxy.listen(
+      listen.kind === 'unix' ? { path: listen.path } : { host: listen.host, port: listen.port },
+    )
+    addresses.push(
+      listen.kind === 'unix'
+        ? `unix:${listen.path}`
+        : `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port ?? listen.port}`,
+    )
+  }
+  return {
+    addresses,
+    reload: (next) => {
+      settings = settingsOf(parts, next)
+      accessLog.reopen()
+      proxy.forgetOrigins()
+    },
+    forgetCredentials: () => settings.callers.forget(),
+    close: async (graceMs) => {
+      await proxy.close(graceMs)
+      accessLog.close()
+    },
+  }
+}
+
+function settingsOf(
+  { verifyToken, ownAddresses, lookup, readFile }: ProxyDoorParts,
+  { proxy, api, observe }: Config,
+): Settings {
+  const ownPorts = [...proxy.listen, ...api.listen, ...observe.listen].flatMap((listen) =>
+    listen.kind === 'tcp' ? [listen.port] : [],
+  )
+  const egressOptions = {
+    ports: proxy.egress.ports,
+    connectPorts: proxy.egress.connect_ports,
+    private: proxy.egress.private,
+    allow: proxy.egress.allow,
+    resolve: proxy.resolve,
+    ownAddresses,
+    ownPorts,
+    lookup,
+  }
+  return {
+    callers: new Callers({
+      clients: proxy.clients,
+      networks: proxy.networks,
+      anonymous: proxy.anonymous,
+      htpasswd:
+        proxy.htpasswd === ''
+          ? undefined
+          : Htpasswd.parse(proxy.htpasswd, readFile(proxy.htpasswd)),
+      verifyToken,
+      now: Date.now,
+    }),
+    egress: new Egress(egressOptions),
+    // The parent is named by the administrator, who may well mean an internal address.
+    parent:
+      proxy.upstream === ''
+        ? undefined
+        : openParent(
+            proxy.upstream,
+            proxy.no_upstream,
+            new Egress({ ...egressOptions, private: 'allow' }),
+          ),
+  }
+}
