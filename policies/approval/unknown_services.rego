@@ -13,7 +13,7 @@
 #     article: GOVERN 6.1
 package cordon.approval.unknown_services
 
-review contains "nobody has approved this AI service yet" if {
+review contains "nobody has looked at this AI service yet; it needs a review before it is used" if {
 	input.resource.ai
 	undecided
 }

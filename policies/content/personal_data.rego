@@ -26,13 +26,13 @@ external if {
 
 local if "local_llm" in input.resource.capabilities
 
-deny contains "the text holds government ids or health data of people" if {
+deny contains "the text holds government ids or health data; take them out and send it again" if {
 	external
 	some category in input.content.finding_categories
 	category in sensitive
 }
 
-deny contains "the text holds personal or financial data of several people" if {
+deny contains "the text holds several personal or financial details; take them out and send it again" if {
 	external
 	amount := sum([finding.count |
 		some finding in input.content.findings

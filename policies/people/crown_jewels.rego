@@ -13,7 +13,7 @@
 #     article: A.8.1
 package cordon.people.crown_jewels
 
-deny contains "this device is a crown jewel: only approved AI services may be used from it" if {
+deny contains "this device holds very sensitive data, so only approved AI services may be used from it" if {
 	input.context.asset.crown_jewel
 	input.resource.ai
 	not approved

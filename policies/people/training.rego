@@ -15,7 +15,7 @@
 #       actions: [send_prompt, upload_file, call_tool, paste]
 package cordon.people.training
 
-review contains "please finish the AI training first" if {
+review contains "please finish the AI training first; prompts and files can be sent after it" if {
 	input.resource.ai
 	not trained
 }

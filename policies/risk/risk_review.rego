@@ -15,12 +15,12 @@ package cordon.risk.risk_review
 
 limit := 130
 
-review contains "this AI service is rated a critical risk" if {
+review contains "this AI service is rated a critical risk, so its use needs a review" if {
 	input.resource.ai
 	input.resource.risk_tier == "critical"
 }
 
-review contains "the risk of this service and of your account together is too high" if {
+review contains "the risk ratings of this AI service and of your account add up to more than the limit, so its use needs a review" if {
 	input.resource.ai
 	input.resource.risk_score + input.user.risk_score > limit
 }

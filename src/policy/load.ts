@@ -7,10 +7,9 @@ import { CedarEngine } from './cedar/engine.ts'
 import { type CedarPolicy, readCedar } from './cedar/read.ts'
 import type { CombineOptions } from './combine.ts'
 import type { Engine } from './engine.ts'
-import { type PolicyFolder, readFolder, type SourceFile } from './folder.ts'
-import { readMetadata } from './metadata.ts'
+import { type PolicyFolder, readFolder } from './folder.ts'
 import { PolicySet } from './policy-set.ts'
-import { readAnnotations } from './rego/annotations.ts'
+import { metadataOf } from './rego/annotations.ts'
 import { type CompileOptions, type CompiledRego, loadCompiled } from './rego/compile.ts'
 import { RegoEngine, type RegoPolicy } from './rego/engine.ts'
 import { Shard } from './rego/wasm.ts'
@@ -72,31 +71,6 @@ function regoEngine(
     if (metadata !== undefined) policies.push({ metadata, compiled: policy, shard })
   }
   return new RegoEngine(policies)
-}
-
-function metadataOf(
-  file: SourceFile,
-  packageName: string,
-  reads: readonly string[],
-  problems: Problem[],
-): PolicyMetadata | undefined {
-  const { raw, line, problems: wrong } = readAnnotations(file.text)
-  problems.push(
-    ...wrong.map((each) => ({
-      file: file.path,
-      line: each.line,
-      column: 1,
-      message: each.message,
-    })),
-  )
-  const metadata = readMetadata(
-    raw,
-    { language: 'rego', file: file.path, defaultId: packageName, reads },
-    (message) => ({ file: file.path, line, column: 1, message }),
-  )
-  if ('id' in metadata) return metadata
-  problems.push(...metadata)
-  return undefined
 }
 
 function twins(policies: readonly PolicyMetadata[]): Problem[] {

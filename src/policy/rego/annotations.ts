@@ -1,8 +1,11 @@
 // METADATA of a Rego package: the comment block whose scope is the package (OPA policy reference, annotations).
 
 import { parse, YAMLParseError } from 'yaml'
+import type { Problem } from '../../base/errors.ts'
 import { didYouMean } from '../../base/nearest.ts'
-import type { RawMetadata } from '../metadata.ts'
+import type { PolicyMetadata } from '../../model/policy.ts'
+import type { SourceFile } from '../folder.ts'
+import { type RawMetadata, readMetadata } from '../metadata.ts'
 
 export interface Annotations {
   readonly raw: RawMetadata
@@ -38,6 +41,26 @@ export function readAnnotations(text: string): Annotations {
     if (isPackage && block.end <= packageAt) return fromDocument(document.yaml, block.start + 1)
   }
   return { raw: {}, line: packageAt + 1, problems: [] }
+}
+
+/** The metadata of a policy file; what is wrong with it goes into `problems`, with its place. */
+export function metadataOf(
+  file: SourceFile,
+  packageName: string,
+  reads: readonly string[],
+  problems: Problem[],
+): PolicyMetadata | undefined {
+  const { raw, line, problems: wrong } = readAnnotations(file.text)
+  for (const each of wrong)
+    problems.push({ file: file.path, line: each.line, column: 1, message: each.message })
+  const metadata = readMetadata(
+    raw,
+    { language: 'rego', file: file.path, defaultId: packageName, reads },
+    (message) => ({ file: file.path, line, column: 1, message }),
+  )
+  if ('id' in metadata) return metadata
+  problems.push(...metadata)
+  return undefined
 }
 
 function fromDocument(yaml: Record<string, unknown>, line: number): Annotations {

@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -18,8 +19,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { CordonError, type Problem } from '../../base/errors.ts'
 import { stringifyExact } from '../../base/exact-json.ts'
+import type { PolicyMetadata } from '../../model/policy.ts'
 import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
+import { metadataOf } from './annotations.ts'
 import { fileOfBundle } from './bundle.ts'
 import { canRefer, factsOf, type ModuleFacts, readsOf } from './syntax.ts'
 import { OPA_VERSION, type RunResult, type Toolchain } from './toolchain.ts'
@@ -27,7 +30,7 @@ import type { HostBuiltins, ShardCode } from './wasm.ts'
 
 const POLICIES_PER_SHARD = 100
 const MANIFEST = 'manifest.json'
-const FORMAT = 2
+const FORMAT = 3
 const CONVENTION = new Set(['decision', 'deny', 'review', 'allow', 'obligations'])
 /** Same input, same answer: what these read is not in the input. */
 const NON_DETERMINISTIC = new Set([
@@ -41,7 +44,14 @@ const NON_DETERMINISTIC = new Set([
 /** The compiler puts their results in their places. */
 const AT_COMPILE_TIME = new Set(['rego.metadata.chain', 'rego.metadata.rule'])
 
-export interface CompiledPolicy {
+/** What a reader of the manifest wants to know; what is enforced is read from the sources. */
+type Described = Pick<
+  PolicyMetadata,
+  'id' | 'version' | 'priority' | 'severity' | 'mode' | 'scope' | 'framework' | 'article'
+>
+
+export interface CompiledPolicy extends Described {
+  readonly title: string
   /** File name within the folder. */
   readonly file: string
   readonly package: string
@@ -125,19 +135,26 @@ export async function compileRego(
     const data = stringifyExact(folder.data)
     const shards: ShardCode[] = []
     const compiled: CompiledPolicy[] = []
+    const problems: Problem[] = []
     for (const [shard, group] of groups.entries()) {
       shards.push({ wasm: await build(desk, shard, group, needed(group, modules)), data })
       for (const { file, facts } of group) {
+        const packageName = facts.packagePath.join('.')
+        const reads = readsOf(needed([{ file, facts }], modules).map((module) => module.facts))
+        const metadata = metadataOf(file, packageName, reads, problems)
+        if (metadata === undefined) continue
         compiled.push({
+          ...described(metadata),
           file: file.name,
-          package: facts.packagePath.join('.'),
+          package: packageName,
           entrypoint: facts.packagePath.join('/'),
           rules: facts.rules,
-          reads: readsOf(needed([{ file, facts }], modules).map((module) => module.facts)),
+          reads,
           shard,
         })
       }
     }
+    if (problems.length > 0) throw refused(folder, problems)
     const manifest: Manifest = {
       format: FORMAT,
       opa: OPA_VERSION,
@@ -151,6 +168,21 @@ export async function compileRego(
     return { manifest, shards }
   } finally {
     rmSync(work, { recursive: true, force: true })
+  }
+}
+
+function described(metadata: PolicyMetadata): Described & { readonly title: string } {
+  const { id, name, version, priority, severity, mode, scope, framework, article } = metadata
+  return {
+    id,
+    title: name,
+    ...(version === undefined ? {} : { version }),
+    priority,
+    severity,
+    mode,
+    scope,
+    ...(framework === undefined ? {} : { framework }),
+    ...(article === undefined ? {} : { article }),
   }
 }
 
@@ -408,6 +440,8 @@ function writeCompiled(dir: string, { manifest, shards }: CompiledRego): void {
   for (const [index, { wasm }] of shards.entries())
     writeFileSync(join(fresh, manifest.shards[index]?.file ?? ''), wasm)
   writeFileSync(join(fresh, MANIFEST), `${JSON.stringify(manifest, undefined, 2)}\n`)
+  // Whoever compiles need not be who runs Cordon.
+  chmodSync(fresh, 0o755)
   if (existsSync(dir)) rmSync(dir, { recursive: true, force: true })
   renameSync(fresh, dir)
 }
