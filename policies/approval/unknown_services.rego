@@ -15,9 +15,7 @@ package cordon.approval.unknown_services
 
 review contains "nobody has looked at this AI service yet; it needs a review before it is used" if {
 	input.resource.ai
-	undecided
+	not decided
 }
 
-undecided if not input.resource.approval_status
-
-undecided if input.resource.approval_status == "unknown"
+decided if input.resource.approval_status in {"approved", "review_required", "prohibited"}
