@@ -7,7 +7,7 @@ import type { PolicyMetadata } from '../../model/policy.ts'
 import type { SourceFile } from '../folder.ts'
 import { type RawMetadata, readMetadata } from '../metadata.ts'
 
-export interface Annotations {
+interface Annotations {
   readonly raw: RawMetadata
   /** 1-based line of the block's first line, or of the package statement. */
   readonly line: number
@@ -30,7 +30,7 @@ const KEYS = [
 ] as const
 
 /** Reads `title`, `description` and `custom.cordon` of the package's annotations. */
-export function readAnnotations(text: string): Annotations {
+function readAnnotations(text: string): Annotations {
   const lines = text.split('\n')
   const packageAt = lines.findIndex((line) => /^\s*package\s/.test(line))
   for (const block of blocks(lines)) {
