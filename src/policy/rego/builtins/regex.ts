@@ -1,118 +1,204 @@
-// Regular expressions with RE2's syntax and Go's results, in linear time.
+// What do the regex built-ins answer? RE2 syntax through a linear-time engine, with the matching rules of
+// Go's regexp package: which empty matches count, what `$1x` names, how split treats the ends.
 
 import { LRUCache } from 'lru-cache'
 import { RE2JS } from 're2js'
-import { integer, text, WrongArgument } from './arguments.ts'
-import type { Builtin } from './registry.ts'
+import {
+  boundedCount,
+  boundedText,
+  type BuiltinTable,
+  fail,
+  integerAt,
+  MAX_ITEMS,
+  type Operands,
+  textAt,
+} from './operands.ts'
 
-const COMPILED = 1000
-const MAX_PATTERN = 10_000
+const CACHED_PATTERNS = 500
+const MAX_PATTERN = 32 * 1024
+/** Bytes of the classes' tables that Go's parser would refuse are far beyond this. */
+const MAX_PROGRAM = 100_000
 
-export function createRegexBuiltins(): Readonly<Record<string, Builtin>> {
-  const known = new LRUCache<string, RE2JS>({ max: COMPILED })
-  const compile = (pattern: string): RE2JS => {
-    let compiled = known.get(pattern)
-    if (compiled === undefined) {
-      if (pattern.length > MAX_PATTERN) throw new WrongArgument('pattern too long')
-      compiled = RE2JS.compile(pattern)
-      known.set(pattern, compiled)
-    }
+type Match = readonly (readonly [start: number, end: number] | undefined)[]
+
+export function regexBuiltins(): BuiltinTable {
+  const patterns = new Patterns()
+  return {
+    'regex.is_valid': ([pattern]) => typeof pattern === 'string' && isValid(pattern),
+    'regex.match': (operands) => patterns.get(textAt(operands, 0)).test(textAt(operands, 1)),
+    re_match: (operands) => patterns.get(textAt(operands, 0)).test(textAt(operands, 1)),
+    'regex.split': (operands) => split(patterns, operands),
+    'regex.find_n': (operands) => {
+      const text = textAt(operands, 1)
+      return findAll(patterns.get(textAt(operands, 0)), text, integerAt(operands, 2)).map((match) =>
+        groupText(text, match[0]),
+      )
+    },
+    'regex.find_all_string_submatch_n': (operands) => {
+      const text = textAt(operands, 1)
+      return findAll(patterns.get(textAt(operands, 0)), text, integerAt(operands, 2)).map((match) =>
+        match.map((group) => groupText(text, group)),
+      )
+    },
+    'regex.replace': (operands) => replace(patterns, operands),
+    'regex.template_match': (operands) => templateMatch(patterns, operands),
+  }
+}
+
+/** Compiled patterns, the most recent kept. */
+class Patterns {
+  readonly #compiled = new LRUCache<string, RE2JS>({ max: CACHED_PATTERNS })
+
+  get(pattern: string): RE2JS {
+    const known = this.#compiled.get(pattern)
+    if (known !== undefined) return known
+    const compiled = compile(pattern)
+    this.#compiled.set(pattern, compiled)
     return compiled
   }
-  return {
-    'regex.split': (pattern, value) => splitGo(compile(text(pattern)), text(value)),
-    'regex.find_n': (pattern, value, limit) => {
-      const most = Number(integer(limit))
-      const found: string[] = []
-      for (const { start, end } of matches(compile(text(pattern)), text(value))) {
-        if (most >= 0 && found.length >= most) break
-        found.push(text(value).slice(start, end))
-      }
-      return found
-    },
-    'regex.replace': (value, pattern, replacement) =>
-      replaceGo(compile(text(pattern)), text(value), text(replacement)),
-    'regex.template_match': (template, value, open, close) => {
-      const expression = templateExpression(text(template), text(open), text(close))
-      return compile(expression).matcher(text(value)).find()
-    },
+}
+
+function compile(pattern: string): RE2JS {
+  if (pattern.length > MAX_PATTERN) fail('the pattern is too long')
+  let compiled: RE2JS
+  try {
+    compiled = RE2JS.compile(pattern)
+  } catch {
+    return fail('the pattern is malformed')
+  }
+  return compiled.programSize() > MAX_PROGRAM ? fail('the pattern is too large') : compiled
+}
+
+function isValid(pattern: string): boolean {
+  try {
+    RE2JS.compile(pattern)
+    return pattern.length <= MAX_PATTERN
+  } catch {
+    return false
   }
 }
 
-interface Match {
-  readonly start: number
-  readonly end: number
-  readonly groups: readonly (string | null)[]
-  readonly names: Readonly<Record<string, number>>
-}
-
-/** Go's FindAll: an empty match right after a match does not count. */
-function* matches(pattern: RE2JS, value: string): Generator<Match> {
-  const matcher = pattern.matcher(value)
-  const names = pattern.namedGroups()
+/** Go's FindAll: an empty match right after another match does not count. */
+function findAll(pattern: RE2JS, text: string, limit: bigint): Match[] {
+  const found: Match[] = []
+  const most = limit < 0n ? MAX_ITEMS + 1 : Number(limit)
+  const matcher = pattern.matcher(text)
+  const groups = pattern.groupCount()
+  let from = 0
   let previousEnd = -1
-  while (matcher.find()) {
-    const [start, end] = [matcher.start(), matcher.end()]
-    if (start === end && start === previousEnd) continue
+  while (found.length < most && from <= text.length && matcher.find(from)) {
+    const start = matcher.start(0)
+    const end = matcher.end(0)
+    const accepted = end !== from || start !== previousEnd
+    from = end === from ? from + widthAt(text, from) : end
     previousEnd = end
-    const groups = Array.from({ length: matcher.groupCount() + 1 }, (_, index) =>
-      matcher.group(index),
-    )
-    yield { start, end, groups, names }
+    if (!accepted) continue
+    const match: ([number, number] | undefined)[] = []
+    for (let group = 0; group <= groups; group++) {
+      const at = matcher.start(group)
+      match.push(at < 0 ? undefined : [at, matcher.end(group)])
+    }
+    found.push(match)
+    boundedCount(found.length)
   }
+  return found
 }
 
-/** Go's Regexp.Split with n = -1. */
-function splitGo(pattern: RE2JS, value: string): string[] {
-  if (pattern.pattern().length > 0 && value === '') return ['']
-  const parts: string[] = []
+function widthAt(text: string, at: number): number {
+  return (text.codePointAt(at) ?? 0) > 0xff_ff ? 2 : 1
+}
+
+function groupText(text: string, group: readonly [number, number] | undefined): string {
+  return group === undefined ? '' : text.slice(group[0], group[1])
+}
+
+function split(patterns: Patterns, operands: Operands): string[] {
+  const source = textAt(operands, 0)
+  const text = textAt(operands, 1)
+  const pattern = patterns.get(source)
+  if (source !== '' && text === '') return ['']
+  const pieces: string[] = []
   let from = 0
   let end = 0
-  for (const match of matches(pattern, value)) {
-    end = match.start
-    if (match.end !== 0) parts.push(value.slice(from, end))
-    from = match.end
+  for (const [whole] of findAll(pattern, text, -1n)) {
+    if (whole === undefined) continue
+    end = whole[0]
+    if (whole[1] !== 0) pieces.push(text.slice(from, end))
+    from = whole[1]
   }
-  if (end !== value.length) parts.push(value.slice(from))
+  if (end !== text.length) pieces.push(text.slice(from))
+  return pieces
+}
+
+function replace(patterns: Patterns, operands: Operands): string {
+  const text = textAt(operands, 0)
+  const pattern = patterns.get(textAt(operands, 1))
+  const template = parseTemplate(textAt(operands, 2))
+  const names = new Map<string, number>()
+  for (const [name, group] of Object.entries(pattern.namedGroups())) names.set(name, group)
+  let out = ''
+  let from = 0
+  for (const match of findAll(pattern, text, -1n)) {
+    const [start, end] = match[0] ?? [from, from]
+    out += text.slice(from, start)
+    for (const part of template) {
+      if (typeof part === 'string') out += part
+      else {
+        const group = typeof part.group === 'number' ? part.group : names.get(part.group)
+        if (group !== undefined) out += groupText(text, match[group])
+      }
+    }
+    boundedText(out)
+    from = end
+  }
+  return boundedText(out + text.slice(from))
+}
+
+type TemplatePart = string | { readonly group: number | string }
+
+/** Go's Expand: `$1`, `$name`, `${name}`, `$$`; a name is the longest run of letters, digits and `_`. */
+function parseTemplate(template: string): TemplatePart[] {
+  const parts: TemplatePart[] = []
+  const reference = /\$(?:(\$)|\{([\p{L}\p{Nd}_]+)\}|([\p{L}\p{Nd}_]+))/gu
+  let from = 0
+  for (const match of template.matchAll(reference)) {
+    parts.push(template.slice(from, match.index))
+    from = match.index + match[0].length
+    const name = match[2] ?? match[3]
+    if (name === undefined) parts.push('$')
+    else parts.push({ group: /^(?:0|[1-9]\d{0,8})$/.test(name) ? Number(name) : name })
+  }
+  parts.push(template.slice(from))
   return parts
 }
 
-/** Go's Regexp.ReplaceAllString: `$1`, `${name}`; an unknown group is empty, `$$` a dollar. */
-function replaceGo(pattern: RE2JS, value: string, replacement: string): string {
-  let out = ''
+/** Text with regular expressions between delimiters, matched as a whole. */
+function templateMatch(patterns: Patterns, operands: Operands): boolean {
+  const template = textAt(operands, 0)
+  const text = textAt(operands, 1)
+  const open = textAt(operands, 2)
+  const close = textAt(operands, 3)
+  if (Buffer.byteLength(open) !== 1 || Buffer.byteLength(close) !== 1)
+    fail('a delimiter is one character')
+  let level = 0
+  let start = 0
   let from = 0
-  for (const { start, end, groups, names } of matches(pattern, value)) {
-    out += value.slice(from, start)
-    out += replacement.replaceAll(
-      /\$(?:\$|\{(\w+)\}|(\w+))/g,
-      (_whole, braced: string | undefined, bare: string | undefined) => {
-        const name = braced ?? bare
-        if (name === undefined) return '$'
-        const index = /^\d+$/.test(name) ? Number(name) : names[name]
-        return index === undefined ? '' : (groups[index] ?? '')
-      },
-    )
-    from = end
+  let source = '^'
+  for (let at = 0; at < template.length; at++) {
+    if (template[at] === open) {
+      level += 1
+      if (level === 1) start = at
+    } else if (template[at] === close) {
+      level -= 1
+      if (level < 0) fail('unbalanced delimiters')
+      if (level === 0) {
+        const inner = template.slice(start + 1, at)
+        patterns.get(`^${inner}$`)
+        source += `${RE2JS.quote(template.slice(from, start))}(${inner})`
+        from = at + 1
+      }
+    }
   }
-  return out + value.slice(from)
-}
-
-/** `urn:{.*}:x`: what stands between the delimiters is an expression, the rest is literal. */
-function templateExpression(template: string, open: string, close: string): string {
-  if ([...open].length !== 1 || [...close].length !== 1) throw new WrongArgument('delimiter')
-  let out = '^'
-  let depth = 0
-  let part = ''
-  for (const character of template) {
-    if (character === open && depth++ === 0) {
-      out += RE2JS.quote(part)
-      part = ''
-    } else if (character === close && --depth === 0) {
-      out += `(${part})`
-      part = ''
-    } else part += character
-    if (depth < 0) throw new WrongArgument('unbalanced delimiters')
-  }
-  if (depth !== 0) throw new WrongArgument('unbalanced delimiters')
-  return `${out}${RE2JS.quote(part)}$`
+  if (level !== 0) fail('unbalanced delimiters')
+  return patterns.get(`${source}${RE2JS.quote(template.slice(from))}$`).test(text)
 }

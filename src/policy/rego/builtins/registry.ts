@@ -1,63 +1,93 @@
-// The built-in functions that OPA's wasm leaves to its host, with OPA's results.
+// Which built-ins can a policy call, and what do those answer that OPA's wasm leaves to its host?
 //
-// A call that fails in OPA is undefined here (OPA's default mode). Nothing reads a clock, a file or the
-// network. What neither the wasm nor this registry has is unknown to the compiler, so that a policy that
-// uses it is refused with its place.
+// All are functions of their operands alone: no clock, no input or output, no chance.
 
-import type { RegoValue } from '../value.ts'
 import type { HostBuiltins } from '../wasm.ts'
-import { CODECS } from './codecs.ts'
-import { CRYPTO } from './crypto.ts'
-import { DOCUMENTS } from './documents.ts'
-import { NETWORK } from './network.ts'
-import { createRegexBuiltins } from './regex.ts'
-import { sprintf } from './sprintf.ts'
-import { STRINGS } from './strings.ts'
-import { TIME } from './time.ts'
-import { UNITS } from './units.ts'
+import { CIDR_BUILTINS } from './cidr.ts'
+import { COLLECTION_BUILTINS } from './collections.ts'
+import { CRYPTO_BUILTINS } from './crypto.ts'
+import { DOCUMENT_BUILTINS } from './documents.ts'
+import { ENCODING_BUILTINS } from './encoding.ts'
+import { GLOB_BUILTINS } from './globs-intersect.ts'
+import { JWT_BUILTINS } from './jwt.ts'
+import { NATIVE } from './native.ts'
+import { BuiltinFailure, type Builtin, type BuiltinTable } from './operands.ts'
+import { regexBuiltins } from './regex.ts'
+import { STRING_BUILTINS } from './strings.ts'
+import { timeBuiltins } from './time.ts'
+import { UNIT_BUILTINS } from './units.ts'
+import { VERSION_BUILTINS } from './versions.ts'
 
-/** Returns undefined or throws for arguments that OPA refuses. */
-export type Builtin = (...args: RegoValue[]) => RegoValue | undefined
+const OF_GO = 'its result is the inner form of a Go library'
 
-/** Compiled into the wasm by OPA itself (internal/compiler/wasm). */
-const NATIVE = new Set(
-  'abs all and any array.concat array.flatten array.reverse array.slice assign base64.decode base64.encode base64.is_valid base64url.decode base64url.encode bits.and bits.lsh bits.negate bits.or bits.rsh bits.xor ceil concat contains count div endswith eq equal floor format_int glob.match graph.reachable gt gte indexof internal.member_2 internal.member_3 internal.template_string intersection is_array is_boolean is_null is_number is_object is_set is_string json.filter json.marshal json.remove json.unmarshal lower lt lte max min minus mul neq net.cidr_contains net.cidr_intersects net.cidr_overlap numbers.range object.filter object.get object.keys object.remove object.union object.union_n or plus product re_match regex.find_all_string_submatch_n regex.is_valid regex.match rem replace round set_diff sort split startswith strings.replace_n strings.reverse substring sum to_number trim trim_left trim_prefix trim_right trim_space trim_suffix type_name union upper walk cast_array cast_boolean cast_null cast_object cast_set cast_string'.split(
-    ' ',
-  ),
-)
+/** Deterministic built-ins of OPA that Cordon does not have: a policy that uses one is refused. */
+export const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
+  ['crypto.parse_private_keys', 'private keys do not belong into policies'],
+  ['crypto.x509.parse_and_verify_certificates', OF_GO],
+  ['crypto.x509.parse_and_verify_certificates_with_options', OF_GO],
+  ['crypto.x509.parse_certificate_request', OF_GO],
+  ['crypto.x509.parse_certificates', OF_GO],
+  ['crypto.x509.parse_keypair', OF_GO],
+  ['crypto.x509.parse_rsa_private_key', 'private keys do not belong into policies'],
+  ['graphql.is_valid', 'GraphQL is not read'],
+  ['graphql.parse', 'GraphQL is not read'],
+  ['graphql.parse_and_verify', 'GraphQL is not read'],
+  ['graphql.parse_query', 'GraphQL is not read'],
+  ['graphql.parse_schema', 'GraphQL is not read'],
+  ['graphql.schema_is_valid', 'GraphQL is not read'],
+  ['internal.test_case', 'it belongs to test runs'],
+  ['io.jwt.encode_sign', 'a decision signs nothing'],
+  ['io.jwt.encode_sign_raw', 'a decision signs nothing'],
+  ['providers.aws.sign_req', 'a decision signs nothing'],
+  ['rego.parse_module', 'the compiler of Rego is not there when a policy runs'],
+  ['strings.render_template', 'Go templates are not read'],
+])
 
-export function createHostBuiltins(): HostBuiltins {
-  const functions = new Map<string, Builtin>(
-    Object.entries({
-      ...CODECS,
-      ...CRYPTO,
-      ...DOCUMENTS,
-      ...NETWORK,
-      ...STRINGS,
-      ...TIME,
-      ...UNITS,
-      ...createRegexBuiltins(),
-      sprintf,
-      // Output goes nowhere; both hold.
-      print: () => true,
-      'internal.print': () => true,
-      trace: () => true,
-    }),
-  )
+/** The language itself: OPA compiles these away before there is wasm. */
+const COMPILED_AWAY = ['assign', 'eq', 'rego.metadata.chain', 'rego.metadata.rule']
+
+export interface RegoBuiltins extends HostBuiltins {
+  /** Whether a policy may call it: here or in the wasm itself. */
+  has(name: string): boolean
+  /** Why a policy may not call it, where that is known. */
+  refusal(name: string): string | undefined
+}
+
+export function createHostBuiltins(): RegoBuiltins {
+  const host = new Map<string, Builtin>(Object.entries(tables()))
+  const supported = new Set([...host.keys(), ...NATIVE, ...COMPILED_AWAY])
   return {
-    has: (name) => functions.has(name) || NATIVE.has(name),
-    call: (name, args) => {
+    has: (name) => supported.has(name),
+    refusal: (name) => UNSUPPORTED.get(name),
+    call: (name, operands) => {
       try {
-        return functions.get(name)?.(...args)
+        return host.get(name)?.(operands)
       } catch (error) {
-        if (error instanceof BuiltinLimit) throw error
-        return undefined
+        // As in OPA's default mode: the value of a failed call is undefined.
+        if (error instanceof BuiltinFailure) return undefined
+        throw error
       }
     },
   }
 }
 
-/** A result beyond what a policy may make: the policy errs, whatever it would have said. */
-export class BuiltinLimit extends Error {
-  override readonly name = 'BuiltinLimit'
+function tables(): BuiltinTable {
+  return {
+    ...CIDR_BUILTINS,
+    ...COLLECTION_BUILTINS,
+    ...CRYPTO_BUILTINS,
+    ...DOCUMENT_BUILTINS,
+    ...ENCODING_BUILTINS,
+    ...GLOB_BUILTINS,
+    ...JWT_BUILTINS,
+    ...STRING_BUILTINS,
+    ...UNIT_BUILTINS,
+    ...VERSION_BUILTINS,
+    ...regexBuiltins(),
+    ...timeBuiltins(),
+    // Nothing is printed where a decision is made.
+    print: () => true,
+    'internal.print': () => true,
+    trace: () => true,
+  }
 }

@@ -1,276 +1,388 @@
-// sprintf with the verbs of Go's fmt package, on the values that OPA hands to it.
-//
-// OPA passes integers as int (or big.Int beyond 64 bits), other numbers as float64, strings as string, and
-// everything else as its Rego text, which is a string for %s and %v.
+// What does sprintf print? Go's fmt.Sprintf over the argument types that OPA hands it: int64, float64,
+// *big.Int and string (every other value arrives as its text).
 
-import { isNumber, RegoObject, RegoSet, type RegoValue } from '../value.ts'
-import { list, text } from './arguments.ts'
-import { BuiltinLimit } from './registry.ts'
+import type { RegoValue } from '../value.ts'
+import { formatFloat } from './floats.ts'
+import { type Operands, arrayAt, boundedText, BuiltinLimit, MAX_TEXT, textAt } from './operands.ts'
+import { canBackquote, quote, quoteRune, valueText } from './quote.ts'
 
-const MAX_OUTPUT = 1024 * 1024
-const MAX_WIDTH = 10_000
-const DIRECTIVE = /%([+\-# 0]*)(\*|\d+)?(?:\.(\*|\d*))?(?:\[(\d+)\])?([\s\S])?/gu
+type Argument =
+  | { readonly type: 'int64' | '*big.Int'; readonly value: bigint }
+  | { readonly type: 'float64'; readonly value: number }
+  | { readonly type: 'string'; readonly value: string }
 
-export function sprintf(format?: RegoValue, args?: RegoValue): string {
-  const values = list(args)
-  let next = 0
-  let reordered = false
-  const out = text(format).replaceAll(
-    DIRECTIVE,
-    (
-      whole,
-      flags: string,
-      width: string | undefined,
-      precision: string | undefined,
-      index: string | undefined,
-      verb: string | undefined,
-    ) => {
-      if (verb === undefined) return '%!(NOVERB)'
-      if (verb === '%') return '%'
-      const spec: Spec = {
-        minus: flags.includes('-'),
-        plus: flags.includes('+'),
-        sharp: flags.includes('#'),
-        space: flags.includes(' '),
-        zero: flags.includes('0') && !flags.includes('-'),
-        width: sizeOf(width, () => values[next++]),
-        precision:
-          precision === undefined ? undefined : (sizeOf(precision, () => values[next++]) ?? 0),
-      }
-      if (index !== undefined) {
-        reordered = true
-        next = Number(index) - 1
-        if (next < 0 || next >= values.length) return `%!${verb}(BADINDEX)`
-      }
-      if (next >= values.length) return `%!${verb}(MISSING)`
-      const value = values[next++]
-      return value === undefined ? whole : formatOne(verb, spec, value)
-    },
-  )
-  const extra =
-    reordered || next >= values.length
-      ? ''
-      : `%!(EXTRA ${values
-          .slice(next)
-          .map((value) => `${typeName(value)}=${plain(value)}`)
-          .join(', ')})`
-  if (out.length + extra.length > MAX_OUTPUT) throw new BuiltinLimit('sprintf: result too long')
-  return out + extra
+interface Flags {
+  minus: boolean
+  plus: boolean
+  sharp: boolean
+  space: boolean
+  zero: boolean
+  plusV: boolean
+  sharpV: boolean
+  width: number | undefined
+  precision: number | undefined
 }
 
-interface Spec {
-  readonly minus: boolean
-  readonly plus: boolean
-  readonly sharp: boolean
-  readonly space: boolean
-  readonly zero: boolean
-  readonly width: number | undefined
-  readonly precision: number | undefined
+const DIGITS = { b: 2, o: 8, O: 8, d: 10, v: 10, x: 16, X: 16 } as const
+/** Go refuses widths, precisions and argument numbers beyond this. */
+const MAX_NUMBER = 1_000_000
+const MAX_CODE_POINT = 0x10_ff_ff
+
+export function sprintf(operands: Operands): RegoValue {
+  return new Printer(textAt(operands, 0), arrayAt(operands, 1).map(argumentOf)).print()
 }
 
-function formatOne(verb: string, spec: Spec, value: RegoValue): string {
-  if (verb === 'T') return pad(typeName(value), spec)
-  if (typeof value === 'boolean') return formatText(verb, spec, value ? 'true' : 'false', value)
-  if (isNumber(value))
-    return Number.isInteger(value) || typeof value === 'bigint'
-      ? formatInteger(verb, spec, BigInt(value), value)
-      : formatFloat(verb, spec, Number(value))
-  return formatText(verb, spec, plain(value), value)
-}
+class Printer {
+  readonly #format: string
+  readonly #arguments: readonly Argument[]
+  #at = 0
+  #next = 0
+  #reordered = false
+  #goodIndex = true
+  #flags = noFlags()
 
-function formatText(verb: string, spec: Spec, value: string, original: RegoValue): string {
-  const cut = spec.precision === undefined ? value : [...value].slice(0, spec.precision).join('')
-  switch (verb) {
-    case 'v':
-    case 's':
-      return pad(spec.sharp && verb === 'v' ? JSON.stringify(cut) : cut, spec)
-    case 'q':
-      return pad(quote(cut), spec)
-    case 'x':
-    case 'X': {
-      const hex = Buffer.from(cut).toString('hex')
-      return pad(verb === 'X' ? hex.toUpperCase() : hex, spec)
+  constructor(format: string, values: readonly Argument[]) {
+    this.#format = format
+    this.#arguments = values
+  }
+
+  print(): string {
+    const out: string[] = []
+    let length = 0
+    while (this.#at < this.#format.length) {
+      const percent = this.#format.indexOf('%', this.#at)
+      const end = percent === -1 ? this.#format.length : percent
+      out.push(this.#format.slice(this.#at, end))
+      this.#at = end
+      if (percent === -1) break
+      this.#at += 1
+      out.push(this.#directive())
+      length += out.at(-1)?.length ?? 0
+      if (length > MAX_TEXT) throw new BuiltinLimit('memory limit: sprintf made too long a string')
     }
+    if (!this.#reordered && this.#next < this.#arguments.length) {
+      const rest = this.#arguments
+        .slice(this.#next)
+        .map((argument) => `${argument.type}=${printArgument(argument, 'v', noFlags())}`)
+      out.push(`%!(EXTRA ${rest.join(', ')})`)
+    }
+    return boundedText(out.join(''))
+  }
+
+  #directive(): string {
+    const flags = noFlags()
+    this.#flags = flags
+    this.#goodIndex = true
+    this.#readFlags()
+    let problem = ''
+    let afterIndex = this.#readIndex()
+    if (this.#format[this.#at] === '*') {
+      this.#at += 1
+      const width = this.#numberArgument()
+      if (width === undefined) problem += '%!(BADWIDTH)'
+      else if (width < 0) {
+        flags.minus = true
+        flags.width = -width
+      } else flags.width = width
+      afterIndex = false
+    } else {
+      const width = this.#number()
+      flags.width = width
+      if (afterIndex && width !== undefined) this.#goodIndex = false
+    }
+    if (this.#format[this.#at] === '.') {
+      this.#at += 1
+      if (afterIndex) this.#goodIndex = false
+      afterIndex = this.#readIndex()
+      if (this.#format[this.#at] === '*') {
+        this.#at += 1
+        const precision = this.#numberArgument()
+        if (precision === undefined) problem += '%!(BADPREC)'
+        else if (precision >= 0) flags.precision = precision
+        else {
+          flags.precision = undefined
+          problem += '%!(BADPREC)'
+        }
+        afterIndex = false
+      } else flags.precision = this.#number() ?? 0
+    }
+    if (!afterIndex) this.#readIndex()
+    return problem + this.#verb()
+  }
+
+  #verb(): string {
+    const code = this.#format.codePointAt(this.#at)
+    if (code === undefined) return '%!(NOVERB)'
+    const verb = String.fromCodePoint(code)
+    this.#at += verb.length
+    if (verb === '%') return '%'
+    if (!this.#goodIndex) return `%!${verb}(BADINDEX)`
+    const argument = this.#arguments[this.#next]
+    if (argument === undefined) return `%!${verb}(MISSING)`
+    this.#next += 1
+    if (verb === 'v' || verb === 'w') {
+      this.#flags.sharpV = this.#flags.sharp
+      this.#flags.sharp = false
+      this.#flags.plusV = this.#flags.plus
+      this.#flags.plus = false
+    }
+    return printArgument(argument, verb, this.#flags)
+  }
+
+  #readFlags(): void {
+    for (; ; this.#at += 1) {
+      switch (this.#format[this.#at]) {
+        case '#':
+          this.#flags.sharp = true
+          break
+        case '0':
+          this.#flags.zero = true
+          break
+        case '+':
+          this.#flags.plus = true
+          break
+        case '-':
+          this.#flags.minus = true
+          break
+        case ' ':
+          this.#flags.space = true
+          break
+        default:
+          return
+      }
+    }
+  }
+
+  /** `[n]`: the argument that comes next. */
+  #readIndex(): boolean {
+    if (this.#format[this.#at] !== '[') return false
+    this.#reordered = true
+    const close = this.#format.indexOf(']', this.#at)
+    if (close === -1 || this.#format.length - this.#at < 3) {
+      this.#goodIndex = false
+      this.#at += 1
+      return false
+    }
+    const inside = this.#format.slice(this.#at + 1, close)
+    this.#at = close + 1
+    const index = /^\d{1,7}$/.test(inside) ? Number(inside) : undefined
+    if (index === undefined || index > MAX_NUMBER) {
+      this.#goodIndex = false
+      return false
+    }
+    if (index < 1 || index > this.#arguments.length) this.#goodIndex = false
+    else this.#next = index - 1
+    return true
+  }
+
+  #number(): number | undefined {
+    const start = this.#at
+    while (/^\d$/.test(this.#format[this.#at] ?? '')) this.#at += 1
+    if (this.#at === start) return undefined
+    const number = Number(this.#format.slice(start, this.#at))
+    if (number <= MAX_NUMBER) return number
+    this.#at = this.#format.length
+    return undefined
+  }
+
+  #numberArgument(): number | undefined {
+    const argument = this.#arguments[this.#next]
+    if (argument === undefined) return undefined
+    this.#next += 1
+    if (argument.type !== 'int64') return undefined
+    const number = Number(argument.value)
+    return Math.abs(number) <= MAX_NUMBER ? number : undefined
+  }
+}
+
+function printArgument(argument: Argument, verb: string, flags: Flags): string {
+  if (verb === 'T') return pad(cut(argument.type, flags), flags)
+  switch (argument.type) {
+    case 'string':
+      return printText(argument, verb, flags)
+    case 'float64':
+      return printFloat(argument, verb, flags)
     default:
-      return `%!${verb}(${typeName(original)}=${value})`
+      return printInteger(argument, verb, flags)
   }
 }
 
-function formatInteger(verb: string, spec: Spec, value: bigint, original: RegoValue): string {
-  const radix = { d: 10, v: 10, b: 2, o: 8, O: 8, x: 16, X: 16 }[verb]
-  if (radix === undefined) {
-    if (verb === 'c') return pad(codePoint(value), spec)
-    if (verb === 'q') return pad(`'${codePoint(value)}'`, spec)
-    if (verb === 'U') return pad(`U+${value.toString(16).toUpperCase().padStart(4, '0')}`, spec)
-    return `%!${verb}(${typeName(original)}=${value.toString()})`
-  }
-  const negative = value < 0n
-  let digits = (negative ? -value : value).toString(radix)
-  if (verb === 'X') digits = digits.toUpperCase()
-  if (spec.precision !== undefined)
-    digits = digits.padStart(Math.min(spec.precision, MAX_WIDTH), '0')
-  const prefix = spec.sharp
-    ? ({ b: '0b', o: '0', x: '0x', X: '0X' }[verb] ?? '')
-    : verb === 'O'
-      ? '0o'
-      : ''
-  return padNumber(signOf(negative, spec) + prefix, digits, spec, spec.precision === undefined)
+function badVerb(argument: Argument, verb: string, flags: Flags): string {
+  return `%!${verb}(${argument.type}=${printArgument(argument, 'v', flags)})`
 }
 
-function formatFloat(verb: string, spec: Spec, value: number): string {
-  const magnitude = Math.abs(value)
-  const negative = value < 0 || Object.is(value, -0)
-  let digits: string
+function printText(argument: Argument & { type: 'string' }, verb: string, flags: Flags): string {
+  const { value } = argument
   switch (verb) {
-    case 'f':
-    case 'F':
-      digits = fixed(magnitude, spec.precision ?? 6)
-      break
-    case 'e':
-    case 'E':
-      digits = exponent(magnitude.toExponential(Math.min(spec.precision ?? 6, 100)))
-      break
     case 'v':
-    case 'g':
-    case 'G':
-      digits = general(
-        magnitude,
-        spec.precision,
-        verb === 'v' ? 21 : spec.precision === undefined ? 21 : spec.precision,
-      )
-      break
+      return flags.sharpV ? printQuoted(value, flags) : pad(cut(value, flags), flags)
+    case 's':
+      return pad(cut(value, flags), flags)
+    case 'q':
+      return printQuoted(value, flags)
+    case 'x':
+    case 'X':
+      return pad(hexOf(value, verb, flags), flags)
     default:
-      return `%!${verb}(float64=${general(value, undefined, 21)})`
+      return badVerb(argument, verb, flags)
   }
-  if (verb === 'E' || verb === 'G') digits = digits.toUpperCase()
-  return padNumber(signOf(negative, spec), digits, spec, true)
 }
 
-/** Go's %g: the shortest form, or `precision` significant digits; exponents of at least two digits. */
-function general(value: number, precision: number | undefined, threshold: number): string {
-  if (!Number.isFinite(value)) return value > 0 ? '+Inf' : value < 0 ? '-Inf' : 'NaN'
-  if (value === 0) return '0'
-  const [, power = '0'] =
-    /e([+-]\d+)$/.exec(
-      precision === undefined
-        ? value.toExponential()
-        : value.toExponential(Math.max(0, Math.min(precision, 100) - 1)),
-    ) ?? []
-  const exponentOf = Number(power)
-  if (
-    exponentOf < -4 ||
-    exponentOf >=
-      Math.max(threshold, precision === undefined ? threshold : precision === 0 ? 1 : precision)
-  ) {
-    const text =
-      precision === undefined
-        ? value.toExponential()
-        : trimZeros(value.toExponential(Math.max(0, Math.min(precision, 100) - 1)))
-    return exponent(text)
+function printQuoted(value: string, flags: Flags): string {
+  const text = cut(value, flags)
+  return flags.sharp && canBackquote(text)
+    ? pad(`\`${text}\``, flags)
+    : pad(quote(text, flags.plus), flags)
+}
+
+function hexOf(value: string, verb: string, flags: Flags): string {
+  const bytes = Buffer.from(value)
+  const shown = flags.precision === undefined ? bytes : bytes.subarray(0, flags.precision)
+  if (shown.length === 0) return ''
+  const pairs = [...shown].map((byte) => byte.toString(16).padStart(2, '0'))
+  const prefix = flags.sharp ? '0x' : ''
+  const text = flags.space ? pairs.map((pair) => prefix + pair).join(' ') : prefix + pairs.join('')
+  return verb === 'X' ? text.toUpperCase() : text
+}
+
+function printInteger(
+  argument: Argument & { type: 'int64' | '*big.Int' },
+  verb: string,
+  flags: Flags,
+): string {
+  const { type, value } = argument
+  if (type === '*big.Int') {
+    if (verb !== 's' && !Object.hasOwn(DIGITS, verb)) return `%!${verb}(big.Int=${value})`
+    return integerText(value, verb === 's' ? 'd' : verb, flags)
   }
-  if (precision === undefined) return expand(value)
-  return trimZeros(value.toPrecision(Math.max(1, Math.min(precision, 100))))
-}
-
-/** Plain digits for numbers that JavaScript would write with an exponent. */
-function expand(value: number): string {
-  const short = String(value)
-  return short.includes('e') ? value.toFixed(20).replace(/0+$/, '') : short
-}
-
-function trimZeros(text: string): string {
-  const [mantissa = '', power] = text.split('e')
-  const short = mantissa.includes('.') ? mantissa.replace(/\.?0+$/, '') : mantissa
-  return power === undefined ? short : `${short}e${power}`
-}
-
-function fixed(value: number, precision: number): string {
-  return value < 1e21
-    ? value.toFixed(Math.min(precision, 100))
-    : `${BigInt(value).toString()}${precision > 0 ? `.${'0'.repeat(Math.min(precision, 100))}` : ''}`
-}
-
-function exponent(text: string): string {
-  return text.replace(/e([+-])(\d)$/, 'e$10$2')
-}
-
-function signOf(negative: boolean, { plus, space }: Spec): string {
-  if (negative) return '-'
-  return plus ? '+' : space ? ' ' : ''
-}
-
-function padNumber(prefix: string, digits: string, spec: Spec, zeros: boolean): string {
-  const whole = prefix + digits
-  if (spec.zero && zeros && spec.width !== undefined)
-    return prefix + digits.padStart(spec.width - prefix.length, '0')
-  return pad(whole, { ...spec, zero: false })
-}
-
-function pad(value: string, { width, minus, zero }: Spec): string {
-  const missing = (width ?? 0) - [...value].length
-  if (missing <= 0) return value
-  return minus ? value + ' '.repeat(missing) : (zero ? '0' : ' ').repeat(missing) + value
-}
-
-function sizeOf(given: string | undefined, take: () => RegoValue | undefined): number | undefined {
-  if (given === undefined || given === '') return undefined
-  const size = given === '*' ? Number(take()) : Number(given)
-  if (!(size <= MAX_WIDTH)) throw new BuiltinLimit('sprintf: width too large')
-  return size
-}
-
-function codePoint(value: bigint): string {
-  return value >= 0n && value <= 0x10_ffffn ? String.fromCodePoint(Number(value)) : '\uFFFD'
-}
-
-/** Go's strconv.Quote. */
-function quote(value: string): string {
-  let out = '"'
-  for (const character of value) {
-    const code = character.codePointAt(0) ?? 0
-    const short = {
-      '"': '\\"',
-      '\\': '\\\\',
-      '\n': '\\n',
-      '\r': '\\r',
-      '\t': '\\t',
-      '\u0007': '\\a',
-      '\b': '\\b',
-      '\f': '\\f',
-      '\v': '\\v',
-    }[character]
-    if (short !== undefined) out += short
-    else if (code < 0x20 || code === 0x7f) out += `\\x${code.toString(16).padStart(2, '0')}`
-    else out += character
+  if (Object.hasOwn(DIGITS, verb)) return integerText(value, verb, flags)
+  const code = value >= 0n && value <= MAX_CODE_POINT ? Number(value) : 0xff_fd
+  switch (verb) {
+    case 'c':
+      return pad(characterOf(code), flags)
+    case 'q':
+      return pad(quoteRune(characterOf(code), flags.plus), flags)
+    case 'U':
+      return unicodeText(value, flags)
+    default:
+      return badVerb(argument, verb, flags)
   }
-  return `${out}"`
 }
 
-function typeName(value: RegoValue): string {
-  if (typeof value === 'boolean') return 'bool'
+function integerText(value: bigint, verb: string, flags: Flags): string {
+  const base = DIGITS[verb as keyof typeof DIGITS]
+  const negative = value < 0n
+  let digits = (negative ? -value : value).toString(base)
+  if (verb === 'X') digits = digits.toUpperCase()
+  const signed = negative || flags.plus || flags.space || (verb === 'v' && flags.plusV)
+  if (flags.precision !== undefined) {
+    if (flags.precision === 0 && value === 0n) return ' '.repeat(flags.width ?? 0)
+    digits = digits.padStart(flags.precision, '0')
+  } else if (flags.zero && !flags.minus && flags.width !== undefined) {
+    digits = digits.padStart(flags.width - (signed ? 1 : 0), '0')
+  }
+  const sign = negative
+    ? '-'
+    : flags.plus || (verb === 'v' && flags.plusV)
+      ? '+'
+      : flags.space
+        ? ' '
+        : ''
+  return pad(`${sign}${basePrefix(verb, digits, flags)}${digits}`, { ...flags, zero: false })
+}
+
+function basePrefix(verb: string, digits: string, flags: Flags): string {
+  if (verb === 'O') return '0o'
+  if (!flags.sharp) return ''
+  switch (verb) {
+    case 'b':
+      return '0b'
+    case 'o':
+      return digits.startsWith('0') ? '' : '0'
+    case 'x':
+      return '0x'
+    case 'X':
+      return '0X'
+    default:
+      return ''
+  }
+}
+
+function unicodeText(value: bigint, flags: Flags): string {
+  const unsigned = BigInt.asUintN(64, value)
+  const digits = unsigned
+    .toString(16)
+    .toUpperCase()
+    .padStart(Math.max(4, flags.precision ?? 4), '0')
+  const shown =
+    flags.sharp && unsigned <= MAX_CODE_POINT ? ` '${characterOf(Number(unsigned))}'` : ''
+  return pad(`U+${digits}${shown}`, { ...flags, zero: false })
+}
+
+function printFloat(argument: Argument & { type: 'float64' }, verb: string, flags: Flags): string {
+  const known = verb === 'v' ? 'g' : verb === 'F' ? 'f' : verb
+  if (!'beEfgG'.includes(known)) return badVerb(argument, verb, flags)
+  const precision = flags.precision ?? ('eEf'.includes(known) ? 6 : undefined)
+  let text = formatFloat(argument.value, known, precision)
+  if (flags.sharp && known !== 'b') text = withPoint(text, known, flags.precision)
+  const negative = text.startsWith('-')
+  const digits = negative || text.startsWith('+') ? text.slice(1) : text
+  const plus = flags.plus || flags.plusV
+  const sign = negative ? '-' : plus ? '+' : flags.space ? ' ' : ''
+  const width = flags.width ?? 0
+  if (sign !== '' && flags.zero && !flags.minus && width > digits.length + 1)
+    return `${sign}${digits.padStart(width - 1, '0')}`
+  return pad(sign + digits, flags)
+}
+
+/** The flag `#`: always a decimal point, and for %g the zeros after it. */
+function withPoint(text: string, verb: string, precision: number | undefined): string {
+  const [mantissa = '', exponent] = text.split(/(?=[eE])/)
+  const wanted = verb === 'g' || verb === 'G' ? (precision ?? 6) : 0
+  const pointed = mantissa.includes('.') ? mantissa : `${mantissa}.`
+  const significant = pointed.replace(/^[-+]?0*\.?0*/, '').replace('.', '').length
+  return `${pointed}${'0'.repeat(Math.max(0, wanted - significant))}${exponent ?? ''}`
+}
+
+/** Precision of a text: that many characters. */
+function cut(text: string, { precision }: Flags): string {
+  return precision === undefined || text.length <= precision
+    ? text
+    : Array.from(text).slice(0, precision).join('')
+}
+
+function pad(text: string, { width, minus, zero }: Flags): string {
+  if (width === undefined || text.length - width > text.length) return text
+  const missing = width - Array.from(text).length
+  if (missing <= 0) return text
+  return minus ? text + ' '.repeat(missing) : (zero ? '0' : ' ').repeat(missing) + text
+}
+
+function characterOf(code: number): string {
+  return code >= 0xd8_00 && code <= 0xdf_ff ? '\ufffd' : String.fromCodePoint(code)
+}
+
+function noFlags(): Flags {
+  return {
+    minus: false,
+    plus: false,
+    sharp: false,
+    space: false,
+    zero: false,
+    plusV: false,
+    sharpV: false,
+    width: undefined,
+    precision: undefined,
+  }
+}
+
+function argumentOf(value: RegoValue): Argument {
+  if (typeof value === 'string') return { type: 'string', value }
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value)
+      ? { type: 'int64', value: BigInt(value) }
+      : { type: 'float64', value }
   if (typeof value === 'bigint')
-    return value >= -(2n ** 63n) && value < 2n ** 63n ? 'int' : '*big.Int'
-  if (typeof value === 'number') return Number.isInteger(value) ? 'int' : 'float64'
-  return 'string'
-}
-
-/** Strings as they are, everything else as Rego writes it. */
-function plain(value: RegoValue): string {
-  return typeof value === 'string' ? value : rego(value)
-}
-
-/** Rego's own text: `{"a": 1}`, `[1, 2]`, `{1, 2}`, `set()`. */
-export function rego(value: RegoValue): string {
-  if (value === null) return 'null'
-  if (isNumber(value))
-    return typeof value === 'number' && !Number.isInteger(value)
-      ? general(value, undefined, 21)
-      : String(value)
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'boolean') return String(value)
-  if (value instanceof RegoSet)
-    return value.items.length === 0 ? 'set()' : `{${value.items.map(rego).join(', ')}}`
-  if (value instanceof RegoObject)
-    return `{${value.entries.map(([key, item]) => `${rego(key)}: ${rego(item)}`).join(', ')}}`
-  return `[${value.map(rego).join(', ')}]`
+    return { type: BigInt.asIntN(64, value) === value ? 'int64' : '*big.Int', value }
+  return { type: 'string', value: valueText(value) }
 }

@@ -1,106 +1,86 @@
-// units.parse and units.parse_bytes: numbers with SI or binary suffixes.
+// What do units.parse and units.parse_bytes answer? Exact: no quantity goes through a float.
 
-import { fit, text, WrongArgument } from './arguments.ts'
-import type { Builtin } from './registry.ts'
+import { type RegoValue } from '../value.ts'
+import { type BuiltinTable, fail, type Operands, textAt, toNumber } from './operands.ts'
 
-const BYTES: Readonly<Record<string, bigint>> = {
-  '': 1n,
-  kb: 10n ** 3n,
-  k: 10n ** 3n,
-  kib: 2n ** 10n,
-  ki: 2n ** 10n,
-  mb: 10n ** 6n,
-  m: 10n ** 6n,
-  mib: 2n ** 20n,
-  mi: 2n ** 20n,
-  gb: 10n ** 9n,
-  g: 10n ** 9n,
-  gib: 2n ** 30n,
-  gi: 2n ** 30n,
-  tb: 10n ** 12n,
-  t: 10n ** 12n,
-  tib: 2n ** 40n,
-  ti: 2n ** 40n,
-  pb: 10n ** 15n,
-  p: 10n ** 15n,
-  pib: 2n ** 50n,
-  pi: 2n ** 50n,
-  eb: 10n ** 18n,
-  e: 10n ** 18n,
-  eib: 2n ** 60n,
-  ei: 2n ** 60n,
-}
-/** Case tells milli from mega, as in Kubernetes quantities. */
-const UNITS_BY_SUFFIX: Readonly<Record<string, number>> = {
-  '': 1,
-  m: 1e-3,
-  k: 1e3,
-  K: 1e3,
-  ki: 2 ** 10,
-  Ki: 2 ** 10,
-  KI: 2 ** 10,
-  kI: 2 ** 10,
-  M: 1e6,
-  mi: 2 ** 20,
-  Mi: 2 ** 20,
-  MI: 2 ** 20,
-  mI: 2 ** 20,
-  g: 1e9,
-  G: 1e9,
-  gi: 2 ** 30,
-  Gi: 2 ** 30,
-  GI: 2 ** 30,
-  gI: 2 ** 30,
-  t: 1e12,
-  T: 1e12,
-  ti: 2 ** 40,
-  Ti: 2 ** 40,
-  TI: 2 ** 40,
-  tI: 2 ** 40,
-  p: 1e15,
-  P: 1e15,
-  pi: 2 ** 50,
-  Pi: 2 ** 50,
-  PI: 2 ** 50,
-  pI: 2 ** 50,
-  e: 1e18,
-  E: 1e18,
-  ei: 2 ** 60,
-  Ei: 2 ** 60,
-  EI: 2 ** 60,
-  eI: 2 ** 60,
+interface Ratio {
+  readonly top: bigint
+  readonly bottom: bigint
 }
 
-export const UNITS: Readonly<Record<string, Builtin>> = {
-  'units.parse_bytes': (value) => {
-    const { amount, suffix } = split(text(value))
-    const factor = BYTES[suffix.toLowerCase()]
-    if (factor === undefined) throw new WrongArgument('unit')
-    return fit(scale(amount, factor))
-  },
-  'units.parse': (value) => {
-    const { amount, suffix } = split(text(value))
-    const factor = UNITS_BY_SUFFIX[suffix]
-    if (factor === undefined) throw new WrongArgument('unit')
-    if (suffix === 'm') return Number(amount) / 1000
-    if (!amount.includes('.')) return fit(BigInt(amount) * BigInt(factor))
-    const product = Number(amount) * factor
-    return Number(product.toPrecision(15))
-  },
+/** Powers of 1000 and of 1024, by first letter. */
+const LETTERS = ['k', 'm', 'g', 't', 'p', 'e']
+const MAX_EXPONENT_DIGITS = 6
+/** Digits of a result; Go would go on to a million. */
+const MAX_EXPONENT = 5000
+
+export const UNIT_BUILTINS: BuiltinTable = {
+  'units.parse': parseUnits,
+  'units.parse_bytes': parseBytes,
 }
 
-function split(value: string): { amount: string; suffix: string } {
-  const plain = value.replaceAll('"', '')
-  if (plain === '' || /\s/.test(plain)) throw new WrongArgument('amount')
-  const [, amount, suffix = ''] = /^(\d+(?:\.\d*)?|\.\d+)([A-Za-z]*)$/.exec(plain) ?? []
-  if (amount === undefined) throw new WrongArgument('amount')
-  return { amount, suffix }
+function parseUnits(operands: Operands): RegoValue {
+  const { number, unit } = split(textAt(operands, 0).replaceAll('"', ''))
+  const scale = scaleOf(unit)
+  const top = number.top * scale.top
+  const bottom = number.bottom * scale.bottom
+  if (top % bottom === 0n) return toNumber(top / bottom)
+  // Ten decimals, halves away from zero, as big.Rat.FloatString.
+  const negative = top < 0n
+  const scaled = (negative ? -top : top) * 10n ** 10n
+  const rounded = (scaled * 2n + bottom) / (bottom * 2n)
+  const digits = rounded.toString().padStart(11, '0')
+  return Number(`${negative ? '-' : ''}${digits.slice(0, -10)}.${digits.slice(-10)}`)
 }
 
-/** Truncated towards zero, exact for decimals. */
-function scale(amount: string, factor: bigint): bigint {
-  const [whole = '0', fraction = ''] = amount.split('.')
-  return (
-    (BigInt(`${whole === '' ? '0' : whole}${fraction}`) * factor) / 10n ** BigInt(fraction.length)
-  )
+function parseBytes(operands: Operands): RegoValue {
+  const { number, unit } = split(textAt(operands, 0).toLowerCase().replaceAll('"', ''))
+  const [, letter = '', rest = ''] = /^([a-z]?)(.*)$/s.exec(unit) ?? []
+  const power = BigInt(LETTERS.indexOf(letter) + 1)
+  if (unit !== '' && (power === 0n || !/^i?b?$/.test(rest))) return fail('an unknown unit')
+  const scale = (rest.startsWith('i') ? 1024n : 1000n) ** power
+  return toNumber((number.top * scale) / number.bottom)
+}
+
+/** Only the first letter tells `m` (milli) from `M` (mega). */
+function scaleOf(unit: string): Ratio {
+  const known = unit.slice(0, 1) + unit.slice(1).toLowerCase()
+  if (known === '') return { top: 1n, bottom: 1n }
+  // Go's own constant: the float nearest to a thousandth, as a ratio.
+  if (known === 'm') return { top: 1_152_921_504_606_847n, bottom: 1n << 60n }
+  const power = BigInt(LETTERS.indexOf(known.slice(0, 1).toLowerCase()) + 1)
+  if (power === 0n || !/^i?$/.test(known.slice(1))) return fail('an unknown unit')
+  return { top: (known.endsWith('i') ? 1024n : 1000n) ** power, bottom: 1n }
+}
+
+function split(text: string): { number: Ratio; unit: string } {
+  if (text.includes(' ')) fail('spaces in a quantity')
+  const end = endOfNumber(text)
+  if (end === 0) fail('no amount')
+  return { number: ratioOf(text.slice(0, end)), unit: text.slice(end) }
+}
+
+function endOfNumber(text: string): number {
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at] ?? ''
+    if (!/[\d.eE+-]/.test(character)) return at
+    if (!/[eE]/.test(character)) continue
+    const next = text[at + 1] ?? ''
+    if (!/[\d+-]/.test(next)) return at
+    if (/[+-]/.test(next)) at += 1
+    const [digits = ''] = /^\d*/.exec(text.slice(at + 1)) ?? []
+    if (digits.length > MAX_EXPONENT_DIGITS) fail('the exponent is too large')
+  }
+  return text.length
+}
+
+function ratioOf(text: string): Ratio {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? []
+  if ((whole === '' && fraction === '') || text.length > MAX_EXPONENT) return fail('no number')
+  const power = Number(exponent) - fraction.length
+  if (Math.abs(power) > MAX_EXPONENT) return fail('the exponent is too large')
+  const digits = BigInt(`${whole}${fraction}`) * (sign === '-' ? -1n : 1n)
+  const scale = 10n ** BigInt(Math.abs(power))
+  return power >= 0 ? { top: digits * scale, bottom: 1n } : { top: digits, bottom: scale }
 }
