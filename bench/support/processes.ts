@@ -54,21 +54,23 @@ export async function startServer(
   args: readonly string[],
   options: {
     readonly port: number
-    readonly cwd?: string
-    readonly env?: Readonly<Record<string, string>>
+    /** What it says on stderr once it is ready; otherwise an answering port is enough. */
+    readonly ready?: string
   },
 ): Promise<Server> {
   if (await answers(options.port)) throw new Error(`port ${options.port} is taken`)
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    env: { ...process.env, ...options.env },
   })
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(-4000)
   })
-  for (let attempt = 0; !(await answers(options.port)); attempt++) {
+  const isReady = (): Promise<boolean> =>
+    options.ready === undefined
+      ? answers(options.port)
+      : Promise.resolve(said.includes(options.ready))
+  for (let attempt = 0; !(await isReady()); attempt++) {
     if (child.exitCode !== null || attempt > 300) {
       child.kill('SIGKILL')
       throw new Error(`${command} did not start: ${said}`)

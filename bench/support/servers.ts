@@ -54,7 +54,10 @@ observe: {listen: "127.0.0.1:${PORTS.observe}"}
 }
 
 export function startCordon(config: string): Promise<Server> {
-  return startServer(process.execPath, [MAIN, 'start', '--config', config], { port: PORTS.observe })
+  return startServer(process.execPath, [MAIN, 'start', '--config', config], {
+    port: PORTS.cordon,
+    ready: 'cordon ready',
+  })
 }
 
 /** What a command of Cordon prints. */

@@ -53,6 +53,8 @@ interface Waiting {
 const SEGMENT_BYTES = 16 * 1024 * 1024
 const SYNC_EVERY_MS = 150
 const RETRY_MS = 1000
+/** The recorder looks by itself, too: telling it of every write would wake it thousands of times a second. */
+const TELL_EVERY_MS = 50
 const MAX_WAITING = 10_000
 /** Never fill the disk: other things need a little of it too. */
 const DISK_FLOOR_BYTES = 64 * 1024 * 1024
@@ -70,6 +72,7 @@ export class Spool {
   #waiting: Waiting[] = []
   #scheduled = false
   #unsynced = false
+  #toldAt = -Infinity
   #syncTimer: NodeJS.Timeout | undefined
   #failure:
     | {
@@ -226,6 +229,9 @@ export class Spool {
       for (const { resolve } of kept) resolve()
       this.#syncSoon()
     }
+    const now = performance.now()
+    if (now - this.#toldAt < TELL_EVERY_MS) return
+    this.#toldAt = now
     this.#options.onWritten?.()
   }
 
