@@ -61,8 +61,8 @@ export async function compileFiles(files: Readonly<Record<string, string>>): Pro
 }
 
 /** The engine over all policies of a folder, in the order of the manifest. */
-export function engineOf({ manifest, shards }: CompiledRego): RegoEngine {
-  const loaded = shards.map((code) => new Shard(code, plainBuiltins))
+export function engineOf({ manifest, shards }: CompiledRego, builtins = plainBuiltins): RegoEngine {
+  const loaded = shards.map((code) => new Shard(code, builtins))
   return new RegoEngine(
     manifest.policies.map((compiled) => {
       const metadata = readMetadata(

@@ -5,6 +5,7 @@
 
 import { CordonError } from '../../base/errors.ts'
 import { meter } from './fuel.ts'
+import { redirect, REDIRECTED } from './redirect.ts'
 import {
   decode,
   encode,
@@ -79,7 +80,7 @@ export class Shard {
   #heap = 0
 
   constructor({ wasm, data }: ShardCode, builtins: HostBuiltins) {
-    this.#module = new WebAssembly.Module(meter(wasm))
+    this.#module = new WebAssembly.Module(meter(redirect(wasm)))
     this.#data = data
     this.#builtins = builtins
     try {
@@ -144,7 +145,7 @@ export class Shard {
 
   #open(): Instance {
     const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES })
-    const names = new Map<number, string>()
+    const names = new Map(REDIRECTED)
     const call = (id: number, _context: number, ...args: number[]): number =>
       this.#call(exports, memory, names, id, args)
     const instance = new WebAssembly.Instance(this.#module, {
@@ -184,7 +185,8 @@ export class Shard {
     id: number,
     args: readonly number[],
   ): number {
-    const name = names.get(id) ?? ''
+    const name = names.get(id)
+    if (name === undefined) throw new PolicyAbort('a built-in without a name was called')
     const values = args.map((address) => decode(readText(memory, exports.opa_value_dump(address))))
     const result = this.#builtins.call(name, values)
     return result === undefined ? 0 : writeText(memory, exports, encode(result), 'opa_value_parse')

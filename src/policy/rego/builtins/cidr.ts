@@ -26,7 +26,7 @@ export const CIDR_BUILTINS: BuiltinTable = {
   'net.cidr_contains': (operands) => contains(textAt(operands, 0), textAt(operands, 1)),
   'net.cidr_overlap': (operands) => contains(textAt(operands, 0), textAt(operands, 1)),
   'net.cidr_intersects': (operands) => {
-    const [a, b] = [networkOf(textAt(operands, 0)), networkOf(textAt(operands, 1))]
+    const [a, b] = [comparable(textAt(operands, 0)), comparable(textAt(operands, 1))]
     return holds(a, b) || holds(b, a)
   },
   'net.cidr_contains_matches': containsMatches,
@@ -35,10 +35,10 @@ export const CIDR_BUILTINS: BuiltinTable = {
 }
 
 function contains(outer: string, inner: string): boolean {
-  const network = networkOf(outer)
+  const network = comparable(outer)
   const address = parseAddress(inner)
   if (address !== undefined) return holds(network, address)
-  const other = networkOf(inner)
+  const other = comparable(inner)
   return holds(network, other) && network.prefix <= other.prefix
 }
 
@@ -143,6 +143,14 @@ function cover(bits: 32 | 128, first: bigint, last: bigint): Network[] {
 
 function order(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** A network of IPv4 addresses mapped into IPv6 holds what the IPv4 network does. */
+function comparable(text: string): Network {
+  const network = networkOf(text)
+  return network.bits === 128 && network.prefix >= 96 && network.value >> 32n === 0xff_ffn
+    ? { bits: 32, value: network.value & 0xff_ff_ff_ffn, prefix: network.prefix - 96 }
+    : network
 }
 
 function networkOf(text: string): Network {

@@ -3,7 +3,7 @@
 import type { RegoValue } from '../value.ts'
 import { patch } from './json-patch.ts'
 import { matchSchema, verifySchema } from './json-schema.ts'
-import { writeJson } from './json-text.ts'
+import { readJson, writeJson } from './json-text.ts'
 import {
   boundedText,
   type BuiltinTable,
@@ -16,6 +16,9 @@ import {
 import { readYaml, writeYaml } from './yaml.ts'
 
 export const DOCUMENT_BUILTINS: BuiltinTable = {
+  'json.marshal': (operands) => boundedText(writeJson(valueAt(operands, 0))),
+  'json.unmarshal': (operands) => present(readJson(textAt(operands, 0))),
+  'json.is_valid': ([text]) => typeof text === 'string' && readJson(text) !== undefined,
   'json.marshal_with_options': marshalWithOptions,
   'json.patch': patch,
   'json.match_schema': matchSchema,
@@ -53,4 +56,8 @@ function marshalWithOptions(operands: Operands): RegoValue {
   return (pretty ?? implied)
     ? boundedText(prefix + writeJson(value, { prefix, indent }))
     : writeJson(value)
+}
+
+function present(value: RegoValue | undefined): RegoValue {
+  return value === undefined ? fail('no JSON') : value
 }

@@ -14,6 +14,8 @@ import {
 import { parseUri } from './uri.ts'
 
 export const ENCODING_BUILTINS: BuiltinTable = {
+  'base64.decode': (operands) => decodeBase64(textAt(operands, 0)),
+  'base64url.decode': (operands) => decodeBase64Url(textAt(operands, 0)),
   'base64url.encode_no_pad': (operands) => Buffer.from(textAt(operands, 0)).toString('base64url'),
   'hex.encode': (operands) => boundedText(Buffer.from(textAt(operands, 0)).toString('hex')),
   'hex.decode': hexDecode,
@@ -94,4 +96,19 @@ function decodeObject(operands: Operands): RegoObject {
     else known.push(value)
   }
   return new RegoObject(values)
+}
+
+function decodeBase64(text: string): string {
+  const digits = text.replaceAll(/[\r\n]/g, '')
+  return digits.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(digits)
+    ? Buffer.from(digits, 'base64').toString()
+    : fail('no base64')
+}
+
+/** The padding may be missing. */
+function decodeBase64Url(text: string): string {
+  const padded = text.padEnd(Math.ceil(text.length / 4) * 4, '=')
+  return /^[A-Za-z0-9_\r\n-]*={0,2}$/.test(padded)
+    ? Buffer.from(padded, 'base64url').toString()
+    : fail('no base64url')
 }

@@ -77,10 +77,13 @@ export function readJson(text: string): RegoValue | undefined {
 function fromParsed(value: unknown, depth: number): RegoValue {
   if (depth > MAX_DEPTH) return fail('the text nests too deep')
   if (value === null || value === undefined) return null
+  if (typeof value === 'string') return value.toWellFormed()
+  // Go's text of a number has no end, a float has.
+  if (typeof value === 'number' && !Number.isFinite(value)) return fail('too large a number')
   if (Array.isArray(value)) return value.map((item) => fromParsed(item, depth + 1))
   if (typeof value === 'object')
     return new RegoObject(
-      Object.entries(value).map(([key, item]) => [key, fromParsed(item, depth + 1)]),
+      Object.entries(value).map(([key, item]) => [key.toWellFormed(), fromParsed(item, depth + 1)]),
     )
   return value as RegoValue
 }

@@ -17,7 +17,6 @@ interface Flags {
   sharp: boolean
   space: boolean
   zero: boolean
-  plusV: boolean
   sharpV: boolean
   width: number | undefined
   precision: number | undefined
@@ -123,7 +122,6 @@ class Printer {
     if (verb === 'v' || verb === 'w') {
       this.#flags.sharpV = this.#flags.sharp
       this.#flags.sharp = false
-      this.#flags.plusV = this.#flags.plus
       this.#flags.plus = false
     }
     return printArgument(argument, verb, this.#flags)
@@ -274,20 +272,14 @@ function integerText(value: bigint, verb: string, flags: Flags): string {
   const negative = value < 0n
   let digits = (negative ? -value : value).toString(base)
   if (verb === 'X') digits = digits.toUpperCase()
-  const signed = negative || flags.plus || flags.space || (verb === 'v' && flags.plusV)
+  const signed = negative || flags.plus || flags.space
   if (flags.precision !== undefined) {
     if (flags.precision === 0 && value === 0n) return ' '.repeat(flags.width ?? 0)
     digits = digits.padStart(flags.precision, '0')
   } else if (flags.zero && !flags.minus && flags.width !== undefined) {
     digits = digits.padStart(flags.width - (signed ? 1 : 0), '0')
   }
-  const sign = negative
-    ? '-'
-    : flags.plus || (verb === 'v' && flags.plusV)
-      ? '+'
-      : flags.space
-        ? ' '
-        : ''
+  const sign = negative ? '-' : flags.plus ? '+' : flags.space ? ' ' : ''
   return pad(`${sign}${basePrefix(verb, digits, flags)}${digits}`, { ...flags, zero: false })
 }
 
@@ -327,8 +319,7 @@ function printFloat(argument: Argument & { type: 'float64' }, verb: string, flag
   if (flags.sharp && known !== 'b') text = withPoint(text, known, flags.precision)
   const negative = text.startsWith('-')
   const digits = negative || text.startsWith('+') ? text.slice(1) : text
-  const plus = flags.plus || flags.plusV
-  const sign = negative ? '-' : plus ? '+' : flags.space ? ' ' : ''
+  const sign = negative ? '-' : flags.plus ? '+' : flags.space ? ' ' : ''
   const width = flags.width ?? 0
   if (sign !== '' && flags.zero && !flags.minus && width > digits.length + 1)
     return `${sign}${digits.padStart(width - 1, '0')}`
@@ -369,7 +360,6 @@ function noFlags(): Flags {
     sharp: false,
     space: false,
     zero: false,
-    plusV: false,
     sharpV: false,
     width: undefined,
     precision: undefined,

@@ -8,6 +8,7 @@ import {
   type BuiltinTable,
   fail,
   integerAt,
+  numberAt,
   MAX_TEXT,
   type Operands,
   textAt,
@@ -25,7 +26,28 @@ export const STRING_BUILTINS: BuiltinTable = {
   'strings.split_n': splitN,
   replace: (operands) =>
     boundedText(replaceAll(textAt(operands, 0), textAt(operands, 1), textAt(operands, 2))),
+  concat: (operands) => boundedText(textsOf(valueAt(operands, 1)).join(textAt(operands, 0))),
+  indexof: indexOf,
+  format_int: formatInteger,
   'glob.quote_meta': (operands) => textAt(operands, 0).replaceAll(/[*?\\[\]{}]/g, String.raw`\$&`),
+}
+
+/** In characters, -1 where it is not. */
+function indexOf(operands: Operands): number {
+  const text = textAt(operands, 0)
+  const search = textAt(operands, 1)
+  if (search === '') fail('the search text is empty')
+  const at = text.indexOf(search)
+  return at === -1 ? -1 : lengthOf(text.slice(0, at))
+}
+
+/** Fractions are cut off. */
+function formatInteger(operands: Operands): string {
+  const number = numberAt(operands, 0)
+  const base = Number(numberAt(operands, 1))
+  if (![2, 8, 10, 16].includes(base)) fail('the base must be 2, 8, 10 or 16')
+  const integer = typeof number === 'number' ? BigInt(Math.trunc(number)) : number
+  return integer.toString(base)
 }
 
 /** Positions in characters, also overlapping ones. */

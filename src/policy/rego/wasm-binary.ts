@@ -1,0 +1,171 @@
+// The binary format of WebAssembly, as far as modules are rewritten here: sections, numbers, instructions.
+//
+// WebAssembly core specification 2.0, chapter 5.
+
+const MAGIC_BYTES = 8
+
+export const SECTION = { custom: 0, import: 2, global: 6, export: 7, code: 10 } as const
+
+export interface Section {
+  readonly id: number
+  readonly body: Uint8Array
+}
+
+export function* sectionsOf(wasm: Uint8Array): Generator<Section> {
+  const cursor = new Cursor(wasm)
+  cursor.at = MAGIC_BYTES
+  while (cursor.at < wasm.length) {
+    const id = cursor.byte()
+    const size = cursor.u32()
+    yield { id, body: wasm.subarray(cursor.at, cursor.at + size) }
+    cursor.at += size
+  }
+}
+
+/** A module with these sections and the head of another. */
+export function joined(
+  wasm: Uint8Array,
+  sections: readonly Iterable<number>[],
+): Uint8Array<ArrayBuffer> {
+  const parts = [wasm.subarray(0, MAGIC_BYTES), ...sections.map((bytes) => Uint8Array.from(bytes))]
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
+export function section(id: number, body: Iterable<number>): number[] {
+  const bytes = [...body]
+  const out = [id, ...u32(bytes.length)]
+  for (const byte of bytes) out.push(byte)
+  return out
+}
+
+export function u32(value: number): number[] {
+  const out: number[] = []
+  let rest = value
+  do {
+    const low = rest & 0x7f
+    rest >>>= 7
+    out.push(rest === 0 ? low : low | 0x80)
+  } while (rest !== 0)
+  return out
+}
+
+export class Cursor {
+  at = 0
+  readonly #bytes: Uint8Array
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  byte(): number {
+    const value = this.#bytes[this.at]
+    if (value === undefined) throw new Error('wasm ends early')
+    this.at += 1
+    return value
+  }
+
+  u32(): number {
+    let value = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.byte()
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return value
+    }
+    throw new Error('wasm integer too long')
+  }
+
+  skipLeb(): void {
+    while (this.byte() >= 0x80);
+  }
+
+  skipName(): void {
+    const size = this.u32()
+    this.at += size
+  }
+
+  name(): string {
+    const size = this.u32()
+    this.at += size
+    return new TextDecoder().decode(this.#bytes.subarray(this.at - size, this.at))
+  }
+
+  /** Steps over what an import is, after its names. */
+  importKind(): 'function' | 'table' | 'memory' | 'global' {
+    const kind = this.byte()
+    if (kind === 0) {
+      this.u32()
+      return 'function'
+    }
+    if (kind === 1) {
+      this.at += 1
+      this.#limits()
+      return 'table'
+    }
+    if (kind === 2) {
+      this.#limits()
+      return 'memory'
+    }
+    this.at += 2
+    return 'global'
+  }
+
+  #limits(): void {
+    const flag = this.byte()
+    this.u32()
+    if ((flag & 1) === 1) this.u32()
+  }
+
+  /** Steps over one instruction and tells its opcode. */
+  instruction(): number {
+    const opcode = this.byte()
+    if (opcode === 0x02 || opcode === 0x03 || opcode === 0x04) this.skipLeb()
+    else if (opcode === 0x0c || opcode === 0x0d || opcode === 0x10) this.skipLeb()
+    else if (opcode === 0x0e) {
+      for (let targets = this.u32(); targets >= 0; targets--) this.skipLeb()
+    } else if (opcode === 0x11) {
+      this.skipLeb()
+      this.skipLeb()
+    } else if (opcode === 0x1c) {
+      for (let types = this.u32(); types > 0; types--) this.at += 1
+    } else if (opcode >= 0x20 && opcode <= 0x26) this.skipLeb()
+    else if (opcode >= 0x28 && opcode <= 0x3e) {
+      this.skipLeb()
+      this.skipLeb()
+    } else if (opcode === 0x3f || opcode === 0x40) this.at += 1
+    else if (opcode === 0x41 || opcode === 0x42) this.skipLeb()
+    else if (opcode === 0x43) this.at += 4
+    else if (opcode === 0x44) this.at += 8
+    else if (opcode === 0xfc) this.#miscellaneous(this.u32())
+    else if (!isPlain(opcode))
+      throw new Error(`wasm instruction 0x${opcode.toString(16)} is not known`)
+    return opcode
+  }
+
+  #miscellaneous(kind: number): void {
+    if (kind <= 7) return
+    if (kind === 8 || kind === 10 || kind === 12 || kind === 14) {
+      this.skipLeb()
+      this.skipLeb()
+    } else if (kind <= 17) this.skipLeb()
+    else throw new Error(`wasm instruction 0xfc ${kind} is not known`)
+  }
+}
+
+/** Instructions without operands in the code: control, parametric, numeric, sign extension. */
+function isPlain(opcode: number): boolean {
+  return (
+    opcode <= 0x01 ||
+    opcode === 0x05 ||
+    opcode === 0x0b ||
+    opcode === 0x0f ||
+    opcode === 0x1a ||
+    opcode === 0x1b ||
+    (opcode >= 0x45 && opcode <= 0xc4)
+  )
+}
