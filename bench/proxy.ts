@@ -21,7 +21,7 @@ import {
 import type { Load } from './support/wrk.ts'
 
 const CONNECTIONS = 64
-const SECONDS = 2
+const SECONDS = 1
 const ROUNDS = 5
 const rawDir = join(import.meta.dirname, 'raw')
 const dir = mkdtempSync(join(tmpdir(), 'cordon-bench-'))

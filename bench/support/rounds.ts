@@ -42,6 +42,8 @@ export interface Round {
 
 /** A round with more foreign CPU than this is repeated, twice at most. */
 const FOREIGN_CORES = 0.4
+/** Compilers and caches; the first second of a Node process costs twice what the rest does. */
+const WARM_SECONDS = 3
 const DRAIN_MS = 20_000
 
 export async function compare(
@@ -58,7 +60,7 @@ export async function compare(
 ): Promise<void> {
   const { origin, dir } = options
   for (const { load, server } of contenders) {
-    await drive({ ...load, seconds: 1 }, dir)
+    await drive({ ...load, seconds: WARM_SECONDS }, dir)
     if (server !== undefined) await idle(server.pid, DRAIN_MS)
   }
   const texts: string[] = []

@@ -1,0 +1,84 @@
+// Runs the benches, or those named as arguments, and writes their figures into bench/README.md.
+//
+// Raw output stays in bench/raw; the page is made of it alone, so a part can be measured again by itself.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { pageOf, type Measured } from './support/page.ts'
+import { versionOf } from './support/servers.ts'
+
+const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>> = {
+  matcher: { file: 'matcher.bench.ts', needs: [] },
+  decision: { file: 'decision.bench.ts', needs: [] },
+  proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
+  endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
+}
+const HERE = import.meta.dirname
+const RAW = join(HERE, 'raw')
+const VERSION: Readonly<Record<string, readonly string[]>> = {
+  wrk: ['-v'],
+  nginx: ['-v'],
+  squid: ['-v'],
+  opa: ['version'],
+}
+
+mkdirSync(RAW, { recursive: true })
+const names = process.argv.slice(2)
+for (const name of names.length === 0 ? Object.keys(PARTS) : names) {
+  const part = PARTS[name]
+  if (part === undefined)
+    throw new Error(`no bench ${name}; there are ${Object.keys(PARTS).join(', ')}`)
+  const missing = part.needs.filter((command) => !isInstalled(command))
+  if (missing.length > 0) {
+    process.stderr.write(`skipped ${name}: ${missing.join(', ')} not installed\n`)
+    continue
+  }
+  process.stderr.write(`bench ${name} ...\n`)
+  const { status, stdout } = spawnSync(process.execPath, [join(HERE, part.file), '--json'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  if (status !== 0) throw new Error(`the bench ${name} failed`)
+  const about = { bench: 'about', part: name, date: new Date().toISOString(), ...machine() }
+  writeFileSync(join(RAW, `${name}.ndjson`), `${JSON.stringify(about)}\n${stdout}`)
+}
+writeFileSync(join(HERE, 'README.md'), pageOf(Object.keys(PARTS).map(readPart), profile()))
+
+function readPart(name: string): readonly Measured[] {
+  const file = join(RAW, `${name}.ndjson`)
+  if (!existsSync(file)) return []
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Measured)
+}
+
+function profile(): string {
+  const file = join(RAW, 'profile.txt')
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : ''
+}
+
+function machine(): Record<string, unknown> {
+  const found = Object.keys(VERSION).flatMap((command) => {
+    const version = isInstalled(command) ? versionText(command) : undefined
+    return version === undefined ? [] : [version]
+  })
+  return {
+    machine: `${cpus().length} cores ${cpus()[0]?.model ?? ''}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
+    versions: [`Node ${process.versions.node}`, ...found].join(', '),
+  }
+}
+
+/** nginx and wrk tell their version on stderr or with a failure. */
+function versionText(command: string): string | undefined {
+  const { stdout, stderr } = spawnSync(command, [...(VERSION[command] ?? [])], { encoding: 'utf8' })
+  const line = `${stdout}\n${stderr}`.split('\n').find((each) => /\d+\.\d+/.test(each))
+  const number = /\d+\.\d+(?:\.\d+)?/.exec(line ?? '')?.[0]
+  return number === undefined ? undefined : `${command} ${number}`
+}
+
+function isInstalled(command: string): boolean {
+  return versionOf('sh', ['-c', `command -v ${command}`]) !== undefined
+}

@@ -1,0 +1,215 @@
+// bench/README.md from the raw figures: what was measured, where, and whether the aims are met.
+
+export interface Measured {
+  readonly bench: string
+  readonly [field: string]: string | number
+}
+
+interface Summary {
+  readonly median: number
+  readonly least: number
+  readonly most: number
+}
+
+const SCENARIOS: Readonly<Record<string, string>> = {
+  'ai-get': 'GET to an AI service (recorded)',
+  'site-get': 'GET to an ordinary site (decided, not recorded)',
+  'ai-post': 'chat POST of 2 KB to an AI service (recorded)',
+}
+
+export function pageOf(parts: readonly (readonly Measured[])[], profile: string): string {
+  const all = parts.flat()
+  const about = all.filter(({ bench }) => bench === 'about')
+  const of = (bench: string): Measured[] => all.filter((each) => each.bench === bench)
+  const aims = [
+    ...proxyAims(of('proxy')),
+    ...decisionAims(of('decision')),
+    ...endpointAims(of('endpoint')),
+  ]
+  return [
+    '# Benches',
+    '',
+    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, endpoint; this page is written by it.',
+    "Raw figures, and what the driver printed, lie in [raw](raw/). Needs Debian's `wrk`, `nginx-light` and `squid-openssl`, and `opa`",
+    'on the path; what is missing is skipped.',
+    '',
+    ...about.map(
+      ({ part, date, machine, versions }) =>
+        `- ${part}: ${String(date).slice(0, 16)}Z, ${machine}; ${versions}`,
+    ),
+    '',
+    'Driver, origin and contender share the cores, over loopback: a difference in requests a second under 1.3 is noise, CPU a request is',
+    'what holds. **us** = CPU microseconds of the whole process tree a request, user and system. Rounds are interleaved; medians, with the',
+    'range in brackets. A round in which anything else used more than 0.4 core is repeated. An answer other than 2xx fails the run.',
+    '',
+    '## Aims',
+    '',
+    table(['aim', 'measured', ''], aims),
+    '',
+    ...section('## Proxy, 64 keep-alive connections', of('proxy'), proxyTables),
+    ...(profile === ''
+      ? []
+      : ['### Where a worker spends its time', '', '```', profile, '```', '']),
+    ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
+    ...section('## One decision, by stage, in process', of('decision'), decisionTable),
+    ...section('## Signature look-up', of('matcher'), matcherTable),
+  ].join('\n')
+}
+
+function section(
+  title: string,
+  rows: readonly Measured[],
+  make: (rows: readonly Measured[]) => string[],
+): string[] {
+  return rows.length === 0 ? [] : [title, '', ...make(rows), '']
+}
+
+function proxyTables(rows: readonly Measured[]): string[] {
+  return [
+    'Cordon in its default configuration: default policies and recording on, the embedded database, a worker a core. Only addresses, data',
+    'folder, egress ports and the way to the origin (`proxy.resolve`) are set. Squid with a domain ACL as long as the catalogue, buffered',
+    'access log, no cache, origin connections kept. "workers": the part of us that the gateway workers used; the rest is the primary',
+    'process, which ships records to the store. "drained": us until every record is in the store.',
+    '',
+    ...Object.entries(SCENARIOS).flatMap(([scenario, title]) => {
+      const some = rows.filter((row) => row['scenario'] === scenario)
+      return some.length === 0 ? [] : [`${title}:`, '', roundsTable(some), '']
+    }),
+  ].slice(0, -1)
+}
+
+function endpointTable(rows: readonly Measured[]): string[] {
+  return [
+    'Cordon: `POST /v1/decisions` with a key, default policies, recording on. OPA: an equivalent policy as one package, equality first',
+    '([support/endpoint.rego](support/endpoint.rego)), asked with the finished input document, without and with its decision log.',
+    '',
+    roundsTable(rows),
+  ]
+}
+
+function roundsTable(rows: readonly Measured[]): string {
+  const names = [...new Set(rows.map((row) => String(row['contender'])))]
+  return table(
+    ['', 'requests/s', 'us', 'workers', 'drained', 'p50 ms', 'p99 ms'],
+    names.map((name) => {
+      const some = rows.filter((row) => row['contender'] === name)
+      const cell = (field: string): string => range(summary(some, field))
+      const own =
+        name === 'direct'
+          ? ['-', '-', '-']
+          : [
+              cell('cpu_us'),
+              name === 'cordon' ? cell('cpu_us_children') : '-',
+              cell('cpu_us_drained'),
+            ]
+      return [name, cell('rps'), ...own, cell('p50_ms'), cell('p99_ms')]
+    }),
+  )
+}
+
+function decisionTable(rows: readonly Measured[]): string[] {
+  return [
+    'Shipped catalogue and pack, `ledger.fsync: batch`, an unknown person asking for an AI service. "whole" ends when the record is in the',
+    'spool; "at once": time divided by the number of requests. "policy, evaluated" is what a request costs whose answer is not remembered.',
+    '',
+    table(
+      ['stage', 'p50 us', 'p99 us'],
+      rows.map((row) => [row['stage'], row['p50_us'], row['p99_us']].map(String)),
+    ),
+  ]
+}
+
+function matcherTable(rows: readonly Measured[]): string[] {
+  const sizes = [...new Set(rows.map((row) => Number(row['signatures'])))]
+  const loads = [...new Set(rows.map((row) => String(row['workload'])))]
+  return [
+    'Median nanoseconds a look-up by the number of signatures. "cold": more hosts than the catalogue remembers.',
+    '',
+    table(
+      ['workload', ...sizes.map(String)],
+      loads.map((load) => [
+        load,
+        ...sizes.map((size) =>
+          String(
+            rows.find((row) => row['workload'] === load && row['signatures'] === size)?.[
+              'median_ns'
+            ] ?? '-',
+          ),
+        ),
+      ]),
+    ),
+  ]
+}
+
+function proxyAims(rows: readonly Measured[]): string[][] {
+  const median = (scenario: string, contender: string, field: string): number =>
+    summary(
+      rows.filter((row) => row['scenario'] === scenario && row['contender'] === contender),
+      field,
+    ).median
+  return Object.keys(SCENARIOS).flatMap((scenario) => {
+    const rps = median(scenario, 'cordon', 'rps') / median(scenario, 'squid', 'rps')
+    const us = median(scenario, 'cordon', 'cpu_us') / median(scenario, 'squid', 'cpu_us')
+    if (Number.isNaN(rps)) return []
+    const least = scenario === 'site-get' ? 1.3 : 1
+    return [
+      [`${scenario}: requests/s >= ${least} x Squid`, `${rps.toFixed(2)} x`, verdict(rps >= least)],
+      [`${scenario}: CPU a request <= 1 x Squid`, `${us.toFixed(2)} x`, verdict(us <= 1)],
+    ]
+  })
+}
+
+function decisionAims(rows: readonly Measured[]): string[][] {
+  const whole = rows.filter((row) => String(row['stage']).startsWith('whole'))
+  return whole.map((row) => [
+    `one decision, ${row['stage']}: p99 < 100 us`,
+    `${row['p99_us']} us`,
+    verdict(Number(row['p99_us']) < 100),
+  ])
+}
+
+function endpointAims(rows: readonly Measured[]): string[][] {
+  const us = (name: string): number =>
+    summary(
+      rows.filter((row) => row['contender'] === name),
+      'cpu_us',
+    ).median
+  return ['opa', 'opa, decision log'].flatMap((name) => {
+    const share = us('cordon') / us(name)
+    return Number.isNaN(share)
+      ? []
+      : [
+          [
+            `endpoint: CPU a request <= 0.5 x ${name}`,
+            `${share.toFixed(2)} x`,
+            verdict(share <= 0.5),
+          ],
+        ]
+  })
+}
+
+function verdict(isMet: boolean): string {
+  return isMet ? 'met' : '**missed**'
+}
+
+function summary(rows: readonly Measured[], field: string): Summary {
+  const sorted = rows.map((row) => Number(row[field])).toSorted((a, b) => a - b)
+  return {
+    median: sorted[sorted.length >> 1] ?? Number.NaN,
+    least: sorted[0] ?? Number.NaN,
+    most: sorted.at(-1) ?? Number.NaN,
+  }
+}
+
+function range({ median, least, most }: Summary): string {
+  return `${short(median)} (${short(least)}-${short(most)})`
+}
+
+function short(value: number): string {
+  return value >= 100 ? String(Math.round(value)) : String(Math.round(value * 10) / 10)
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
