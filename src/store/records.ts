@@ -319,10 +319,34 @@ function names(columns: Columns): ReturnType<typeof sql.join> {
 function arrays(columns: Columns, rows: readonly Row[]): ReturnType<typeof sql.join> {
   return sql.join(
     Object.entries(columns).map(
-      ([name, type]) => sql`${rows.map((row) => row[name] ?? null)}::${sql.raw(type)}[]`,
+      ([name, type]) => sql`${arrayLiteral(rows, name)}::text::${sql.raw(type)}[]`,
     ),
   )
 }
+
+/**
+ * A column as the text of an array, in bytes: drivers pass bytes on as they are, while they walk through
+ * strings several times, which cost more than everything else that the recorder does.
+ */
+function arrayLiteral(rows: readonly Row[], name: string): Buffer {
+  let literal = '{'
+  for (const [index, row] of rows.entries()) {
+    if (index > 0) literal += ','
+    const value = row[name]
+    if (value === undefined || value === null) literal += 'NULL'
+    else if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
+      literal += String(value)
+    else if (Buffer.isBuffer(value)) literal += `"\\\\x${value.toString('hex')}"`
+    else {
+      const element = typeof value === 'string' ? value : JSON.stringify(value)
+      literal += `"${element.replaceAll(SPECIAL, '\\$&')}"`
+    }
+  }
+  return Buffer.from(`${literal}}`)
+}
+
+/** PostgreSQL manual, section 8.15.6: what needs a backslash between the quotes of an array element. */
+const SPECIAL = /["\\]/g
 
 function only<T>(records: readonly ShippedRecord[], kind: string): Of<T>[] {
   return records.filter(({ record }) => record.kind === kind) as unknown as Of<T>[]
