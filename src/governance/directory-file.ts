@@ -109,7 +109,7 @@ function fromCsv(file: string, content: string): Raw | { readonly problem: Probl
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error
-    const line = 'lines' in error && typeof error.lines === 'number' ? error.lines : 1
+    const line = 'lines' in error && typeof error['lines'] === 'number' ? error['lines'] : 1
     return { problem: { file, line, column: 1, message: error.message } }
   }
 }
