@@ -14,5 +14,3 @@ if (process.argv[2] === 'worker' && process.send !== undefined) {
     cwd: process.cwd(),
   })
 }
-
-export {}

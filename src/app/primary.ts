@@ -73,7 +73,11 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
   }
   const locks = lockRoles(config.data_dir, role)
   const metrics = new Metrics()
-  const closers: (() => Promise<void> | void)[] = [() => locks.forEach((lock) => lock.release())]
+  const closers: (() => Promise<void> | void)[] = [
+    () => {
+      for (const lock of locks) lock.release()
+    },
+  ]
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer()
   }

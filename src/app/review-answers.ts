@@ -26,6 +26,6 @@ export class ReviewAnswers {
 
   /** Somebody answered: whatever is held at this moment goes on. */
   answered(reviewId: string, state: 'approved' | 'denied'): void {
-    for (const end of [...(this.#waiting.get(reviewId) ?? [])]) end(state)
+    for (const end of Array.from(this.#waiting.get(reviewId) ?? [])) end(state)
   }
 }

@@ -40,14 +40,13 @@ export async function signaturesMatch(
     headers,
     ...(options.method === undefined ? {} : { method: options.method }),
   })
-  if ('error' in result)
-    throw new CordonError('INPUT_INVALID', `${url}: ${String(result['error'])}`)
+  if ('error' in result) throw new CordonError('INPUT_INVALID', `${url}: ${result.error}`)
   if (options.json === true) io.out.write(`${JSON.stringify(result)}\n`)
   else
     io.out.write(
-      result['service'] === null
+      result.service === null
         ? `${url}: no known AI service\n`
-        : `${url}: ${String(result['service'])} (${String(result['match'])})\n`,
+        : `${url}: ${result.service} (${result.match ?? ''})\n`,
     )
-  return result['service'] === null ? 1 : 0
+  return result.service === null ? 1 : 0
 }

@@ -12,6 +12,7 @@ export interface View {
 
 // Zero-width and directional marks, soft hyphen, variation selectors, tags (Unicode Cf and Mn that print nothing).
 const INVISIBLE =
+  // oxlint-disable-next-line no-misleading-character-class -- ranges of single code points, none combined
   /[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\u{E0000}-\u{E0FFF}]/u
 
 /** Letters of other scripts that look like Latin ones (Unicode confusables), as far as detectors care. */
@@ -90,6 +91,7 @@ const LOOK_ALIKES: ReadonlyMap<string, string> = new Map(
   }),
 )
 
+// oxlint-disable-next-line no-control-regex -- every ASCII character, those too
 const PLAIN = /^[\u0000-\u007F]*$/
 const ENTITIES: ReadonlyMap<string, string> = new Map([
   ['amp', '&'],

@@ -26,10 +26,10 @@ export class RedisCache implements SharedCache {
     this.#log = log
     this.#client = new Redis(url, options)
     this.#subscriber = new Redis(url, {
-      ...options,
+      connectTimeout: options.connectTimeout,
+      retryStrategy: options.retryStrategy,
       enableOfflineQueue: true,
       maxRetriesPerRequest: null,
-      commandTimeout: undefined as never,
     })
     for (const client of [this.#client, this.#subscriber])
       client.on('error', (error: Error) => log.debug({ err: error.message }, 'redis'))

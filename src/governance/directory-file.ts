@@ -148,7 +148,9 @@ function fromJson(file: string, content: string): Raw | { readonly problem: Prob
     for (const [key, value] of Object.entries(item as Record<string, unknown>)) {
       if (value === null) continue
       if (Array.isArray(value)) cells[key] = value.map(String).join(';')
-      else if (typeof value === 'object')
+      else if (typeof value === 'string') cells[key] = value
+      else if (typeof value === 'number' || typeof value === 'boolean') cells[key] = String(value)
+      else
         return {
           problem: {
             file,
@@ -157,7 +159,6 @@ function fromJson(file: string, content: string): Raw | { readonly problem: Prob
             message: `item ${index + 1}: ${key} must be a text, number, boolean or list`,
           },
         }
-      else cells[key] = String(value as string | number | boolean)
     }
     rows.push({ line: index + 1, cells })
   }

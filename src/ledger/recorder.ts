@@ -16,38 +16,13 @@ import {
   rmSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
-import type { LedgerRecord, PersonalPart } from '../model/record.ts'
+import type { ShippedRecord, Sink } from '../model/record.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { leafHash, readPersonal } from './encode.ts'
 import { nextFrame, readFrame } from './frame.ts'
 import { SEGMENT_HEAD, segmentsOf, type SegmentFile } from './segment.ts'
 import { WRITER } from './spool.ts'
-
-/** A record as the store gets it. */
-export interface ShippedRecord {
-  readonly writer: string
-  readonly seq: number
-  readonly leaf: Buffer
-  /** The exact text that the leaf is the hash of. */
-  readonly text: string
-  readonly record: LedgerRecord & {
-    readonly v: number
-    readonly writer: string
-    readonly seq: number
-  }
-  readonly personal: PersonalPart | undefined
-  readonly personalBytes: Buffer
-}
-
-export interface Sink {
-  /** The last sequence number in the store, by writer. */
-  cursors(): Promise<ReadonlyMap<string, number>>
-  /** All rows and the cursor in one transaction; repeats change nothing. Throws with SQLSTATE in `code`. */
-  write(writer: string, records: readonly ShippedRecord[]): Promise<void>
-  /** Keeps a record that the store refuses, so that its place is known. */
-  setAside(record: ShippedRecord, reason: string): Promise<void>
-}
 
 export interface RecorderOptions {
   readonly dir: string

@@ -79,3 +79,28 @@ export type LedgerRecord = DecisionRecord | OutcomeRecord | AuditRecord | GapRec
 
 /** The input that a record keeps beside its personal part. */
 export type RecordedInput = Omit<InputDocument, 'user'> & { readonly user: Partial<UserInput> }
+
+/** A record as the store gets it. */
+export interface ShippedRecord {
+  readonly writer: string
+  readonly seq: number
+  readonly leaf: Buffer
+  /** The exact text that the leaf is the hash of. */
+  readonly text: string
+  readonly record: LedgerRecord & {
+    readonly v: number
+    readonly writer: string
+    readonly seq: number
+  }
+  readonly personal: PersonalPart | undefined
+  readonly personalBytes: Buffer
+}
+
+export interface Sink {
+  /** The last sequence number in the store, by writer. */
+  cursors(): Promise<ReadonlyMap<string, number>>
+  /** All rows and the cursor in one transaction; repeats change nothing. Throws with SQLSTATE in `code`. */
+  write(writer: string, records: readonly ShippedRecord[]): Promise<void>
+  /** Keeps a record that the store refuses, so that its place is known. */
+  setAside(record: ShippedRecord, reason: string): Promise<void>
+}

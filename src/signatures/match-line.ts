@@ -1,5 +1,6 @@
 // The line protocol of `cordon signatures match --stdin`: a JSON object in, a JSON object out.
 
+import type { MatchKind } from '../model/service.ts'
 import type { Catalogue } from './catalogue.ts'
 import { destinationOf } from './url.ts'
 
@@ -27,10 +28,14 @@ export function matchLine(catalogue: Catalogue, line: string): string {
   )
 }
 
+type MatchAnswer =
+  | { readonly url: string; readonly service: string | null; readonly match: MatchKind | null }
+  | { readonly error: string }
+
 export function matchUrl(
   catalogue: Catalogue,
   resource: Parameters<typeof destinationOf>[0],
-): Readonly<Record<string, unknown>> {
+): MatchAnswer {
   const destination = destinationOf(resource)
   if ('error' in destination) return { error: destination.error }
   const found = catalogue.match(destination)

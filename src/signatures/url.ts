@@ -1,7 +1,7 @@
 // Where does a URL lead? URLs are read as browsers read them (WHATWG); `host:port` is accepted for CONNECT.
 
-import type { Destination } from '../model/request.ts'
 import { decodeUnreserved } from '../base/canonical-path.ts'
+import type { Destination } from '../model/request.ts'
 
 const MAX_URL = 65_536
 const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:[\]]+):(\d{1,5})$/

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
-import pg from 'pg'
+import { Pool } from 'pg'
 import { CordonError } from '../base/errors.ts'
 import type { Log } from '../observe/log.ts'
 import { takeLock } from './lock.ts'
@@ -63,15 +63,15 @@ async function openEmbeddedStore({ dataDir }: StoreOptions): Promise<Store> {
         `${folder} was written by embedded PostgreSQL ${version}, this release holds ${EMBEDDED_MAJOR}: export with the older release first`,
       )
     }
-    const { pool, close } = await openEmbedded(folder)
+    const embedded = await openEmbedded(folder)
     writeFileSync(note, `${EMBEDDED_MAJOR}\n`)
-    const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+    const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: embedded.pool }) })
     return {
       db,
       kind: 'embedded',
       close: async () => {
         await db.destroy().catch(() => undefined)
-        await close()
+        await embedded.close()
         lock.release()
       },
     }
@@ -82,7 +82,7 @@ async function openEmbeddedStore({ dataDir }: StoreOptions): Promise<Store> {
 }
 
 function openServerStore({ databaseUrl, log }: StoreOptions): Store {
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: databaseUrl,
     max: POOL_SIZE,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -105,7 +105,8 @@ async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {
         provider: { getMigrations: () => readMigrations(folder) },
       })
       const { error } = await migrator.migrateToLatest()
-      if (error !== undefined) throw error
+      if (error instanceof Error) throw error
+      if (error !== undefined) throw new Error('the migrations failed', { cause: error })
     } finally {
       await sql`select pg_advisory_unlock(${MIGRATION_LOCK})`.execute(connection)
     }

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads'
 import { protocol } from '@electric-sql/pglite'
 import { createPgConfig } from '@electric-sql/pglite/node-postgres'
-import pg from 'pg'
+import { Pool } from 'pg'
 import { CordonError } from '../base/errors.ts'
 
 interface Reply {
@@ -14,7 +14,7 @@ interface Reply {
 }
 
 export interface EmbeddedPool {
-  readonly pool: pg.Pool
+  readonly pool: Pool
   close(): Promise<void>
 }
 
@@ -71,7 +71,7 @@ export async function openEmbedded(dir: string): Promise<EmbeddedPool> {
       return messages
     },
   }
-  const pool = new pg.Pool(createPgConfig(stub as never) as pg.PoolConfig)
+  const pool = new Pool(createPgConfig(stub as never))
   pool.on('error', () => undefined)
   await ready
   return {

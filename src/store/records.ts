@@ -3,8 +3,14 @@
 // Keys contain the record's own time, writer and sequence number, so a repeat collides with itself.
 
 import { type Kysely, sql, type Transaction } from 'kysely'
-import type { ShippedRecord, Sink } from '../ledger/recorder.ts'
-import type { AuditRecord, DecisionRecord, GapRecord, OutcomeRecord } from '../model/record.ts'
+import type {
+  AuditRecord,
+  DecisionRecord,
+  GapRecord,
+  OutcomeRecord,
+  ShippedRecord,
+  Sink,
+} from '../model/record.ts'
 import type { Tables } from './tables.ts'
 
 type Row = Readonly<Record<string, unknown>>
@@ -54,10 +60,13 @@ export class RecordSink implements Sink {
     for (const severity of opened) this.#parts.onViolation(severity)
   }
 
-  async setAside({ writer, seq, text, record }: ShippedRecord, reason: string): Promise<void> {
+  async setAside(
+    { writer, seq, text: exact, record }: ShippedRecord,
+    reason: string,
+  ): Promise<void> {
     await this.#parts.db.transaction().execute(async (transaction) => {
       await sql`
-        insert into dead_letters (writer, seq, reason, record) values (${writer}, ${seq}, ${reason}, ${text.replaceAll('\\u0000', '\\ufffd')})
+        insert into dead_letters (writer, seq, reason, record) values (${writer}, ${seq}, ${reason}, ${exact.replaceAll('\\u0000', '\\ufffd')})
         on conflict do nothing`.execute(transaction)
       await sql`
         insert into writers (tenant, writer, seq) values (${record.tenant}, ${writer}, ${seq})
