@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
 import Table from 'cli-table3'
 import OpenAI from 'openai'
-import { ProxyAgent, request } from 'undici'
+import { fetch, ProxyAgent, request } from 'undici'
 import { type RunningCordon, startCordon } from './cordon.ts'
 import { startStandIn } from './stand-ins.ts'
 
@@ -23,6 +23,8 @@ interface Row {
 }
 
 const here = import.meta.dirname
+/** The one row that asks no service, so that no decision is recorded. */
+const REVIEWS = 'reviews API'
 const standIn = await startStandIn()
 const cordon = await startCordon({
   proxy: {
@@ -45,6 +47,7 @@ try {
   const rows = await play(cordon)
   const table = new Table({
     head: ['who', 'client', 'service', 'decision', 'policy', 'what the client saw', ''],
+    style: { head: [], border: [], compact: true },
   })
   for (const { who, client, service, decision, policy, saw, expected } of rows) {
     const right = expected.test(saw)
@@ -84,22 +87,27 @@ async function play(running: RunningCordon): Promise<Row[]> {
       'decisions:write,decisions:read,reviews:write',
     )
   ).trim()
-  const as = (name: string): ProxyAgent =>
-    new ProxyAgent({
+  // The SDKs take a fetch of the caller's choice: this one goes through the proxy as that person.
+  const as = (name: string): typeof globalThis.fetch => {
+    const dispatcher = new ProxyAgent({
       uri: running.proxy,
       token: `Basic ${Buffer.from(`${name}:${tokens.get(name) ?? ''}`).toString('base64')}`,
     })
+    const proxied = (input: string, init?: RequestInit): Promise<unknown> =>
+      fetch(input, { ...(init as object), dispatcher })
+    return proxied as typeof globalThis.fetch
+  }
   const openAi = (name: string): OpenAI =>
     new OpenAI({
       apiKey: 'demo',
       baseURL: 'http://api.openai.com/v1',
-      fetchOptions: { dispatcher: as(name) as never },
+      fetch: as(name),
     })
   const claude = (name: string): Anthropic =>
     new Anthropic({
       apiKey: 'demo',
       baseURL: 'http://api.anthropic.com',
-      fetchOptions: { dispatcher: as(name) as never },
+      fetch: as(name),
     })
   const call = (path: string, body: unknown): Promise<Record<string, unknown>> =>
     post(`${running.api}${path}`, key, body)
@@ -149,7 +157,7 @@ async function play(running: RunningCordon): Promise<Row[]> {
       return 'an answer'
     },
   )
-  await add('omar', 'reviews API', 'anthropic-api', /^approved carla$/, async () => {
+  await add('omar', REVIEWS, 'anthropic-api', /^approved carla$/, async () => {
     const listed = (await get(`${running.api}/v1/reviews?status=pending`, key)) as {
       items: { review_id: string; service_id: string }[]
     }
@@ -216,13 +224,21 @@ async function play(running: RunningCordon): Promise<Row[]> {
   return withDecisions(running, rows)
 }
 
+/** The records, once they are all in the store; five seconds are plenty. */
+async function exported(running: RunningCordon, wanted: number): Promise<string[]> {
+  for (let attempt = 0; ; attempt++) {
+    const lines = (await running.cordon('ledger', 'export')).trim().split('\n')
+    if (lines.length >= wanted || attempt === 10) return lines
+    await new Promise((resolve) => setTimeout(resolve, 500))
+  }
+}
+
 /** What the ledger says of each row: the newest decision on that service by that person, in order. */
 async function withDecisions(
   running: RunningCordon,
   rows: readonly Omit<Row, 'decision' | 'policy'>[],
 ): Promise<Row[]> {
-  await new Promise((resolve) => setTimeout(resolve, 1000))
-  const lines = (await running.cordon('ledger', 'export')).trim().split('\n')
+  const lines = await exported(running, rows.filter(({ client }) => client !== REVIEWS).length)
   const decisions = lines.map(
     (line) =>
       JSON.parse(line) as {
