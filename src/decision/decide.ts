@@ -20,15 +20,19 @@ import type { AccessRequest, OfferedContent, Principal, RequestContext } from '.
 import type { AiService, ServiceMatch } from '../model/service.ts'
 import type { Asset, Subject } from '../model/subject.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import { alternativeTo } from '../signatures/alternative.ts'
 import { effectiveMode, effectiveStatus } from '../signatures/approval.ts'
-import { type Enforced, enforce, type ReviewHandling } from './enforce.ts'
+import { type Circumstances, type Enforced, enforce, type ReviewHandling } from './enforce.ts'
 import { inputDocument, PolicyClock } from './input.ts'
 
 /** Policies and catalogue of one revision; swapped whole, so that no request sees two. */
 export interface Rules {
   /** Policies, catalogue and settings together: `sha256:...`. */
   readonly revision: string
-  readonly catalogue: { match(destination: AccessRequest['destination']): ServiceMatch | undefined }
+  readonly catalogue: {
+    match(destination: AccessRequest['destination']): ServiceMatch | undefined
+    all(): Iterable<AiService>
+  }
   readonly policies: { decide(input: InputDocument): Verdict }
 }
 
@@ -61,12 +65,13 @@ export interface ReviewRequest {
 }
 
 export interface ReviewState {
-  readonly review_id: string
+  /** Null where the store could not take the review. */
+  readonly review_id: string | null
   readonly state: 'pending' | 'approved' | 'denied'
 }
 
 export interface Reviews {
-  /** Opens a review or counts a repeat; tells an approval that still holds. */
+  /** Opens a review or counts a repeat; tells an approval that still holds. Rejects while the store is away. */
   open(request: ReviewRequest): Promise<ReviewState>
   /** Resolves once somebody answers, or with `pending` after the time limit or the cancellation. */
   answer(reviewId: string, timeoutMs: number, cancelled: AbortSignal): Promise<ReviewState['state']>
@@ -105,6 +110,8 @@ export interface Outcome {
   readonly refused: boolean
   /** What matched `warn` policies would have said. */
   readonly warnings: readonly string[]
+  /** Of a refusal: an approved service of the same kind, as people call it. */
+  readonly alternative?: string
   /** Present where the request is held for a reviewer. */
   readonly held?: Held
   /** Call once when the exchange has ended. */
@@ -169,13 +176,14 @@ export class Corridor implements Decider {
 
     const verdict = rules.policies.decide(input)
     const monitor = match !== undefined && effectiveMode(match) === 'monitor'
-    const enforced = enforce(verdict, {
+    const circumstances: Circumstances = {
       pointMode,
       monitor,
       review: this.#options.review,
       capabilities: request.context.capabilities ?? [],
       content,
-    })
+    }
+    const enforced = enforce(verdict, circumstances)
     const ended = performance.now()
 
     const stages = metrics.decisionSeconds
@@ -194,11 +202,12 @@ export class Corridor implements Decider {
       subject,
       match,
       verdict,
+      circumstances,
       enforced,
+      rules,
       findings: content?.findings ?? [],
       spans,
       pointMode,
-      revision: rules.revision,
       elapsedUs: Math.round((ended - started) * 1000),
       started,
     }
@@ -212,29 +221,37 @@ export class Corridor implements Decider {
     const { reviews } = this.#parts
     const { review, holdTimeoutMs } = this.#options
     const decisionId = this.#parts.ids.next()
-    const state = await reviews.open({
-      person_key: this.#personKey(judged),
-      person: personOf(judged),
-      service_id: judged.match?.service.id ?? judged.request.destination.host,
-      policy_id: judged.verdict.primary_policy_id,
-      action: judged.input.action,
-      reason: judged.enforced.reason,
-      decision_id: decisionId,
-    })
-    if (state.state === 'approved')
-      return this.#keep(judged, approved(judged.enforced), state.review_id, decisionId)
+    const { state, review_id: reviewId } = await this.#openReview(judged, decisionId)
+    if (state === 'approved') return this.#keep(judged, approved(judged), reviewId, decisionId)
 
-    const outcome = await this.#keep(judged, judged.enforced, state.review_id, decisionId)
-    if (review !== 'hold' || judged.request.context.source !== 'proxy') return outcome
+    const outcome = await this.#keep(judged, judged.enforced, reviewId, decisionId)
+    if (review !== 'hold' || reviewId === null || judged.request.context.source !== 'proxy')
+      return outcome
     const gone = new AbortController()
     const answer = reviews
-      .answer(state.review_id, holdTimeoutMs, gone.signal)
+      .answer(reviewId, holdTimeoutMs, gone.signal)
       .then((answered) =>
-        answered === 'approved'
-          ? this.#keep(judged, approved(judged.enforced), state.review_id)
-          : outcome,
+        answered === 'approved' ? this.#keep(judged, approved(judged), reviewId) : outcome,
       )
     return { ...outcome, held: { answer, cancel: () => gone.abort() } }
+  }
+
+  /** While the store is away nobody can be asked: the answer is REVIEW without an id, and it refuses. */
+  async #openReview(judged: Judged, decisionId: string): Promise<ReviewState> {
+    try {
+      return await this.#parts.reviews.open({
+        person_key: this.#personKey(judged),
+        person: personOf(judged),
+        service_id: judged.match?.service.id ?? judged.request.destination.host,
+        policy_id: judged.verdict.primary_policy_id,
+        action: judged.input.action,
+        reason: judged.enforced.reason,
+        decision_id: decisionId,
+      })
+    } catch {
+      this.#parts.metrics.reviewErrors.inc()
+      return { review_id: null, state: 'pending' }
+    }
   }
 
   /** Makes the Decision, and records it before anybody learns of it. */
@@ -270,12 +287,18 @@ export class Corridor implements Decider {
     metrics.decisionSeconds.observe({ stage: 'total' }, (performance.now() - judged.started) / 1000)
 
     const tenant = this.#options.tenant
+    const refused =
+      decision.decision === 'DENY' ||
+      (decision.decision === 'REVIEW' && (this.#options.review !== 'allow' || reviewId === null))
+    const instead =
+      refused && match !== undefined
+        ? alternativeTo(match.service, judged.rules.catalogue.all(), judged.subject)
+        : undefined
     return {
       decision,
       service: match?.service,
-      refused:
-        decision.decision === 'DENY' ||
-        (decision.decision === 'REVIEW' && this.#options.review !== 'allow'),
+      refused,
+      ...(instead === undefined ? {} : { alternative: instead.name }),
       warnings: pointMode === 'audit' ? NO_WARNINGS : verdict.warnings,
       finish: (ending) => {
         if (!recorded) return
@@ -318,7 +341,7 @@ export class Corridor implements Decider {
         (verdict.read_content && judged.input.content !== undefined) || reviewId !== null
           ? 0
           : TTL_SECONDS,
-      revision: judged.revision,
+      revision: judged.rules.revision,
       evaluation_us: judged.elapsedUs,
     }
     return spans === undefined ? decision : { ...decision, spans }
@@ -364,11 +387,12 @@ interface Judged {
   readonly subject: Subject
   readonly match: ServiceMatch | undefined
   readonly verdict: Verdict
+  readonly circumstances: Circumstances
   readonly enforced: Enforced
+  readonly rules: Rules
   readonly findings: readonly Finding[]
   readonly spans: readonly Span[] | undefined
   readonly pointMode: Mode
-  readonly revision: string
   readonly elapsedUs: number
   readonly started: number
 }
@@ -378,12 +402,15 @@ function personOf({ subject, request }: Judged): string {
   return subject.person ?? request.context.ip_address ?? 'local'
 }
 
-function approved(enforced: Enforced): Enforced {
+/** What a reviewer let through still owes its obligations: one that cannot be performed denies. */
+function approved({ verdict, circumstances }: Judged): Enforced {
+  const through = enforce(verdict, { ...circumstances, review: 'allow' })
+  if (through.decision !== 'REVIEW') return through
   return {
-    ...enforced,
+    ...through,
     decision: 'ALLOW',
-    would_be: null,
-    reason: `approved by a reviewer: ${enforced.reason}`,
+    would_be: through.would_be === 'ALLOW' ? null : through.would_be,
+    reason: `approved by a reviewer: ${through.reason}`,
   }
 }
 

@@ -50,6 +50,11 @@ export class Metrics {
     'Policies that failed while being evaluated.',
     [],
   )
+  readonly reviewErrors = this.#counter(
+    'cordon_review_errors_total',
+    'Reviews that the store could not take; such a request is refused without a review id.',
+    [],
+  )
   readonly requests = this.#counter(
     'cordon_requests_total',
     'Requests by door and how they ended.',

@@ -297,7 +297,7 @@ export class Exchange implements RelayOwner {
         (fault: unknown) => this.#fault(fault),
       )
     } else if (outcome.refused) {
-      const { decision, service } = outcome
+      const { decision, service, alternative } = outcome
       this.#result = decision.decision === 'REVIEW' ? 'review' : 'denied'
       this.#refuse({
         status: 403,
@@ -305,6 +305,7 @@ export class Exchange implements RelayOwner {
         details: decision.reason,
         decision,
         ...(service === undefined ? {} : { service }),
+        ...(alternative === undefined ? {} : { alternative }),
       })
     } else this.#pass(outcome)
   }

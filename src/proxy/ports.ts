@@ -16,6 +16,8 @@ export interface Refusal {
   readonly retryAfterSeconds?: number
   readonly decision?: Decision
   readonly service?: AiService
+  /** An approved service of the same kind. */
+  readonly alternative?: string
   /** 407: credentials are asked for. */
   readonly challenge?: boolean
 }

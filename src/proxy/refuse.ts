@@ -4,25 +4,14 @@
 import { STATUS_CODES } from 'node:http'
 import type { Refusal, RefusedRequest } from './ports.ts'
 
-export interface WordingOptions {
-  /** Whom to ask, as people should read it; empty: nobody is named. */
-  readonly contact: string
-  /** Name of an approved service of the same kind, where there is one. */
-  readonly alternative?: (serviceId: string) => string | undefined
-}
-
 const MAX_DETAIL = 400
 
 /** A complete HTTP/1.1 response. */
-export function renderRefusal(
-  refusal: Refusal,
-  request: RefusedRequest,
-  options: WordingOptions = { contact: '' },
-): Buffer {
+export function renderRefusal(refusal: Refusal, request: RefusedRequest): Buffer {
   const { status, decision } = refusal
   const message = messageOf(refusal)
   const isPage = !request.isConnect && isNavigation(request)
-  const body = isPage ? pageOf(refusal, options) : JSON.stringify(jsonOf(refusal, message))
+  const body = isPage ? pageOf(refusal) : JSON.stringify(jsonOf(refusal, message))
   const fields = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}`,
     `Proxy-Status: cordon; error=${refusal.error}; details="${quoted(decision === undefined ? refusal.details : decision.reason)}"`,
@@ -83,10 +72,7 @@ function quoted(text: string): string {
     .replaceAll(/["\\]/g, String.raw`\$&`)
 }
 
-function pageOf(
-  { status, details, decision, service }: Refusal,
-  { contact, alternative }: WordingOptions,
-): string {
+function pageOf({ status, details, decision, service, alternative }: Refusal): string {
   const waits = decision?.decision === 'REVIEW'
   const title =
     decision === undefined
@@ -95,7 +81,6 @@ function pageOf(
         ? 'This needs a review first'
         : 'This is not allowed here'
   const reason = decision?.reason ?? details
-  const instead = service === undefined ? undefined : alternative?.(service.id)
   const facts = [
     ...(service === undefined ? [] : [['Service', service.name]]),
     ...(decision === undefined ? [] : [['Decision', decision.decision_id]]),
@@ -105,9 +90,9 @@ function pageOf(
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(title)}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;color:#1d2430;background:#f5f6f8;margin:0}main{max-width:36rem;margin:12vh auto;padding:2rem;background:#fff;border-radius:8px;border-top:4px solid #b3261e}h1{font-size:1.4rem;margin:0 0 1rem}dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;color:#5a6473;font-size:.9rem}dd{margin:0;overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{background:#14181f;color:#e6e9ee}main{background:#1d232d}dl{color:#a4adbb}}</style></head>
 <body><main><h1>${escape(title)}</h1><p>${escape(capital(reason))}.</p>
-${instead === undefined ? '' : `<p>You can use <strong>${escape(instead)}</strong> instead.</p>`}
+${alternative === undefined ? '' : `<p>You can use <strong>${escape(alternative)}</strong> instead.</p>`}
 ${waits ? '<p>Somebody has been asked. Try again once it is approved.</p>' : ''}
-${contact === '' ? '<p>If you need this for your work, tell your security team the number below.</p>' : `<p>If you need this for your work, ask ${escape(contact)} and give the number below.</p>`}
+<p>If you need this for your work, tell your security team the number below.</p>
 <dl>${facts.map(([name, value]) => `<dt>${escape(name)}</dt><dd>${escape(value)}</dd>`).join('')}</dl></main></body></html>
 `
 }
