@@ -22,16 +22,15 @@ export interface ApiParts extends DecisionParts {
   readonly version: string
 }
 
-const REQUEST_TIMEOUT_MS = 30_000
+/** For the servers that the API is put behind. */
+export const REQUEST_TIMEOUT_MS = 30_000
 
-/** The API, ready to listen; `openapi()` gives its OpenAPI 3.1 document once it is ready. */
+/** The API; once it is `ready()`, its `routing` answers the requests of whatever server it is put behind. */
 export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
     genReqId: () => parts.ids.next(),
-    return503OnClosing: true,
   })
   app.decorateRequest('apiKey', null)
   app.setErrorHandler(problemHandler(parts.log))

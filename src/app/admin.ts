@@ -9,7 +9,7 @@ import type { Store } from '../store/open.ts'
 export type AdminEvents = Pick<AdminParts, 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'>
 
 export function openAdmin(
-  config: Config,
+  current: () => Config,
   store: Store,
   spool: Spool,
   ids: IdSource,
@@ -17,10 +17,12 @@ export function openAdmin(
 ): Admin {
   return new Admin({
     db: store.db,
-    tenant: config.tenant,
+    tenant: current().tenant,
     nextId: () => ids.next(),
     now: Date.now,
-    reviewValidMs: config.policy.review_valid,
+    get reviewValidMs() {
+      return current().policy.review_valid
+    },
     audit: async (record) => {
       await spool.append(record)
     },

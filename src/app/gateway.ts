@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { detect } from '../content/detect.ts'
 import { Directory, type DirectorySource, type SharedCache } from '../context/directory.ts'
 import { RedisCache } from '../context/redis-cache.ts'
-import { Corridor, type Reviews, type Rules } from '../decision/decide.ts'
+import { Corridor, type CorridorOptions, type Reviews, type Rules } from '../decision/decide.ts'
 import { Spool } from '../ledger/spool.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
@@ -18,6 +18,8 @@ export interface Gateway {
   readonly directory: Directory
   readonly corridor: Corridor
   readonly shared: SharedCache | undefined
+  /** What a reload may change here: what becomes of reviews, what is searched and recorded. */
+  reload(config: Config): void
   close(): Promise<void>
 }
 
@@ -34,6 +36,7 @@ export interface GatewayParts {
 
 export function openGateway(parts: GatewayParts): Gateway {
   const { config, log, metrics } = parts
+  let current = config
   const ids = new IdSource()
   const spool = new Spool({
     dir: join(config.data_dir, 'ledger'),
@@ -56,7 +59,7 @@ export function openGateway(parts: GatewayParts): Gateway {
     {
       ids,
       people: directory,
-      classify: (content) => detect(content, config.proxy.limits.body_inspect_bytes),
+      classify: (content) => detect(content, current.proxy.limits.body_inspect_bytes),
       ledger: spool,
       reviews: parts.reviews,
       metrics,
@@ -64,13 +67,7 @@ export function openGateway(parts: GatewayParts): Gateway {
       rules: parts.rules,
       mode: () => parts.mode.current(),
     },
-    {
-      tenant: config.tenant,
-      review: config.policy.review,
-      holdTimeoutMs: config.policy.hold_timeout,
-      record: config.ledger.record,
-      urlPaths: config.ledger.url_paths,
-    },
+    optionsOf(() => current),
   )
   return {
     ids,
@@ -78,9 +75,33 @@ export function openGateway(parts: GatewayParts): Gateway {
     directory,
     corridor,
     shared,
+    reload: (next) => {
+      current = next
+    },
     close: async () => {
       await spool.close()
       await shared?.close()
+    },
+  }
+}
+
+/** Read anew for every request, so that a reload takes hold with the next one. */
+function optionsOf(current: () => Config): CorridorOptions {
+  return {
+    get tenant() {
+      return current().tenant
+    },
+    get review() {
+      return current().policy.review
+    },
+    get holdTimeoutMs() {
+      return current().policy.hold_timeout
+    },
+    get record() {
+      return current().ledger.record
+    },
+    get urlPaths() {
+      return current().ledger.url_paths
     },
   }
 }

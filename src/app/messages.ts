@@ -1,5 +1,6 @@
 // What primary and workers say to each other over the cluster channel.
 
+import type { ErrorCode, Problem } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
 import type { Principal } from '../model/request.ts'
@@ -19,6 +20,12 @@ export interface PrimaryCalls {
   begin(): Promise<Beginning>
   /** The worker accepts connections at these addresses. */
   listening(addresses: readonly string[]): void
+  /** The worker cannot begin, and ends. */
+  failed(why: {
+    readonly code: ErrorCode
+    readonly message: string
+    readonly problems: readonly Problem[]
+  }): void
   findPerson(principal: Principal): Promise<Subject | undefined>
   findAsset(hostname: string): Promise<Asset | undefined>
   verifyToken(argument: {

@@ -1,37 +1,37 @@
 // The primary process of `cordon start`: store, recorder, API, metrics and control socket, and the workers.
 //
-// Order: lock, store, rules, gateway, API and metrics, control socket, workers; the reverse when it ends.
+// Order: lock, store, rules, gateway, recorder, API and metrics, control socket, workers; the reverse when it ends.
 
-import cluster, { type Worker } from 'node:cluster'
-import type { Server } from 'node:http'
+import { createServer } from 'node:http'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { KeyRing } from '../api/key.ts'
-import { openApi } from '../api/server.ts'
-import { CordonError, formatProblem } from '../base/errors.ts'
-import type { Listen } from '../config/leaf.ts'
-import { loadConfig } from '../config/load.ts'
+import { openApi, REQUEST_TIMEOUT_MS } from '../api/server.ts'
+import { CordonError } from '../base/errors.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
-import type { Reviews } from '../decision/decide.ts'
+import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
 import { Recorder } from '../ledger/recorder.ts'
-import { openLog } from '../observe/log.ts'
+import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
 import { destinationOf } from '../signatures/url.ts'
 import { StoredDirectory } from '../store/directory.ts'
 import { takeLock } from '../store/lock.ts'
-import { openStore } from '../store/open.ts'
+import { openStore, type Store } from '../store/open.ts'
 import { RecordSink } from '../store/records.ts'
 import { openAdmin } from './admin.ts'
 import { commandsOf, serveControl } from './control.ts'
-import { openGateway } from './gateway.ts'
-import { Link } from './link.ts'
-import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
+import { type Gateway, openGateway } from './gateway.ts'
+import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
+import { checkNamedFiles } from './named-files.ts'
 import { type Check, observeServer } from './observe-door.ts'
 import { type ModeOverride, PointMode } from './point-mode.ts'
+import { reloader } from './reload.ts'
 import { ReviewAnswers } from './review-answers.ts'
 import { type Role, ROLES } from './roles.ts'
 import { type Environment, type LoadedRules, loadRules, readCatalogue } from './rules.ts'
 import { servicesPage } from './services-page.ts'
+import { StoreWatch } from './store-watch.ts'
+import { Workers } from './workers.ts'
 
 export interface PrimaryOptions {
   readonly config: Config
@@ -54,99 +54,80 @@ export interface Primary {
   close(): Promise<void>
 }
 
-const DRAIN_MS = 30_000
-const READY_TIMEOUT_MS = 120_000
-const PING_MS = 2000
-const STALLED_MS = 15_000
-const SCRAPE_WAIT_MS = 1000
-const MODE_LOOK_MS = 5000
+const API_DRAIN_MS = 10_000
 
 export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
   const { role, env } = options
   let { config } = options
   const log = openLog({ role }, process.stderr)
+  const serves = {
+    gateway: role === 'all' || role === 'gateway',
+    control: role === 'all' || role === 'control',
+    recorder: role !== 'gateway',
+  }
   if (config.database_url === '' && role !== 'all') {
     throw new CordonError(
       'CONFIG_INVALID',
       `role ${role} needs a database that processes can share: set database_url (the embedded one works with role all only)`,
     )
   }
-  const locks = lockRoles(config.data_dir, role)
+  checkNamedFiles(config)
   const metrics = new Metrics()
-  const closers: (() => Promise<void> | void)[] = [
-    () => {
-      for (const lock of locks) lock.release()
-    },
-  ]
+  const closers: (() => Promise<void> | void)[] = []
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer()
   }
   try {
-    const [store, catalogueRead] = await Promise.all([
-      openStore({
-        databaseUrl: config.database_url,
-        dataDir: config.data_dir,
-        migrationsDir: join(PROGRAM_DIR, 'migrations'),
-        log,
-      }),
-      Promise.resolve(readCatalogue(config)),
-    ])
-    closers.push(() => store.close())
-    let catalogue = catalogueRead
-    let rules: LoadedRules = await loadRules(config, catalogue, env)
-    const describe = (): void => {
-      metrics.signatures.set(rules.catalogue.size)
-      metrics.policyRevision.reset()
-      metrics.policyRevision.set({ revision: rules.revision }, 1)
-      for (const mode of ['enforce', 'warn', 'audit'] as const) {
-        metrics.policies.set(
-          { mode },
-          rules.policies.policies.filter((policy) => policy.mode === mode).length,
-        )
-      }
-    }
-    describe()
+    const locks = lockRoles(config.data_dir, role)
+    closers.push(() => releaseAll(locks))
 
+    const store = await openStore({
+      databaseUrl: config.database_url,
+      dataDir: config.data_dir,
+      migrationsDir: join(PROGRAM_DIR, 'migrations'),
+      log,
+    })
+    closers.push(() => store.close())
+
+    let catalogue = readCatalogue(config)
+    let rules = await loadRules(config, catalogue, env)
+    describe(metrics, rules)
+
+    // Who decides: the gateway of this process serves the API, those of the workers the proxy.
     const mode = new PointMode(config.policy.mode, Date.now)
     const answers = new ReviewAnswers()
     const people = new StoredDirectory(store.db, config.tenant)
-    const workers = new Map<
-      number,
-      { link: Link; worker: Worker; seenAt: number; ready: boolean }
-    >()
-    const tellAll = <K extends keyof WorkerCalls>(
-      name: K,
-      argument: Parameters<WorkerCalls[K]>[0],
-    ): void => {
-      for (const { link } of workers.values()) link.notify(name, argument)
-    }
-
     let recorder: Recorder | undefined
-    const reviews: Reviews = {
-      open: (request) => admin.reviews.open(request),
-      answer: (reviewId, timeoutMs, cancelled) => answers.wait(reviewId, timeoutMs, cancelled),
-    }
     const gateway = openGateway({
       config,
       log,
       metrics,
       source: people,
-      reviews,
+      reviews: {
+        open: (request) => openReview(request),
+        answer: (reviewId, timeoutMs, cancelled) => answers.wait(reviewId, timeoutMs, cancelled),
+      },
       rules: () => rules,
       mode,
       onWritten: () => recorder?.poke(),
     })
     closers.push(() => gateway.close())
+
+    // What administrators change is told to every process that decides.
     let override: ModeOverride | undefined
     const takeOverride = (next: ModeOverride | undefined): void => {
       override = next
       mode.override(next)
-      tellAll('mode', next)
+      workers.tell('mode', next)
     }
-    const admin = openAdmin(config, store, gateway.spool, gateway.ids, {
+    const reviewAnswered = (reviewId: string, state: 'approved' | 'denied'): void => {
+      answers.answered(reviewId, state)
+      workers.tell('reviewAnswered', { reviewId, state })
+    }
+    const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, {
       onPeopleChanged: async () => {
         gateway.directory.forget()
-        tellAll('peopleChanged', undefined as never)
+        workers.tell('peopleChanged', undefined as never)
         await gateway.shared
           ?.invalidate()
           .catch((error: unknown) =>
@@ -154,51 +135,48 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           )
       },
       onModeChanged: takeOverride,
-      onReviewAnswered: (reviewId, state) => {
-        answers.answered(reviewId, state)
-        tellAll('reviewAnswered', { reviewId, state })
+      onReviewAnswered: reviewAnswered,
+    })
+    // Held requests of the workers wait for an answer that another process may get.
+    const openReview = async (request: ReviewRequest): Promise<ReviewState> => {
+      const review = await admin.reviews.open(request)
+      if (review.state === 'pending' && config.policy.review === 'hold')
+        watch.held(review.review_id, config.policy.hold_timeout)
+      return review
+    }
+    const workers = new Workers({
+      log,
+      beginning: () => ({ config, catalogue, override }),
+      onRestart: () => metrics.workerRestarts.inc(),
+      calls: {
+        findPerson: (principal) => people.find(principal),
+        findAsset: (hostname) => people.asset(hostname),
+        verifyToken: ({ login, token }) => admin.credentials.verifyToken(login, token),
+        openReview,
+        written: () => recorder?.poke(),
       },
     })
     takeOverride(await admin.modeOverride())
-    // Other gateways of the same store learn of a break-glass mode by looking.
-    const modeLook = setInterval(() => {
-      admin.modeOverride().then(
-        (next) => {
-          if (next?.until !== override?.until || next?.mode !== override?.mode) takeOverride(next)
-        },
-        () => undefined,
-      )
-    }, MODE_LOOK_MS).unref()
-    closers.push(() => clearInterval(modeLook))
+    // Other processes over the same store learn of a mode or an answer by looking.
+    const watch = new StoreWatch({
+      mode: () => admin.modeOverride(),
+      onMode: (next) => {
+        if (next?.until !== override?.until || next?.mode !== override?.mode) takeOverride(next)
+      },
+      answersTo: (ids) => admin.reviews.answersTo(ids),
+      onAnswer: reviewAnswered,
+    })
+    closers.push(() => watch.close())
 
-    if (role !== 'gateway') {
-      recorder = new Recorder(
-        {
-          sink: new RecordSink({
-            db: store.db,
-            nextId: () => gateway.ids.next(),
-            onViolation: (severity) => metrics.violations.inc({ severity }),
-          }),
-          metrics,
-          log,
-          onBacklog: ({ bytes }) => {
-            gateway.spool.setBacklog(bytes)
-            tellAll('backlog', bytes)
-          },
-        },
-        {
-          dir: join(config.data_dir, 'ledger'),
-          archiveDir: config.ledger.archive.dir,
-          now: Date.now,
-        },
-      )
+    if (serves.recorder) {
+      recorder = openRecorder(config, { store, gateway, metrics, log, workers })
       recorder.start()
       const started = recorder
       closers.push(() => started.stop())
     }
 
     const addresses = { proxy: [] as string[], api: [] as string[], observe: [] as string[] }
-    if (role === 'all' || role === 'control') {
+    if (serves.control) {
       const api = await openApi({
         decider: gateway.corridor,
         ids: gateway.ids,
@@ -214,173 +192,63 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           reviews: (filter) => admin.lists.reviews(filter),
           services: (filter) => Promise.resolve(servicesPage(rules.catalogue.all(), filter)),
         },
-        desk: {
-          answer: (id, answer, by) =>
-            admin.answerReview(
-              id,
-              answer,
-              by.user === undefined
-                ? { type: 'integration', name: by.name }
-                : {
-                    type: 'user',
-                    id: by.user.id,
-                    ...(by.user.name === undefined ? {} : { name: by.user.name }),
-                  },
-            ),
-        },
+        desk: { answer: (id, answer, by) => admin.answerReview(id, answer, actorOf(by)) },
       })
       closers.push(() => api.close())
-      for (const listen of config.api.listen)
-        addresses.api.push(addressText(await api.listen(listenOptions(listen))))
+      await api.ready()
+      for (const listen of config.api.listen) {
+        const server = createServer((request, response) => api.routing(request, response))
+        server.requestTimeout = REQUEST_TIMEOUT_MS
+        addresses.api.push(await listenTo(server, 'api.listen', listen))
+        closers.push(() => drainServer(server, API_DRAIN_MS))
+      }
     }
 
+    let draining = false
     const checks = async (): Promise<readonly Check[]> => [
-      await storeCheck(() => admin.modeOverride()),
-      {
-        name: 'spool',
-        ok: gateway.spool.failure === undefined,
-        ...(gateway.spool.failure === undefined ? {} : { detail: gateway.spool.failure }),
-      },
-      ...(await workerChecks(
-        workers,
-        role === 'all' || role === 'gateway' ? workerCount(config) : 0,
-      )),
+      ...(draining ? [{ name: 'draining', ok: false }] : []),
+      await watch.check(),
+      spoolCheck(gateway),
+      ...(await workers.checks()),
     ]
     for (const listen of config.observe.listen) {
       const server = observeServer({
         checks,
-        metrics: async () => aggregate([await metrics.values(), ...(await workerMetrics(workers))]),
+        metrics: async () => aggregate([await metrics.values(), ...(await workers.metrics())]),
       })
-      addresses.observe.push(await listenTo(server, listen))
+      addresses.observe.push(await listenTo(server, 'observe.listen', listen))
       closers.push(() => closeServer(server))
     }
-    if (role === 'all' || role === 'control') {
+    if (serves.control) {
       const control = await serveControl(config.data_dir, commandsOf(admin))
       closers.push(() => closeServer(control))
     }
 
-    let closing = false
-    if (role === 'all' || role === 'gateway') {
-      cluster.schedulingPolicy = cluster.SCHED_NONE
-      cluster.setupPrimary({
-        exec: join(import.meta.dirname, '../main.ts'),
-        args: ['worker'],
-        serialization: 'advanced',
-      })
-      const beginning = (): Beginning => ({ config, catalogue, override })
-      const fork = (): Promise<readonly string[]> =>
-        new Promise((resolve, reject) => {
-          const worker = cluster.fork()
-          const link = new Link(
-            {
-              send: (message) =>
-                worker.isConnected() &&
-                worker.send(
-                  message as never,
-                  (error) =>
-                    error && log.debug({ err: error.message }, 'a worker could not be told'),
-                ),
-              onMessage: (listener) => worker.on('message', listener),
-              onGone: (listener) => worker.on('disconnect', listener),
-            },
-            {
-              begin: () => Promise.resolve(beginning()),
-              listening: (bound: readonly string[]) => {
-                const known = workers.get(worker.id)
-                if (known !== undefined) known.ready = true
-                resolve(bound)
-              },
-              findPerson: (principal) => people.find(principal),
-              findAsset: (hostname) => people.asset(hostname),
-              verifyToken: ({ login, token }) => admin.credentials.verifyToken(login, token),
-              openReview: (request) => admin.reviews.open(request),
-              written: () => recorder?.poke(),
-            } satisfies { [K in keyof PrimaryCalls]: (argument: never) => unknown },
-          )
-          workers.set(worker.id, { link, worker, seenAt: Date.now(), ready: false })
-          worker.once('exit', (code, signal) => {
-            workers.delete(worker.id)
-            reject(new CordonError('INTERNAL', `a gateway worker ended (${signal ?? code})`))
-            if (closing) return
-            metrics.workerRestarts.inc()
-            log.error(
-              { worker: worker.id, code, signal },
-              'a gateway worker ended; another one starts',
-            )
-            setTimeout(() => {
-              if (!closing)
-                fork().catch((error: unknown) =>
-                  log.error({ err: String(error) }, 'a gateway worker did not start'),
-                )
-            }, 500)
-          })
-        })
-      closers.push(async () => {
-        closing = true
-        await Promise.allSettled(
-          [...workers.values()].map(({ link }) => link.call('drain', DRAIN_MS, DRAIN_MS + 5000)),
-        )
-        for (const { worker } of workers.values()) worker.process.kill('SIGKILL')
-      })
-      const [bound] = await withTimeout(
-        Promise.all(Array.from({ length: workerCount(config) }, fork)),
-        READY_TIMEOUT_MS,
-      )
-      addresses.proxy.push(...(bound ?? []))
-      // A worker whose loop stands still serves nobody: another one takes its place.
-      const watch = setInterval(() => {
-        for (const entry of workers.values()) {
-          entry.link.call('health', undefined, STALLED_MS).then(
-            () => {
-              entry.seenAt = Date.now()
-            },
-            () => undefined,
-          )
-          if (entry.ready && Date.now() - entry.seenAt > STALLED_MS) {
-            log.error({ worker: entry.worker.id }, 'a gateway worker stands still and is ended')
-            entry.worker.process.kill('SIGKILL')
-          }
-        }
-      }, PING_MS).unref()
-      closers.push(() => clearInterval(watch))
+    if (serves.gateway) {
+      for (const listen of config.proxy.listen) await clearSocket(listen)
+      closers.push(() => workers.close())
+      addresses.proxy.push(...(await workers.start(workerCount(config))))
     }
 
     return {
       addresses,
-      close,
-      reload: async () => {
-        try {
-          const loaded = loadConfig({ file: options.configFile, env, cwd: options.cwd })
-          const nextCatalogue = readCatalogue(loaded.config)
-          const next = await loadRules(loaded.config, nextCatalogue, env)
-          config = {
-            ...loaded.config,
-            data_dir: config.data_dir,
-            database_url: config.database_url,
-            tenant: config.tenant,
-          }
-          catalogue = nextCatalogue
-          await Promise.all(
-            [...workers.values()].map(({ link }) =>
-              link.call(
-                'reload',
-                { config, catalogue, override } satisfies Beginning,
-                READY_TIMEOUT_MS,
-              ),
-            ),
-          )
-          rules = next
-          mode.configure(config.policy.mode)
-          describe()
-          log.info({ revision: rules.revision }, 'reloaded')
-        } catch (error) {
-          const problems = error instanceof CordonError ? error.problems.map(formatProblem) : []
-          log.error(
-            { err: error instanceof Error ? error.message : String(error), problems },
-            'reload refused; the last good revision stays in force',
-          )
-        }
+      close: () => {
+        draining = true
+        return close()
       },
+      reload: reloader({
+        log,
+        env,
+        read: { file: options.configFile, env, cwd: options.cwd },
+        current: () => config,
+        take: async (next) => {
+          ;({ config, catalogue, rules } = next)
+          gateway.reload(config)
+          mode.configure(config.policy.mode)
+          describe(metrics, rules)
+          await workers.reload({ config, catalogue, override })
+        },
+      }),
     }
   } catch (error) {
     await close()
@@ -397,98 +265,78 @@ function lockRoles(dataDir: string, role: Role): { release(): void }[] {
       taken.push(takeLock(join(dataDir, `${each}.lock`), `the role ${each} of ${dataDir}`))
     return taken
   } catch (error) {
-    for (const lock of taken) lock.release()
+    releaseAll(taken)
     throw error
   }
 }
 
-function workerCount({ proxy }: Config): number {
-  return proxy.workers === 'auto' ? availableParallelism() : proxy.workers
+function releaseAll(locks: readonly { release(): void }[]): void {
+  for (const lock of locks) lock.release()
 }
 
-type Workers = ReadonlyMap<number, { readonly link: Link; readonly ready: boolean }>
-
-async function workerMetrics(workers: Workers): Promise<object[][]> {
-  const all = await Promise.allSettled(
-    [...workers.values()].map(({ link }) =>
-      link.call<object[]>('metrics', undefined, SCRAPE_WAIT_MS),
-    ),
-  )
-  return all.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
-}
-
-async function workerChecks(workers: Workers, wanted: number): Promise<Check[]> {
-  if (wanted === 0) return []
-  const ready = [...workers.values()].filter((worker) => worker.ready)
-  const health = await Promise.allSettled(
-    ready.map(({ link }) =>
-      link.call<{ spool: string | undefined }>('health', undefined, SCRAPE_WAIT_MS),
-    ),
-  )
-  const spool = health.flatMap((each) =>
-    each.status === 'fulfilled' && each.value.spool !== undefined ? [each.value.spool] : [],
-  )
-  return [
-    { name: 'gateways', ok: ready.length > 0, detail: `${ready.length} of ${wanted} ready` },
+function openRecorder(
+  { data_dir: dataDir, ledger }: Config,
+  parts: {
+    readonly store: Store
+    readonly gateway: Gateway
+    readonly metrics: Metrics
+    readonly log: Log
+    readonly workers: Workers
+  },
+): Recorder {
+  const { store, gateway, metrics, log, workers } = parts
+  return new Recorder(
     {
-      name: 'gateway_spools',
-      ok: spool.length === 0,
-      ...(spool[0] === undefined ? {} : { detail: spool[0] }),
+      sink: new RecordSink({
+        db: store.db,
+        nextId: () => gateway.ids.next(),
+        onViolation: (severity) => metrics.violations.inc({ severity }),
+      }),
+      metrics,
+      log,
+      onBacklog: ({ bytes }) => {
+        gateway.spool.setBacklog(bytes)
+        workers.tell('backlog', bytes)
+      },
     },
-  ]
+    { dir: join(dataDir, 'ledger'), archiveDir: ledger.archive.dir, now: Date.now },
+  )
 }
 
-async function storeCheck(ask: () => Promise<unknown>): Promise<Check> {
-  try {
-    await withTimeout(ask(), 2000)
-    return { name: 'store', ok: true }
-  } catch (error) {
-    // Traffic goes on without the store; it is told, not refused.
-    return {
-      name: 'store',
-      ok: true,
-      detail: `away: ${error instanceof Error ? error.message : 'unknown error'}`,
-    }
+function describe(metrics: Metrics, { catalogue, policies, revision }: LoadedRules): void {
+  metrics.signatures.set(catalogue.size)
+  metrics.policyRevision.reset()
+  metrics.policyRevision.set({ revision }, 1)
+  for (const mode of ['enforce', 'warn', 'audit'] as const) {
+    const count = policies.policies.filter((policy) => policy.mode === mode).length
+    metrics.policies.set({ mode }, count)
   }
 }
 
-function listenOptions(listen: Listen): { host: string; port: number } | { path: string } {
-  return listen.kind === 'unix' ? { path: listen.path } : { host: listen.host, port: listen.port }
+function spoolCheck({ spool }: Gateway): Check {
+  const { failure } = spool
+  return failure === undefined
+    ? { name: 'spool', ok: true }
+    : { name: 'spool', ok: false, detail: failure }
 }
 
-async function listenTo(server: Server, listen: Listen): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(new CordonError('CONFIG_INVALID', `observe.listen: ${error.message}`)),
-    )
-    server.listen(listenOptions(listen), resolve)
-  })
-  const bound = server.address()
-  return typeof bound === 'object' && bound !== null
-    ? addressText(
-        `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`,
-      )
-    : `unix:${bound ?? ''}`
+function actorOf({
+  name,
+  user,
+}: {
+  readonly name: string
+  readonly user?: { readonly id: string; readonly name?: string }
+}): { readonly type: 'user' | 'integration'; readonly id?: string; readonly name?: string } {
+  return user === undefined ? { type: 'integration', name } : { type: 'user', ...pick(user) }
 }
 
-function addressText(address: string): string {
-  return address
+function pick({ id, name }: { readonly id: string; readonly name?: string }): {
+  readonly id: string
+  readonly name?: string
+} {
+  return name === undefined ? { id } : { id, name }
 }
 
-async function closeServer(server: Server): Promise<void> {
-  server.closeAllConnections()
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve())
-  })
-}
-
-function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(new CordonError('STORE_UNAVAILABLE', `no answer within ${ms} ms`)),
-      ms,
-    )
-  })
-  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+function workerCount({ proxy }: Config): number {
+  return proxy.workers === 'auto' ? availableParallelism() : proxy.workers
 }

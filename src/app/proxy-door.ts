@@ -13,6 +13,7 @@ import { createProxy } from '../proxy/proxy.ts'
 import { renderRefusal } from '../proxy/refuse.ts'
 import { parseTarget } from '../proxy/target.ts'
 import type { Gateway } from './gateway.ts'
+import { cannotListen, listenOptions, listenText } from './listening.ts'
 
 export interface ProxyDoorParts {
   readonly config: Config
@@ -48,6 +49,7 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   const { config, metrics, gateway, log } = parts
   const { proxy: options } = config
   let settings = settingsOf(parts, config)
+  const plainPorts = new Set(plainPortsOf(config))
   const accessLog = new AccessLog({
     to: options.access_log,
     now: Date.now,
@@ -89,26 +91,26 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
       perClient: options.limits.per_client,
       idleMs: options.limits.idle,
       connectMs: options.limits.connect,
-      plainPorts: new Set(
-        options.egress.ports.filter((port) => !options.egress.connect_ports.includes(port)),
-      ),
+      plainPorts,
     },
   )
   const addresses: string[] = []
   for (const listen of options.listen) {
-    const port = await proxy.listen(
-      listen.kind === 'unix' ? { path: listen.path } : { host: listen.host, port: listen.port },
-    )
+    const port = await proxy.listen(listenOptions(listen)).catch((error: unknown) => {
+      throw cannotListen('proxy.listen', listen, error)
+    })
     addresses.push(
       listen.kind === 'unix'
-        ? `unix:${listen.path}`
-        : `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port ?? listen.port}`,
+        ? listenText(listen)
+        : `http://${listenText({ ...listen, port: port ?? listen.port })}`,
     )
   }
   return {
     addresses,
     reload: (next) => {
       settings = settingsOf(parts, next)
+      plainPorts.clear()
+      for (const port of plainPortsOf(next)) plainPorts.add(port)
       accessLog.reopen()
       proxy.forgetOrigins()
     },
@@ -118,6 +120,11 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
       accessLog.close()
     },
   }
+}
+
+/** A CONNECT to one of these carries plain HTTP. */
+function plainPortsOf({ proxy: { egress } }: Config): readonly number[] {
+  return egress.ports.filter((port) => !egress.connect_ports.includes(port))
 }
 
 function settingsOf(

@@ -4,6 +4,7 @@ import cluster from 'node:cluster'
 import { lookup } from 'node:dns'
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
+import { CordonError } from '../base/errors.ts'
 import type { DirectorySource } from '../context/directory.ts'
 import type { Reviews } from '../decision/decide.ts'
 import { openLog } from '../observe/log.ts'
@@ -53,59 +54,76 @@ export async function runWorker(env: Environment): Promise<void> {
   process.on('SIGHUP', () => undefined)
   process.on('disconnect', () => process.exit(1))
 
-  const beginning = await call('begin', undefined as never)
-  const { config } = beginning
-  const mode = new PointMode(config.policy.mode, Date.now)
-  mode.override(beginning.override)
-  let rules = await loadRules(config, beginning.catalogue, env)
-  const source: DirectorySource = {
-    find: (principal) => call('findPerson', principal),
-    asset: (hostname) => call('findAsset', hostname),
-  }
-  const reviews: Reviews = {
-    open: (request) => call('openReview', request),
-    answer: (reviewId, timeoutMs, cancelled) => answers.wait(reviewId, timeoutMs, cancelled),
-  }
-  const gateway = openGateway({
-    config,
-    log,
-    metrics,
-    source,
-    reviews,
-    rules: () => rules,
-    mode,
-    onWritten: () => link.notify('written', undefined),
+  await begin().catch(async (error: unknown) => {
+    // The primary tells it, and knows whether it matters.
+    const known = error instanceof CordonError ? error : undefined
+    const message = error instanceof Error ? error.message : String(error)
+    log.error({ err: message }, 'a gateway worker cannot begin')
+    const why = {
+      code: known?.code ?? 'INTERNAL',
+      message,
+      problems: known?.problems ?? [],
+    } as const
+    await call('failed', why).catch(() => undefined)
+    process.exit(1)
   })
-  const proxy = await openProxy({
-    config,
-    log,
-    metrics,
-    gateway,
-    verifyToken: (login, token) => call('verifyToken', { login, token }),
-    ownAddresses: addressesOf(),
-    lookup,
-    readFile: (path) => readFileSync(path, 'utf8'),
-  })
-  running = {
-    gateway,
-    mode,
-    reload: async (next) => {
-      const fresh = await loadRules(next.config, next.catalogue, env)
-      proxy.reload(next.config)
-      mode.configure(next.config.policy.mode)
-      rules = fresh
-      return fresh.revision
-    },
-    peopleChanged: () => {
-      gateway.directory.forget()
-      proxy.forgetCredentials()
-    },
-    drain: async (graceMs) => {
-      await proxy.close(graceMs)
-      await gateway.close()
-    },
+
+  async function begin(): Promise<void> {
+    const beginning = await call('begin', undefined as never)
+    const { config } = beginning
+    const mode = new PointMode(config.policy.mode, Date.now)
+    mode.override(beginning.override)
+    let rules = await loadRules(config, beginning.catalogue, env)
+    const source: DirectorySource = {
+      find: (principal) => call('findPerson', principal),
+      asset: (hostname) => call('findAsset', hostname),
+    }
+    const reviews: Reviews = {
+      open: (request) => call('openReview', request),
+      answer: (reviewId, timeoutMs, cancelled) => answers.wait(reviewId, timeoutMs, cancelled),
+    }
+    const gateway = openGateway({
+      config,
+      log,
+      metrics,
+      source,
+      reviews,
+      rules: () => rules,
+      mode,
+      onWritten: () => link.notify('written', undefined),
+    })
+    const proxy = await openProxy({
+      config,
+      log,
+      metrics,
+      gateway,
+      verifyToken: (login, token) => call('verifyToken', { login, token }),
+      ownAddresses: addressesOf(),
+      lookup,
+      readFile: (path) => readFileSync(path, 'utf8'),
+    })
+    running = {
+      gateway,
+      mode,
+      reload: async (next) => {
+        const fresh = await loadRules(next.config, next.catalogue, env)
+        proxy.reload(next.config)
+        gateway.reload(next.config)
+        mode.configure(next.config.policy.mode)
+        rules = fresh
+        return fresh.revision
+      },
+      peopleChanged: () => {
+        gateway.directory.forget()
+        proxy.forgetCredentials()
+      },
+      drain: async (graceMs) => {
+        await proxy.close(graceMs)
+        await gateway.close()
+      },
+    }
+    await call('listening', proxy.addresses)
   }
-  await call('listening', proxy.addresses)
 }
 
 interface Running {

@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   IMPORT_INVALID: { status: 422, means: 'A directory file has lines that were refused.' },
   STORE_UNAVAILABLE: { status: 503, means: 'The database does not answer.' },
   STORE_LOCKED: { status: 503, means: 'Another process holds the data directory.' },
+  CANNOT_LISTEN: { status: 500, means: 'An address to listen on is taken or not ours.' },
   SPOOL_FULL: {
     status: 503,
     means: 'The spool has reached its limit; nothing may pass unrecorded.',

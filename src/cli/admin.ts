@@ -72,7 +72,7 @@ async function withStore<T>(
   )
   try {
     await recorder.flush()
-    const admin = openAdmin(config, store, spool, ids, {
+    const admin = openAdmin(() => config, store, spool, ids, {
       onPeopleChanged: async () => {
         await redis?.invalidate().catch(() => undefined)
       },

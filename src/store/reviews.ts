@@ -74,6 +74,18 @@ export class Reviews {
     if (known === undefined) return undefined
     throw new CordonError('CONFLICT', `the review is ${known.status} already`)
   }
+
+  /** Those of the reviews that have been answered, here or by another process. */
+  async answersTo(
+    reviewIds: readonly string[],
+  ): Promise<{ readonly review_id: string; readonly state: 'approved' | 'denied' }[]> {
+    const { rows } = await sql<{ review_id: string; state: 'approved' | 'denied' }>`
+      select review_id, status as state from reviews
+      where tenant = ${this.#tenant} and review_id = any(${reviewIds}::uuid[]) and status <> 'pending'`.execute(
+      this.#db,
+    )
+    return rows
+  }
 }
 
 /** A review as the API shows it. */
