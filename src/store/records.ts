@@ -148,6 +148,9 @@ export class RecordSink implements Sink {
 
 type Columns = Readonly<Record<string, string>>
 
+/** Stored as text, but known to be JSON without line breaks. */
+const JSON_TEXT = 'json text'
+
 const POSITION: Columns = { writer: 'uuid', seq: 'bigint' }
 const DECISION_COLUMNS: Columns = {
   tenant: 'text',
@@ -193,7 +196,7 @@ const DECISION_COLUMNS: Columns = {
   ttl: 'integer',
   ...POSITION,
   leaf: 'bytea',
-  record: 'text',
+  record: JSON_TEXT,
   personal: 'bytea',
 }
 const OUTCOME_COLUMNS: Columns = {
@@ -207,7 +210,7 @@ const OUTCOME_COLUMNS: Columns = {
   duration_ms: 'bigint',
   ...POSITION,
   leaf: 'bytea',
-  record: 'text',
+  record: JSON_TEXT,
 }
 const AUDIT_COLUMNS: Columns = {
   tenant: 'text',
@@ -227,7 +230,7 @@ const AUDIT_COLUMNS: Columns = {
   changes: 'jsonb',
   ...POSITION,
   leaf: 'bytea',
-  record: 'text',
+  record: JSON_TEXT,
   personal: 'bytea',
 }
 const GAP_COLUMNS: Columns = {
@@ -239,7 +242,7 @@ const GAP_COLUMNS: Columns = {
   count: 'bigint',
   reason: 'text',
   leaf: 'bytea',
-  record: 'text',
+  record: JSON_TEXT,
 }
 const VIOLATION_FACT_COLUMNS: Columns = {
   tenant: 'text',
@@ -327,25 +330,39 @@ function names(columns: Columns): ReturnType<typeof sql.join> {
 
 function arrays(columns: Columns, rows: readonly Row[]): ReturnType<typeof sql.join> {
   return sql.join(
-    Object.entries(columns).map(
-      ([name, type]) => sql`${arrayLiteral(rows, name)}::text::${sql.raw(type)}[]`,
+    Object.entries(columns).map(([name, type]) =>
+      type === 'text'
+        ? sql`${arrayLiteral(rows, name)}::text::text[]`
+        : sql`string_to_array(${lines(rows, name)}::text, e'\\n', '')::${sql.raw(type === JSON_TEXT ? 'text' : type)}[]`,
     ),
   )
 }
 
 /**
- * A column as the text of an array, in bytes: drivers pass bytes on as they are, while they walk through
- * strings several times, which cost more than everything else that the recorder does.
+ * A column whose values hold no line break and are never empty (numbers, ids, times, hex, JSON), one a line:
+ * it needs no quoting, and PostgreSQL cuts it four times as fast as it reads an array. Parameters go as bytes:
+ * drivers pass these on as they are, while they walk through strings several times.
  */
+function lines(rows: readonly Row[], name: string): Buffer {
+  let text = ''
+  for (const [index, row] of rows.entries()) {
+    if (index > 0) text += '\n'
+    const value = row[name]
+    if (value === undefined || value === null) continue
+    if (Buffer.isBuffer(value)) text += `\\x${value.toString('hex')}`
+    else if (typeof value === 'object') text += JSON.stringify(value)
+    else text += String(value as string | number | bigint | boolean)
+  }
+  return Buffer.from(text)
+}
+
+/** A column of any text, as the text of an array. */
 function arrayLiteral(rows: readonly Row[], name: string): Buffer {
   let literal = '{'
   for (const [index, row] of rows.entries()) {
     if (index > 0) literal += ','
     const value = row[name]
     if (value === undefined || value === null) literal += 'NULL'
-    else if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
-      literal += String(value)
-    else if (Buffer.isBuffer(value)) literal += `"\\\\x${value.toString('hex')}"`
     else {
       const element = typeof value === 'string' ? value : JSON.stringify(value)
       literal += `"${element.replaceAll(SPECIAL, '\\$&')}"`
