@@ -127,7 +127,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, {
       onPeopleChanged: async () => {
         gateway.directory.forget()
-        workers.tell('peopleChanged', undefined as never)
+        workers.tell('peopleChanged', undefined)
         await gateway.shared
           ?.invalidate()
           .catch((error: unknown) =>
