@@ -5,6 +5,7 @@ import { type Static, Type } from 'typebox'
 import { CordonError } from '../base/errors.ts'
 import type { IdSource } from '../base/ids.ts'
 import type { Decider } from '../decision/decide.ts'
+import { decisionJson } from '../model/decision-json.ts'
 import type { Decision } from '../model/decision.ts'
 import { type AccessRequest, type Destination, type Principal, SOURCES } from '../model/request.ts'
 import type { Metrics } from '../observe/metrics.ts'
@@ -132,7 +133,7 @@ export function decisionRoutes(app: FastifyInstance, parts: DecisionParts): void
           503: ProblemSchema,
         },
       },
-      serializerCompiler: () => (decision) => JSON.stringify(decision),
+      serializerCompiler: () => (decision) => decisionJson(decision as Decision),
     },
     (request) => judge(request.body, request.apiKey, performance.now(), ''),
   )
@@ -156,7 +157,8 @@ export function decisionRoutes(app: FastifyInstance, parts: DecisionParts): void
           503: ProblemSchema,
         },
       },
-      serializerCompiler: () => (answer) => JSON.stringify(answer),
+      serializerCompiler: () => (answer) =>
+        `{"decisions":[${(answer as { decisions: Decision[] }).decisions.map(decisionJson).join()}]}`,
     },
     async (request) => {
       const started = performance.now()

@@ -349,8 +349,7 @@ export class Corridor implements Decider {
 
   #record(judged: Judged, decision: Decision): DecisionRecord {
     const { request, verdict, input } = judged
-    const kept = { ...decision }
-    delete (kept as { spans?: unknown }).spans
+    const { spans: _spans, ...kept } = decision
     const record: DecisionRecord = {
       kind: 'decision',
       tenant: this.#options.tenant,

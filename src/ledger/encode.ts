@@ -3,9 +3,10 @@
 // The text is JSON with a fixed order of keys; it is stored as it is, so nobody has to make it again. The
 // personal part can be overwritten (erasure) and every proof over the text stays valid.
 
-import { createHash, randomFillSync } from 'node:crypto'
+import { createHash, hash, randomFillSync } from 'node:crypto'
 import { stringifyExact } from '../base/exact-json.ts'
-import type { LedgerRecord, PersonalPart } from '../model/record.ts'
+import { decisionJson } from '../model/decision-json.ts'
+import type { DecisionRecord, LedgerRecord, PersonalPart } from '../model/record.ts'
 
 export const RECORD_VERSION = 1
 export const MAX_RECORD_BYTES = 256 * 1024
@@ -34,18 +35,9 @@ export class RecordEncoder {
   encode(record: LedgerRecord, { writer, seq }: Position): EncodedRecord {
     const { kind, tenant, time, personal, ...body } = record
     const side = personal === undefined ? NONE : this.#seal(personal)
-    const hash = side.length === 0 ? null : createHash('sha256').update(side).digest('hex')
-    const text = stringifyExact({
-      v: RECORD_VERSION,
-      kind,
-      tenant,
-      writer,
-      seq,
-      time,
-      personal_hash: hash,
-      ...body,
-    })
-    const bytes = Buffer.from(text)
+    const personalHash = side.length === 0 ? null : hash('sha256', side)
+    const head = { v: RECORD_VERSION, kind, tenant, writer, seq, time, personal_hash: personalHash }
+    const bytes = Buffer.from(textOf(head, body))
     if (bytes.length + side.length > MAX_RECORD_BYTES)
       throw new RangeError('the record is too large')
     return { record: bytes, personal: side }
@@ -60,6 +52,12 @@ export class RecordEncoder {
     this.#salt += SALT_BYTES
     return Buffer.concat([salt, Buffer.from(stringifyExact(personal))])
   }
+}
+
+function textOf(head: object, body: object): string {
+  if (!('decision' in body)) return stringifyExact({ ...head, ...body })
+  const { decision, ...rest } = body as Pick<DecisionRecord, 'decision'>
+  return `${stringifyExact({ ...head, ...rest }).slice(0, -1)},"decision":${decisionJson(decision)}}`
 }
 
 /** The leaf of a record in its writer's tree: SHA-256(0x00 || record text), RFC 9162 section 2.1.1. */
