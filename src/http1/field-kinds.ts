@@ -14,8 +14,9 @@ export const UPGRADE = 7
 export const TE = 8
 export const EXPECT = 9
 export const PROXY_AUTHORIZATION = 10
+export const PROXY_STATUS = 11
 /** Never sent on. */
-export const DROPPED = 11
+export const DROPPED = 12
 
 interface FieldKind {
   readonly lower: string
@@ -39,13 +40,15 @@ const ONLY_IN_REQUESTS: readonly (readonly [string, number])[] = [
   ['te', TE],
   ['expect', EXPECT],
   ['proxy-authorization', PROXY_AUTHORIZATION],
+  // Programs behind a gateway interface read it as the environment variable HTTP_PROXY.
+  ['proxy', DROPPED],
 ]
 
 const ONLY_IN_RESPONSES: readonly (readonly [string, number])[] = [
   ['proxy-authenticate', DROPPED],
   ['proxy-authentication-info', DROPPED],
-  // A list that every intermediary adds to (RFC 9209 section 2).
-  ['proxy-status', END_TO_END],
+  // A list that every intermediary adds to (RFC 9209 section 2): sent on unless it speaks in our name.
+  ['proxy-status', PROXY_STATUS],
 ]
 
 const USUAL = [

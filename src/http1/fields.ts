@@ -30,6 +30,7 @@ import {
   type KindOf,
   PROXY_AUTHORIZATION,
   PROXY_CONNECTION,
+  PROXY_STATUS,
   TE,
   TRANSFER_ENCODING,
   UPGRADE,
@@ -41,6 +42,9 @@ const SPACE = 0x20
 const TAB = 0x09
 /** More digits than any body has, fewer than a double can hold exactly. */
 const MAX_LENGTH_DIGITS = 15
+
+/** An entry of `Proxy-Status` that names this proxy: only we say such things. */
+const OUR_STATUS = /(?:^|,)[ \t]*"?cordon\b/i
 
 /** What the fields of one section said; filled by `readFields`. */
 export class Fields {
@@ -86,7 +90,8 @@ export function readFields(
     const name = text.slice(index, nameEnd)
     const value = text.slice(from, to)
     const { lower, kind } = kindOf(name)
-    if (kind === END_TO_END) fields.list.push(name, lower, value)
+    if (kind === END_TO_END || (kind === PROXY_STATUS && !OUR_STATUS.test(value)))
+      fields.list.push(name, lower, value)
     else {
       const failure = keepFact(fields, kind, value)
       if (failure !== undefined) return failure

@@ -226,8 +226,9 @@ function readRequestHead(text: string, limits: Http1Limits): RequestHead | Failu
 /** Origin-form, absolute-form or `*`; what follows CONNECT is an authority (RFC 9112 section 3.2). */
 function hasKnownForm(method: string, target: string): boolean {
   if (target.startsWith('/') || method === 'CONNECT' || target === '*') return true
-  const authority = target.indexOf('://') + 3
-  if (authority < 4 || !/^[a-z]+:/i.test(target)) return false
+  const [scheme] = /^[a-z]+:\/\//i.exec(target) ?? []
+  if (scheme === undefined) return false
+  const authority = scheme.length
   const end = endOf(target, authority, HOST_OR_USER)
   return end > authority && (end === target.length || '/?#'.includes(target[end] ?? ''))
 }

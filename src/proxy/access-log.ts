@@ -4,6 +4,7 @@ import { createWriteStream, type WriteStream } from 'node:fs'
 import type { LogEntry } from './ports.ts'
 
 const MAX_BUFFERED = 4 * 1024 * 1024
+const RETRY_MS = 1000
 const MAX_FIELD = 2048
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 
@@ -18,21 +19,26 @@ export interface AccessLogOptions {
 export class AccessLog {
   readonly #options: AccessLogOptions
   #stream: WriteStream | NodeJS.WriteStream | undefined
+  #failedAt = 0
 
   constructor(options: AccessLogOptions) {
     this.#options = options
+    if (options.to === 'stdout') process.stdout.on('error', options.onError)
     this.reopen()
   }
 
   /** After a rotation: writes to the file of that name, whatever became of the old one. */
   reopen(): void {
-    const { to, onError } = this.#options
+    const { to, now, onError } = this.#options
     const old = this.#stream
     if (to === '') this.#stream = undefined
     else if (to === 'stdout') this.#stream = process.stdout
     else {
       this.#stream = createWriteStream(to, { flags: 'a', mode: 0o640 })
-      this.#stream.on('error', onError)
+      this.#stream.on('error', (error) => {
+        this.#failedAt = now()
+        onError(error)
+      })
       if (old !== undefined && old !== process.stdout) old.end()
     }
   }
@@ -40,11 +46,16 @@ export class AccessLog {
   write(entry: LogEntry): void {
     const stream = this.#stream
     if (stream === undefined) return
-    if (stream.writableLength > MAX_BUFFERED) {
+    const now = this.#options.now()
+    if (stream.destroyed) {
+      // The disk was full, or the folder was not there: it may be better now.
       this.#options.onDropped()
-      return
-    }
-    stream.write(lineOf(entry, new Date(this.#options.now())))
+      if (now - this.#failedAt >= RETRY_MS) {
+        this.#failedAt = now
+        this.reopen()
+      }
+    } else if (stream.writableLength > MAX_BUFFERED) this.#options.onDropped()
+    else stream.write(lineOf(entry, new Date(now)))
   }
 
   close(): void {
@@ -58,24 +69,32 @@ export function lineOf(
 ): string {
   const request = `${method} ${target} HTTP/1.${minor}`
   const from = referer?.split(/[?#]/, 1)[0]
-  return `${address ?? '-'} - ${token(login)} [${timestamp(at)}] "${field(request)}" ${status} ${bytesOut === 0 ? '-' : bytesOut} "${field(from ?? '-')}" "${field(userAgent ?? '-')}"\n`
+  const sent = bytesOut === 0 ? '-' : bytesOut
+  // Three digits where the client got no status: what reads the format expects them.
+  const code = String(status).padStart(3, '0')
+  return `${address ?? '-'} - ${token(login)} [${timestamp(at)}] "${wire(request)}" ${code} ${sent} "${wire(from ?? '-')}" "${wire(userAgent ?? '-')}"\n`
 }
 
-/** One line stays one line, and one field one field, whatever the client sent. */
-function field(text: string): string {
-  return text
+/** One line stays one line, and one field one field, whatever the client sent; its bytes stand as latin1. */
+function wire(text: string): string {
+  return text.slice(0, MAX_FIELD).replaceAll(/["\\]|[^\u0020-\u007E]/g, (character) => {
+    if (character === '"' || character === '\\') return `\\${character}`
+    return hex(Buffer.from(character, 'latin1'))
+  })
+}
+
+/** A login is text: its bytes are UTF-8, and it ends where a blank would. */
+function token(login: string | undefined): string {
+  if (login === undefined || login === '') return '-'
+  return login
     .slice(0, MAX_FIELD)
-    .replaceAll(/["\\]|[^\u0020-\u007E]/g, (character) =>
-      character === '"' || character === '\\'
-        ? `\\${character}`
-        : [...Buffer.from(character)]
-            .map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`)
-            .join(''),
+    .replaceAll(/["\\]|[^\u0021-\u007E]/gu, (character) =>
+      character === '"' || character === '\\' ? `\\${character}` : hex(Buffer.from(character)),
     )
 }
 
-function token(login: string | undefined): string {
-  return login === undefined || login === '' ? '-' : field(login).replaceAll(' ', '\\x20')
+function hex(bytes: Buffer): string {
+  return Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')
 }
 
 function timestamp(at: Date): string {

@@ -5,9 +5,11 @@
 // queue; guessing is slowed down for each user and address together, so that nobody is locked out by others.
 
 import { createHash } from 'node:crypto'
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
+import { CordonError } from '../base/errors.ts'
 import type { Principal } from '../model/request.ts'
+import { Networks } from './addresses.ts'
 import type { Htpasswd } from './htpasswd.ts'
 import type { Caller, Identifier, Refusal } from './ports.ts'
 
@@ -34,10 +36,15 @@ export interface CallersOptions {
 const REMEMBERED = 20_000
 const REMEMBER_MS = 60_000
 const MAX_HEADER = 4096
+const MAX_USER = 256
 const MAX_VERIFYING = 256
+/** Of one address, so that a guesser leaves room for others. */
+const MAX_VERIFYING_OF_ONE = 64
 const FREE_FAILURES = 10
 const WINDOW_MS = 60_000
 const SLOW_MS = 1000
+/** Guesses that wait for their turn, of one user and address. */
+const MAX_SLOWED = 10
 
 const NOT_A_CLIENT: Refusal = {
   status: 403,
@@ -63,25 +70,33 @@ const CANNOT_VERIFY: Refusal = {
   retryAfterSeconds: 5,
 }
 
+const TOO_MANY_GUESSES: Refusal = {
+  status: 429,
+  error: 'http_request_denied',
+  details: 'too many wrong credentials for this name from your address',
+  retryAfterSeconds: (MAX_SLOWED * SLOW_MS) / 1000,
+}
+
 export class Callers implements Identifier {
   readonly #options: CallersOptions
-  readonly #clients = new BlockList()
-  readonly #mappings: readonly { readonly list: BlockList; readonly mapping: NetworkMapping }[]
+  readonly #clients: Networks
+  readonly #mappings: readonly { readonly list: Networks; readonly mapping: NetworkMapping }[]
   readonly #known = new LRUCache<string, Principal>({ max: REMEMBERED, ttl: REMEMBER_MS })
   readonly #failures = new LRUCache<string, number>({ max: REMEMBERED, ttl: WINDOW_MS })
-  #verifying = 0
+  /** When the next guess of somebody who has guessed too often may be looked at. */
+  readonly #turns = new LRUCache<string, number>({ max: REMEMBERED, ttl: WINDOW_MS })
+  /** By the hash of the header: the many connections of a browser ask once. */
+  readonly #open = new Map<string, Promise<Principal | Refusal>>()
+  readonly #openOf = new Map<string, number>()
+  #generation = 0
 
   constructor(options: CallersOptions) {
     this.#options = options
-    for (const network of options.clients) addNetwork(this.#clients, network)
+    this.#clients = new Networks(options.clients)
     // The longest prefix first, whatever its family.
     this.#mappings = options.networks
       .toSorted((a, b) => bitsOf(b.cidr) - bitsOf(a.cidr))
-      .map((mapping) => {
-        const list = new BlockList()
-        addNetwork(list, mapping.cidr)
-        return { list, mapping }
-      })
+      .map((mapping) => ({ list: new Networks([mapping.cidr]), mapping }))
   }
 
   identify(
@@ -89,20 +104,21 @@ export class Callers implements Identifier {
     clientAddress: string | undefined,
   ): Caller | Promise<Caller> {
     const address = clientAddress === undefined ? undefined : plainAddress(clientAddress)
-    if (address !== undefined && !contains(this.#clients, address))
+    if (address !== undefined && !this.#clients.has(address))
       return { ok: false, refusal: NOT_A_CLIENT }
     const mapping =
       address === undefined
         ? undefined
-        : this.#mappings.find(({ list }) => contains(list, address))?.mapping
+        : this.#mappings.find(({ list }) => list.has(address))?.mapping
     const seen = {
       ...(address === undefined ? {} : { address }),
       ...(mapping?.label === undefined ? {} : { network: mapping.label }),
     }
     if (proxyAuthorization !== undefined) {
-      const known = this.#known.get(keyOf(proxyAuthorization))
+      const key = keyOf(proxyAuthorization)
+      const known = this.#known.get(key)
       if (known !== undefined) return { ok: true, principal: known, ...seen }
-      return this.#verify(proxyAuthorization, address ?? 'local').then((result) =>
+      return this.#verifyOnce(key, proxyAuthorization, address ?? 'local').then((result) =>
         'status' in result
           ? { ok: false, refusal: result }
           : { ok: true, principal: result, ...seen },
@@ -126,38 +142,75 @@ export class Callers implements Identifier {
 
   /** Tokens may have been revoked, or people renamed. */
   forget(): void {
+    this.#generation += 1
     this.#known.clear()
   }
 
-  async #verify(header: string, address: string): Promise<Principal | Refusal> {
+  #verifyOnce(key: string, header: string, address: string): Promise<Principal | Refusal> {
+    const asked = `${address} ${key}`
+    const open = this.#open.get(asked)
+    if (open !== undefined) return open
+    const ofOne = this.#openOf.get(address) ?? 0
+    if (this.#open.size >= MAX_VERIFYING || ofOne >= MAX_VERIFYING_OF_ONE)
+      return Promise.resolve(CANNOT_VERIFY)
+    const verifying = this.#verify(key, header, address).finally(() => {
+      this.#open.delete(asked)
+      const left = (this.#openOf.get(address) ?? 1) - 1
+      if (left > 0) this.#openOf.set(address, left)
+      else this.#openOf.delete(address)
+    })
+    this.#open.set(asked, verifying)
+    this.#openOf.set(address, ofOne + 1)
+    return verifying
+  }
+
+  async #verify(key: string, header: string, address: string): Promise<Principal | Refusal> {
     const credentials = readBasic(header)
     if (credentials === undefined) return WRONG_CREDENTIALS
     const { user, password } = credentials
     const guesser = `${address} ${user.toLowerCase()}`
-    if ((this.#failures.get(guesser) ?? 0) >= FREE_FAILURES) await sleep(SLOW_MS)
-    if (this.#verifying >= MAX_VERIFYING) return CANNOT_VERIFY
-    this.#verifying += 1
+    // Counted before it is known to be wrong: guesses at the same time must not be free.
+    const failures = this.#failures.get(guesser) ?? 0
+    this.#failures.set(guesser, failures + 1)
+    if (failures >= FREE_FAILURES) {
+      const waitMs = this.#turn(guesser)
+      if (waitMs > MAX_SLOWED * SLOW_MS) return TOO_MANY_GUESSES
+      await sleep(waitMs)
+    }
+    const generation = this.#generation
     try {
       const principal = await this.#principalOf(user, password)
-      if (principal === undefined) {
-        this.#failures.set(guesser, (this.#failures.get(guesser) ?? 0) + 1)
-        return WRONG_CREDENTIALS
-      }
+      if (principal === undefined) return WRONG_CREDENTIALS
       this.#failures.delete(guesser)
-      this.#known.set(keyOf(header), principal)
+      if (generation === this.#generation) this.#known.set(key, principal)
       return principal
     } catch {
+      this.#failures.set(guesser, failures)
       return CANNOT_VERIFY
-    } finally {
-      this.#verifying -= 1
     }
   }
 
+  /** How long this guess waits, one behind the other. */
+  #turn(guesser: string): number {
+    const now = this.#options.now()
+    const at = Math.max(now, this.#turns.get(guesser) ?? 0) + SLOW_MS
+    if (at - now <= MAX_SLOWED * SLOW_MS) this.#turns.set(guesser, at)
+    return at - now
+  }
+
+  /** The token first: that costs next to nothing, while a password is hashed for a tenth of a second. */
   async #principalOf(user: string, password: string): Promise<Principal | undefined> {
-    const login = await this.#options.htpasswd?.verify(user, password)
+    const { htpasswd, verifyToken } = this.#options
+    const asked = await verifyToken(user, password).then(
+      (owner) => ({ owner }),
+      () => undefined,
+    )
+    if (asked?.owner !== undefined) return { user_id: asked.owner.user_id }
+    const login = await htpasswd?.verify(user, password)
     if (login !== undefined) return { login }
-    const owner = await this.#options.verifyToken(user, password)
-    return owner === undefined ? undefined : { user_id: owner.user_id }
+    // Whether it is a token cannot be said, so neither can it be called wrong.
+    if (asked === undefined) throw new CordonError('STORE_UNAVAILABLE', 'tokens cannot be checked')
+    return undefined
   }
 }
 
@@ -177,7 +230,7 @@ export function readBasic(
   }
   const colon = text.indexOf(':')
   // oxlint-disable-next-line no-control-regex -- exactly these are what must not be there
-  if (colon < 1 || /[\u0000-\u001F\u007F]/.test(text)) return undefined
+  if (colon < 1 || colon > MAX_USER || /[\u0000-\u001F\u007F]/.test(text)) return undefined
   return { user: text.slice(0, colon), password: text.slice(colon + 1) }
 }
 
@@ -189,21 +242,6 @@ function keyOf(header: string): string {
 function plainAddress(address: string): string {
   const [bare = ''] = address.split('%', 1)
   return /^::ffff:\d+\.\d+\.\d+\.\d+$/i.test(bare) ? bare.slice(7) : bare
-}
-
-function contains(list: BlockList, address: string): boolean {
-  const family = isIP(address)
-  return family !== 0 && list.check(address, family === 4 ? 'ipv4' : 'ipv6')
-}
-
-function addNetwork(list: BlockList, network: string): void {
-  const [address = '', bits] = network.split('/')
-  const family = isIP(address)
-  list.addSubnet(
-    address,
-    bits === undefined ? (family === 4 ? 32 : 128) : Number(bits),
-    family === 4 ? 'ipv4' : 'ipv6',
-  )
 }
 
 function bitsOf(network: string): number {

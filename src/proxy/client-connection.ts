@@ -45,8 +45,8 @@ type Phase = 'head' | 'judging' | 'body' | 'answering' | 'lingering' | 'surrende
 
 /** Bytes taken ahead of their turn: pipelined requests, or a body that waits for the decision. */
 const AHEAD_BYTES = 131_072
-/** A client that has shut its side down wants its answer, or has gone: the next second tells. */
-const HALF_CLOSED_MS = 1000
+/** A client that has shut its side down wants its answer, or has gone: the next moment tells. */
+const HALF_CLOSED_MS = 1600
 const LINGER_MS = 2000
 const LINGER_BYTES = 4 << 20
 
@@ -74,7 +74,7 @@ export class ClientConnection implements ClientLeg, Expiring {
     this.expiresAt = parts.deadlines.now + parts.times.headMs
     parts.deadlines.add(this)
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    socket.on('drain', () => this.#exchange?.clientWritable())
+    socket.on('drain', () => this.#drained())
     socket.on('end', () => this.#ended())
     socket.on('error', () => this.#gone())
     socket.on('close', () => this.#gone())
@@ -201,6 +201,12 @@ export class ClientConnection implements ClientLeg, Expiring {
 
   #step(): boolean {
     if (this.#phase !== 'head' && this.#phase !== 'body') return false
+    if (this.#phase === 'head' && this.socket.writableNeedDrain) {
+      // Answers that nobody takes must not pile up: the next request waits until they are taken.
+      this.touch()
+      this.socket.pause()
+      return false
+    }
     const reader = this.#reader
     const event = reader.next()
     switch (event) {
@@ -224,6 +230,7 @@ export class ClientConnection implements ClientLeg, Expiring {
         else this.#exchange.requestBroken(refusalOfFailure(reader.failure))
         return false
       default:
+        if (this.#halfClosed) this.#broken()
         return false
     }
   }
@@ -270,17 +277,38 @@ export class ClientConnection implements ClientLeg, Expiring {
     if (this.#phase === 'lingering') return
     this.#phase = 'lingering'
     this.#exchange = undefined
-    this.expiresAt = this.#parts.deadlines.now + LINGER_MS
-    this.socket.end()
+    // A slow reader may take as long for the last bytes as it might for those before.
+    this.expiresAt = this.#parts.deadlines.now + this.#parts.times.idleMs
+    this.socket.end(() => {
+      this.expiresAt = this.#parts.deadlines.now + LINGER_MS
+    })
     if (this.#halfClosed) return
     this.socket.resume()
+  }
+
+  /** The client takes bytes again. */
+  #drained(): void {
+    this.#exchange?.clientWritable()
+    if (this.#phase !== 'head') return
+    this.#waitForHead()
+    this.socket.resume()
+    this.#advance()
+  }
+
+  /** The client has ended in the middle of a request. */
+  #broken(): void {
+    if (this.#phase === 'head') this.#linger()
+    else {
+      this.#exchange?.clientGone()
+      this.socket.destroy()
+    }
   }
 
   #ended(): void {
     this.#halfClosed = true
     const phase = this.#phase
     if (phase === 'head') {
-      this.#linger()
+      if (!this.socket.writableNeedDrain) this.#linger()
     } else if (phase === 'body' || (phase === 'judging' && this.#bodyMissing())) {
       this.#exchange?.clientGone()
       this.socket.destroy()

@@ -4,10 +4,13 @@
 // and IPv4 hidden in IPv6. Names are resolved first, refused addresses of a mixed answer are skipped.
 
 import type { LookupAddress, LookupAllOptions } from 'node:dns'
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import type { Destination } from '../model/request.ts'
+import { INTERNAL_NETWORKS, Networks, unwrap } from './addresses.ts'
+import { HostsFile } from './hosts-file.ts'
 import type { Refusal, Route } from './ports.ts'
+import { parseAuthority } from './target.ts'
 
 export type Lookup = (
   hostname: string,
@@ -27,78 +30,46 @@ export interface EgressOptions {
   /** Ports that this proxy listens on: with an own address they would lead back here. */
   readonly ownPorts: readonly number[]
   readonly lookup: Lookup
+  /** Names that are known without asking; default /etc/hosts. */
+  readonly hostsFile?: string
 }
 
 const NAMES = 10_000
 const FOUND_MS = 30_000
 const MISSING_MS = 5000
 const LOOKUP_MS = 5000
-
-/** Networks that are never the public internet (IANA special-purpose registries, cloud metadata). */
-const INTERNAL: readonly string[] = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.0.0.0/24',
-  '192.0.2.0/24',
-  '192.88.99.0/24',
-  '192.168.0.0/16',
-  '198.18.0.0/15',
-  '198.51.100.0/24',
-  '203.0.113.0/24',
-  '224.0.0.0/4',
-  '240.0.0.0/4',
-  '168.63.129.16/32',
-  '100.100.100.200/32',
-  '::/128',
-  '::1/128',
-  '::/96',
-  '64:ff9b:1::/48',
-  '100::/64',
-  '2001::/23',
-  '2001:db8::/32',
-  '3fff::/20',
-  '5f00::/16',
-  'fc00::/7',
-  'fe80::/10',
-  'fec0::/10',
-  'ff00::/8',
-]
+/** Addresses of one name that are tried, one after the other. */
+const MAX_ADDRESSES = 4
 
 export class Egress {
   readonly #options: EgressOptions
-  readonly #internal = blockList(INTERNAL)
-  readonly #own = new BlockList()
-  readonly #allowedNetworks: BlockList
+  readonly #own: Networks
+  readonly #allowedNetworks: Networks
   readonly #allowedHosts: ReadonlySet<string>
+  readonly #resolve: ReadonlyMap<string, string>
+  readonly #hostsFile: HostsFile
   readonly #names = new LRUCache<string, readonly LookupAddress[]>({ max: NAMES })
   readonly #open = new Map<string, Promise<readonly LookupAddress[]>>()
 
   constructor(options: EgressOptions) {
     this.#options = options
-    for (const address of options.ownAddresses) addAddress(this.#own, address)
-    const networks = options.allow.filter((entry) => entry.includes('/') || isIP(entry) !== 0)
-    this.#allowedNetworks = blockList(
-      networks.map((entry) =>
-        entry.includes('/') ? entry : `${entry}/${isIP(entry) === 4 ? 32 : 128}`,
-      ),
-    )
+    this.#own = new Networks(options.ownAddresses)
+    const isNetwork = (entry: string): boolean => entry.includes('/') || isIP(entry) !== 0
+    this.#allowedNetworks = new Networks(options.allow.filter(isNetwork))
     this.#allowedHosts = new Set(
-      options.allow
-        .filter((entry) => !networks.includes(entry))
-        .map((entry) => entry.toLowerCase()),
+      options.allow.filter((entry) => !isNetwork(entry)).map((entry) => canonical(entry)),
     )
+    this.#resolve = new Map(Array.from(options.resolve, ([from, to]) => [canonical(from), to]))
+    this.#hostsFile = new HostsFile(options.hostsFile ?? '/etc/hosts')
   }
 
   check({ host, port }: Destination, isConnect: boolean): Refusal | undefined {
-    const { ports, connectPorts, resolve } = this.#options
+    const { ports, connectPorts } = this.#options
+    const name = `${host}:${port}`
     if (
       !(ports.includes(port) || (isConnect && connectPorts.includes(port))) &&
-      !resolve.has(`${host}:${port}`) &&
-      !this.#allowedHosts.has(`${host}:${port}`)
+      !this.#resolve.has(name) &&
+      !this.#allowedHosts.has(name)
     ) {
       return {
         status: 403,
@@ -106,8 +77,7 @@ export class Egress {
         details: `port ${port} may not be reached through this proxy`,
       }
     }
-    const family = isIP(host)
-    if (family === 0 || resolve.has(`${host}:${port}`)) return undefined
+    if (isIP(host) === 0 || this.#resolve.has(name)) return undefined
     return this.#mayDial(host, port, host) ? undefined : PROHIBITED
   }
 
@@ -115,16 +85,12 @@ export class Egress {
     { host, port }: Destination,
     _isConnect: boolean,
   ): Route | Refusal | Promise<Route | Refusal> {
-    const mapped = this.#options.resolve.get(`${host}:${port}`)
-    if (mapped !== undefined) {
-      const at = mapped.lastIndexOf(':')
-      return this.#find(
-        mapped.slice(0, at).replace(/^\[(.*)\]$/, '$1'),
-        Number(mapped.slice(at + 1)),
-        () => true,
-      )
-    }
-    return this.#find(host, port, (address) => this.#mayDial(address, port, host))
+    const mapped = this.#resolve.get(`${host}:${port}`)
+    if (mapped === undefined)
+      return this.#find(host, port, (address) => this.#mayDial(address, port, host))
+    const at = mapped.lastIndexOf(':')
+    const to = mapped.slice(0, at).replace(/^\[(.*)\]$/, '$1')
+    return this.#find(to, Number(mapped.slice(at + 1)), () => true)
   }
 
   #find(
@@ -133,8 +99,7 @@ export class Egress {
     allowed: (address: string) => boolean,
   ): Route | Refusal | Promise<Route | Refusal> {
     const family = isIP(host)
-    if (family !== 0)
-      return allowed(host) ? { address: host, port, family: family === 4 ? 4 : 6 } : PROHIBITED
+    if (family !== 0) return choose([{ address: host, family }], port, allowed)
     const known = this.#names.get(host)
     if (known !== undefined) return choose(known, port, allowed)
     let looking = this.#open.get(host)
@@ -146,38 +111,36 @@ export class Egress {
   }
 
   async #lookUp(host: string): Promise<readonly LookupAddress[]> {
-    const addresses = await new Promise<readonly LookupAddress[]>((resolve) => {
-      const timer = setTimeout(() => resolve([]), LOOKUP_MS)
-      // A dot at the end keeps search domains out: an internal name must not answer for a public one.
-      this.#options.lookup(
-        host.includes('.') ? `${host}.` : host,
-        { all: true },
-        (error, found) => {
-          clearTimeout(timer)
-          resolve(error === null ? found : [])
-        },
-      )
-    })
+    const written = await this.#hostsFile.find(host)
+    const addresses = written.length > 0 ? written : await this.#ask(host)
     this.#names.set(host, addresses, { ttl: addresses.length > 0 ? FOUND_MS : MISSING_MS })
     return addresses
+  }
+
+  #ask(host: string): Promise<readonly LookupAddress[]> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve([]), LOOKUP_MS)
+      // A dot at the end keeps search domains out: an internal name must not answer for a public one.
+      const name = host.includes('.') ? `${host}.` : host
+      this.#options.lookup(name, { all: true }, (error, found) => {
+        clearTimeout(timer)
+        resolve(error === null ? found : [])
+      })
+    })
   }
 
   /** `host` is the name that was asked for; exceptions may name it. */
   #mayDial(address: string, port: number, host: string): boolean {
     const plain = unwrap(address)
-    const family = isIP(plain) === 4 ? 'ipv4' : 'ipv6'
-    const isOwn = this.#own.check(plain, family) || this.#loops(plain)
+    const isOwn = this.#own.has(plain) || isThisMachine(plain)
     if (isOwn && this.#options.ownPorts.includes(port)) return false
     if (this.#options.private === 'allow') return true
-    if (this.#allowedHosts.has(host) || this.#allowedHosts.has(`${host}:${port}`)) return true
-    if (this.#allowedNetworks.check(plain, family)) return true
-    return !this.#internal.check(plain, family) && !isOwn
-  }
-
-  #loops(address: string): boolean {
-    return (
-      address === '::1' || address === '0.0.0.0' || address === '::' || address.startsWith('127.')
-    )
+    const names = [host, `${host}:${port}`, `${plain}:${port}`]
+    if (names.some((name) => this.#allowedHosts.has(name))) return true
+    if (this.#allowedNetworks.has(plain)) return true
+    if (isOwn || INTERNAL_NETWORKS.has(plain)) return false
+    // IPv4 hidden in IPv6 is a way round rules about IPv4, and whoever needs it (NAT64) can say so.
+    return plain === address || this.#allowedNetworks.has(address)
   }
 }
 
@@ -187,6 +150,19 @@ const PROHIBITED: Refusal = {
   details: 'internal addresses may not be reached through this proxy',
 }
 
+function isThisMachine(address: string): boolean {
+  return (
+    address === '::1' || address === '0.0.0.0' || address === '::' || address.startsWith('127.')
+  )
+}
+
+/** Host or host:port as destinations write them. */
+function canonical(entry: string): string {
+  const authority = parseAuthority(entry)
+  if (authority === undefined) return entry.toLowerCase()
+  return authority.port === undefined ? authority.host : `${authority.host}:${authority.port}`
+}
+
 function choose(
   addresses: readonly LookupAddress[],
   port: number,
@@ -194,58 +170,10 @@ function choose(
 ): Route | Refusal {
   if (addresses.length === 0)
     return { status: 502, error: 'dns_error', details: 'the name of the origin cannot be resolved' }
-  const found = addresses.find(({ address }) => allowed(address))
-  return found === undefined
-    ? PROHIBITED
-    : { address: found.address, port, family: found.family === 4 ? 4 : 6 }
-}
-
-/** The IPv4 address inside a mapped, compatible, NAT64, 6to4 or Teredo one; else the address itself. */
-export function unwrap(address: string): string {
-  if (isIP(address) !== 6) return address
-  const groups = groupsOf(address)
-  const [a = 0, b = 0, , , , f = 0, g = 0, h = 0] = groups
-  const zeros = (count: number): boolean => groups.slice(0, count).every((group) => group === 0)
-  if (zeros(5) && (f === 0xffff || f === 0) && (g > 0 || h > 1)) return quad(g, h)
-  if (zeros(4) && groups[4] === 0xffff && f === 0) return quad(g, h)
-  if (a === 0x64 && b === 0xff9b && groups.slice(2, 6).every((group) => group === 0))
-    return quad(g, h)
-  if (a === 0x2002) return quad(b, groups[2] ?? 0)
-  if (a === 0x2001 && b === 0) return quad(g ^ 0xffff, h ^ 0xffff)
-  return address
-}
-
-function groupsOf(address: string): number[] {
-  const [bare = ''] = address.split('%', 1)
-  const hex = bare.replace(
-    /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
-    (_whole, a: string, b: string, c: string, d: string) =>
-      `${(Number(a) * 256 + Number(b)).toString(16)}:${(Number(c) * 256 + Number(d)).toString(16)}`,
-  )
-  const [head = '', tail] = hex.split('::')
-  const parse = (part: string): number[] =>
-    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16))
-  const before = parse(head)
-  if (tail === undefined) return before
-  const after = parse(tail)
-  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after]
-}
-
-function quad(high: number, low: number): string {
-  return [high >> 8, high & 255, low >> 8, low & 255].join('.')
-}
-
-function blockList(networks: readonly string[]): BlockList {
-  const list = new BlockList()
-  for (const network of networks) {
-    const [address = '', bits = ''] = network.split('/')
-    list.addSubnet(address, Number(bits), isIP(address) === 4 ? 'ipv4' : 'ipv6')
-  }
-  return list
-}
-
-function addAddress(list: BlockList, address: string): void {
-  const [bare = ''] = address.split('%', 1)
-  const family = isIP(bare)
-  if (family !== 0) list.addAddress(bare, family === 4 ? 'ipv4' : 'ipv6')
+  const [first, ...others] = addresses
+    .filter(({ address }) => allowed(address))
+    .slice(0, MAX_ADDRESSES)
+    .map(({ address, family }) => ({ address, family: family === 4 ? 4 : 6 }) as const)
+  if (first === undefined) return PROHIBITED
+  return { ...first, port, ...(others.length > 0 ? { others } : {}) }
 }

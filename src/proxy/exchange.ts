@@ -232,20 +232,22 @@ export class Exchange implements RelayOwner {
     const { wording } = this.#parts
     if (inside === undefined) return wording.parseTarget(method, target, host)
     if (method === 'CONNECT') return NO_TUNNEL_INSIDE
-    const absolute = target.startsWith('/') ? `http://${host ?? ''}${target}` : target
+    const { destination, authority } = inside
+    // HTTP/1.0 needs no Host: the tunnel says where it leads.
+    const base = `http://${host ?? authority}`
+    const absolute = target.startsWith('/') ? base + target : target === '*' ? base : target
     const read = wording.parseTarget(method, absolute, host)
     if (isRefusal(read)) return read
-    const { destination } = inside
     const same =
       read.destination.host === destination.host && read.destination.port === destination.port
     return same ? read : OTHER_HOST
   }
 
   /** Plain HTTP inside a tunnel is judged request by request, so the tunnel itself is not. */
-  #enter({ destination }: Target, caller: Identified): void {
+  #enter({ destination, authority }: Target, caller: Identified): void {
     this.#status = 200
     this.#client.socket.write(`${TUNNEL_OPEN}\r\n`, 'latin1')
-    this.#client.enter({ destination, caller })
+    this.#client.enter({ destination, authority, caller })
     this.#end(true)
   }
 
@@ -414,7 +416,7 @@ export class Exchange implements RelayOwner {
 
   #refuse(refusal: Refusal, mayKeep = true): void {
     if (this.#over || this.#refused) return
-    const { method, host, contentLength, chunked, expectContinue, keepAlive } = this.#head
+    const { method, host, minor, contentLength, chunked, expectContinue, keepAlive } = this.#head
     if (this.#result === 'allowed') this.#result = 'refused'
     this.#refused = true
     this.#status = refusal.status
@@ -430,6 +432,7 @@ export class Exchange implements RelayOwner {
       header: (name) => fieldValue(this.#head.fields, name.toLowerCase()),
       isConnect: method === 'CONNECT',
       keepAlive: this.#refusalKeeps,
+      minor,
     })
     this.#bytesOut = bodyBytes(response)
     this.#client.socket.write(response)
@@ -505,7 +508,11 @@ function warningLine(warnings: readonly string[]): string {
 function publicPart(url: string): string {
   const query = url.search(/[?#]/)
   const bare = query === -1 ? url : url.slice(0, query)
-  return bare.includes('@') ? bare.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/]*@/i, '$1') : bare
+  if (!bare.includes('@') || /^\/(?![/\\])/.test(bare)) return bare
+  // However its slashes are written, what a browser would take for a host is kept, and no more before it.
+  const read = URL.parse(bare)
+  if (read === null || read.host === '') return bare.slice(bare.lastIndexOf('@') + 1)
+  return `${read.protocol}//${read.host}${read.pathname}`
 }
 
 function bodyBytes(response: Buffer): number {

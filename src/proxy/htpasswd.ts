@@ -1,18 +1,18 @@
 // htpasswd files as Apache and Squid read them: bcrypt, apr1, sha256-crypt, sha512-crypt. Weaker forms are refused.
 
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { compare as compareBcrypt } from 'bcryptjs'
+import { Worker } from 'node:worker_threads'
 import { CordonError, type Problem } from '../base/errors.ts'
+import { MAX_ROUNDS } from './crypt.ts'
+import type { HashAnswer, HashQuestion } from './hash-thread.ts'
 
-const ITOA64 = './0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const MAX_LINES = 200_000
 const MAX_PASSWORD = 1024
-const MAX_ROUNDS = 999_999
-/** Rounds between two breaths of the event loop. */
-const ROUNDS_A_TURN = 500
+/** Of bcrypt: beyond it one login takes seconds. */
+const MAX_COST = 15
 
 export class Htpasswd {
   readonly #users: ReadonlyMap<string, string>
+  readonly #checker = new Checker()
 
   private constructor(users: ReadonlyMap<string, string>) {
     this.#users = users
@@ -22,20 +22,19 @@ export class Htpasswd {
   static parse(file: string, text: string): Htpasswd {
     const users = new Map<string, string>()
     const problems: Problem[] = []
-    for (const [index, line] of text.split('\n').slice(0, MAX_LINES).entries()) {
+    const lines = text.split('\n')
+    const refuse = (index: number, message: string): void => {
+      problems.push({ file, line: index + 1, column: 1, message })
+    }
+    if (lines.length > MAX_LINES) refuse(MAX_LINES, `more than ${MAX_LINES} lines`)
+    for (const [index, line] of lines.slice(0, MAX_LINES).entries()) {
       const entry = line.replace(/\r$/, '')
       if (entry === '' || entry.startsWith('#')) continue
       const at = entry.indexOf(':')
       const [user, hash] = [entry.slice(0, at), entry.slice(at + 1)]
       const wrong = at < 1 ? 'must be user:hash' : problemOf(hash)
-      if (wrong !== undefined) problems.push({ file, line: index + 1, column: 1, message: wrong })
-      else if (users.has(user))
-        problems.push({
-          file,
-          line: index + 1,
-          column: 1,
-          message: `the user "${user}" stands twice`,
-        })
+      if (wrong !== undefined) refuse(index, wrong)
+      else if (users.has(user)) refuse(index, `the user "${user}" stands twice`)
       else users.set(user, hash)
     }
     if (problems.length > 0)
@@ -47,159 +46,61 @@ export class Htpasswd {
   async verify(user: string, password: string): Promise<string | undefined> {
     if (password.length > MAX_PASSWORD) return undefined
     const known = this.#users.get(user)
-    const matches = await verifyHash(known ?? ABSENT, password)
+    const [anybody] = this.#users.values()
+    const hash = known ?? anybody
+    if (hash === undefined) return undefined
+    const matches = await this.#checker.check(hash, password)
     return known !== undefined && matches ? user : undefined
   }
 }
 
-/** A hash that nobody's password has. */
-const ABSENT = '$2b$10$C6UzMDM.H6dfI/f/IKcEeO5Q1n3zXbH4mGqfVuYwhq6fJ3B3jQn6a'
-
 function problemOf(hash: string): string | undefined {
-  if (
-    /^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/.test(hash) ||
-    /^\$apr1\$[^$]{1,8}\$[./0-9A-Za-z]{22}$/.test(hash)
-  )
-    return undefined
-  const [, rounds] = /^\$[56]\$(?:rounds=(\d+)\$)?[^$]{0,16}\$[./0-9A-Za-z]{43,86}$/.exec(hash) ?? [
-    '',
-    'none',
-  ]
-  if (rounds === undefined || (rounds !== 'none' && Number(rounds) <= MAX_ROUNDS)) return undefined
+  const [, cost] = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/.exec(hash) ?? []
+  if (cost !== undefined)
+    return Number(cost) >= 4 && Number(cost) <= MAX_COST
+      ? undefined
+      : `the cost of a bcrypt hash must be from 4 to ${MAX_COST}`
+  if (/^\$apr1\$[^$]{1,8}\$[./0-9A-Za-z]{22}$/.test(hash)) return undefined
+  const sha = /^\$(?:5|6)\$(?:rounds=(\d+)\$)?[^$]{0,16}\$(?:[./0-9A-Za-z]{43}|[./0-9A-Za-z]{86})$/
+  const found = sha.exec(hash)
+  if (found !== null)
+    return Number(found[1] ?? 0) <= MAX_ROUNDS ? undefined : `more than ${MAX_ROUNDS} rounds`
   return 'the hash is not bcrypt, apr1, sha256-crypt or sha512-crypt (make one with: htpasswd -B)'
 }
 
-async function verifyHash(hash: string, password: string): Promise<boolean> {
-  if (hash.startsWith('$2')) return compareBcrypt(password, hash)
-  const made = hash.startsWith('$apr1$')
-    ? await apr1(password, hash.split('$')[2] ?? '')
-    : await shaCrypt(password, hash)
-  return made.length === hash.length && timingSafeEqual(Buffer.from(made), Buffer.from(hash))
-}
+/** The hashing thread, from the first question on. */
+class Checker {
+  readonly #open = new Map<
+    number,
+    { resolve(matches: boolean): void; reject(error: Error): void }
+  >()
+  #worker: Worker | undefined
+  #next = 1
 
-/** The MD5 of Apache (apr1): 1,000 rounds. */
-async function apr1(password: string, salt: string): Promise<string> {
-  const secret = Buffer.from(password)
-  const md5 = (...parts: (Buffer | string)[]): Buffer =>
-    parts.reduce((hash, part) => hash.update(part), createHash('md5')).digest()
-  const inner = md5(secret, salt, secret)
-  const parts: (Buffer | string)[] = [secret, '$apr1$', salt]
-  for (let left = secret.length; left > 0; left -= 16)
-    parts.push(inner.subarray(0, Math.min(16, left)))
-  for (let bits = secret.length; bits > 0; bits >>= 1)
-    parts.push((bits & 1) === 1 ? Buffer.of(0) : secret.subarray(0, 1))
-  let digest = md5(...parts)
-  for (let round = 0; round < 1000; round++) {
-    if (round % ROUNDS_A_TURN === ROUNDS_A_TURN - 1) await breathe()
-    const mixed: (Buffer | string)[] = [(round & 1) === 1 ? secret : digest]
-    if (round % 3 !== 0) mixed.push(salt)
-    if (round % 7 !== 0) mixed.push(secret)
-    mixed.push((round & 1) === 1 ? digest : secret)
-    digest = md5(...mixed)
+  check(hash: string, password: string): Promise<boolean> {
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#open.set(id, { resolve, reject })
+      this.#worker ??= this.#start()
+      this.#worker.postMessage({ id, hash, password } satisfies HashQuestion)
+    })
   }
-  const at = (index: number): number => digest[index] ?? 0
-  const groups = [
-    [0, 6, 12],
-    [1, 7, 13],
-    [2, 8, 14],
-    [3, 9, 15],
-    [4, 10, 5],
-  ] as const
-  const text =
-    groups.map(([a, b, c]) => to64((at(a) << 16) | (at(b) << 8) | at(c), 4)).join('') +
-    to64(at(11), 2)
-  return `$apr1$${salt}$${text}`
-}
 
-const ORDER_256 = [
-  [0, 10, 20],
-  [21, 1, 11],
-  [12, 22, 2],
-  [3, 13, 23],
-  [24, 4, 14],
-  [15, 25, 5],
-  [6, 16, 26],
-  [27, 7, 17],
-  [18, 28, 8],
-  [9, 19, 29],
-]
-const ORDER_512 = [
-  [0, 21, 42],
-  [22, 43, 1],
-  [44, 2, 23],
-  [3, 24, 45],
-  [25, 46, 4],
-  [47, 5, 26],
-  [6, 27, 48],
-  [28, 49, 7],
-  [50, 8, 29],
-  [9, 30, 51],
-  [31, 52, 10],
-  [53, 11, 32],
-  [12, 33, 54],
-  [34, 55, 13],
-  [56, 14, 35],
-  [15, 36, 57],
-  [37, 58, 16],
-  [59, 17, 38],
-  [18, 39, 60],
-  [40, 61, 19],
-  [62, 20, 41],
-]
-
-/** SHA-crypt (Ulrich Drepper, "Unix crypt using SHA-256 and SHA-512"). */
-async function shaCrypt(password: string, hash: string): Promise<string> {
-  const [, kind = '', roundsText, salt = ''] =
-    /^\$([56])\$(?:rounds=(\d+)\$)?([^$]{0,16})\$/.exec(hash) ?? []
-  const algorithm = kind === '5' ? 'sha256' : 'sha512'
-  const size = kind === '5' ? 32 : 64
-  const rounds = Math.min(MAX_ROUNDS, Math.max(1000, Number(roundsText ?? 5000)))
-  const secret = Buffer.from(password)
-  const saltBytes = Buffer.from(salt)
-  const sha = (...parts: Buffer[]): Buffer =>
-    parts.reduce((state, part) => state.update(part), createHash(algorithm)).digest()
-  const stretched = (source: Buffer, length: number): Buffer =>
-    Buffer.concat(Array.from({ length: Math.ceil(length / size) }, () => source)).subarray(
-      0,
-      length,
-    )
-
-  const alternate = sha(secret, saltBytes, secret)
-  const first: Buffer[] = [secret, saltBytes, stretched(alternate, secret.length)]
-  for (let bits = secret.length; bits > 0; bits >>= 1)
-    first.push((bits & 1) === 1 ? alternate : secret)
-  let digest = sha(...first)
-  const p = stretched(sha(...Array.from({ length: secret.length }, () => secret)), secret.length)
-  const s = stretched(
-    sha(...Array.from({ length: 16 + (digest[0] ?? 0) }, () => saltBytes)),
-    saltBytes.length,
-  )
-  for (let round = 0; round < rounds; round++) {
-    if (round % ROUNDS_A_TURN === ROUNDS_A_TURN - 1) await breathe()
-    const parts: Buffer[] = [(round & 1) === 1 ? p : digest]
-    if (round % 3 !== 0) parts.push(s)
-    if (round % 7 !== 0) parts.push(p)
-    parts.push((round & 1) === 1 ? digest : p)
-    digest = sha(...parts)
+  #start(): Worker {
+    const worker = new Worker(new URL('./hash-thread.ts', import.meta.url))
+    worker.unref()
+    worker.on('message', ({ id, matches }: HashAnswer) => {
+      this.#open.get(id)?.resolve(matches)
+      this.#open.delete(id)
+    })
+    worker.on('error', () => undefined)
+    worker.on('exit', () => {
+      this.#worker = undefined
+      const waiting = [...this.#open.values()]
+      this.#open.clear()
+      for (const question of waiting)
+        question.reject(new CordonError('INTERNAL', 'the hashing thread has ended'))
+    })
+    return worker
   }
-  const at = (index: number): number => digest[index] ?? 0
-  const order = kind === '5' ? ORDER_256 : ORDER_512
-  const text = order
-    .map(([a = 0, b = 0, c = 0]) => to64((at(a) << 16) | (at(b) << 8) | at(c), 4))
-    .join('')
-  const rest = kind === '5' ? to64((at(31) << 8) | at(30), 3) : to64(at(63), 2)
-  return `$${kind}$${roundsText === undefined ? '' : `rounds=${roundsText}$`}${salt}$${text}${rest}`
-}
-
-function to64(value: number, length: number): string {
-  let text = ''
-  for (let index = 0, rest = value; index < length; index++, rest >>= 6)
-    text += ITOA64[rest & 63] ?? ''
-  return text
-}
-
-function breathe(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
 }

@@ -40,7 +40,6 @@ export class OriginConnection implements Expiring {
   #keepAlive = true
   /** Half of the origin's keep-alive time: after that it may be closing while we write. */
   #idleMs = DEFAULT_IDLE_MS
-  #idleSince = 0
   /** Requests begun here. */
   requests = 0
   /** Whether a byte of the request at hand was given to the socket. */
@@ -65,11 +64,6 @@ export class OriginConnection implements Expiring {
     return !this.#closed && !this.socket.destroyed && !this.socket.readableEnded
   }
 
-  /** Milliseconds since it was last used. */
-  get idleForMs(): number {
-    return this.#deadlines.now - this.#idleSince
-  }
-
   /** Whether a byte of the response at hand has come. */
   get answered(): boolean {
     return this.#reader.begun
@@ -91,8 +85,7 @@ export class OriginConnection implements Expiring {
 
   /** Back to the pool: nobody waits for anything. */
   rest(): void {
-    this.#idleSince = this.#deadlines.now
-    this.expiresAt = this.#idleSince + this.#idleMs
+    this.expiresAt = this.#deadlines.now + this.#idleMs
   }
 
   expire(): void {
@@ -154,8 +147,9 @@ export class OriginConnection implements Expiring {
     taker.flush()
   }
 
-  #note({ keepAlive, keepAliveSeconds }: ResponseHead): void {
-    this.#keepAlive = keepAlive
+  #note({ status, contentLength, keepAlive, keepAliveSeconds }: ResponseHead): void {
+    // A 204 that announces a body may send it yet, and the next request would get it as its answer.
+    this.#keepAlive = keepAlive && (status !== 204 || contentLength <= 0)
     if (keepAliveSeconds !== undefined) this.#idleMs = Math.min(keepAliveSeconds * 500, MAX_IDLE_MS)
   }
 

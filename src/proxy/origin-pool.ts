@@ -113,59 +113,86 @@ export class OriginPool {
   }
 }
 
-/** One attempt to connect, with its time limit. */
+/** Connects to the first address that accepts, within one time limit. */
 class Dial implements Expiring {
-  readonly expiresAt: number
-  readonly #expire: () => void
-  /** Gives up; nothing is called any more. */
-  readonly cancel: () => void
+  readonly #deadlines: Deadlines
+  readonly #until: number
+  readonly #port: number
+  readonly #addresses: { readonly address: string; readonly family: 4 | 6 }[]
+  readonly #done: (result: Socket | DialFailure) => void
+  #socket: Socket | undefined
+  expiresAt = 0
 
   constructor(
-    { address, port, family }: Route,
+    { address, port, family, others = [] }: Route,
     deadlines: Deadlines,
     connectMs: number,
     done: (result: Socket | DialFailure) => void,
   ) {
-    this.expiresAt = deadlines.now + connectMs
+    this.#deadlines = deadlines
+    this.#until = deadlines.now + connectMs
+    this.#port = port
+    this.#addresses = [{ address, family }, ...others]
+    this.#done = done
+    deadlines.add(this)
+    this.#next(TIMED_OUT)
+  }
+
+  expire(): void {
+    this.#next(TIMED_OUT)
+  }
+
+  /** Gives up; nothing is called any more. */
+  readonly cancel = (): void => {
+    this.#deadlines.delete(this)
+    this.#drop()
+  }
+
+  /** Tries the next address; the failure is that of the one before. */
+  #next(failure: DialFailure): void {
+    this.#drop()
+    const { now } = this.#deadlines
+    const target = now < this.#until ? this.#addresses.shift() : undefined
+    if (target === undefined) {
+      this.#deadlines.delete(this)
+      this.#done(failure)
+      return
+    }
+    // A silent address must leave time for those after it.
+    this.expiresAt = now + (this.#until - now) / (this.#addresses.length + 1)
     const socket = connect({
-      host: address,
-      port,
-      family,
+      host: target.address,
+      port: this.#port,
+      family: target.family,
       noDelay: true,
       allowHalfOpen: true,
       autoSelectFamily: false,
     })
-    const settle = (result: Socket | DialFailure): void => {
-      deadlines.delete(this)
+    this.#socket = socket
+    socket.once('connect', () => {
+      this.#deadlines.delete(this)
       socket.removeAllListeners()
-      if (result !== socket) {
-        socket.on('error', ignore)
-        socket.destroy()
-      }
-      done(result)
-    }
-    this.#expire = () =>
-      settle({
-        ok: false,
-        status: 504,
-        error: 'connection_timeout',
-        details: 'the origin does not accept the connection in time',
-      })
-    this.cancel = () => {
-      deadlines.delete(this)
-      socket.removeAllListeners()
-      socket.on('error', ignore)
-      socket.destroy()
-    }
-    socket.once('connect', () => settle(socket))
-    socket.once('error', (error: NodeJS.ErrnoException) => settle(failureOf(error.code)))
-    socket.once('close', () => settle(failureOf(undefined)))
-    deadlines.add(this)
+      this.#done(socket)
+    })
+    socket.once('error', (error: NodeJS.ErrnoException) => this.#next(failureOf(error.code)))
+    socket.once('close', () => this.#next(failureOf(undefined)))
   }
 
-  expire(): void {
-    this.#expire()
+  #drop(): void {
+    const socket = this.#socket
+    this.#socket = undefined
+    if (socket === undefined) return
+    socket.removeAllListeners()
+    socket.on('error', ignore)
+    socket.destroy()
   }
+}
+
+const TIMED_OUT: DialFailure = {
+  ok: false,
+  status: 504,
+  error: 'connection_timeout',
+  details: 'the origin does not accept the connection in time',
 }
 
 function failureOf(code: string | undefined): DialFailure {

@@ -47,6 +47,8 @@ export interface Route {
   readonly address: string
   readonly port: number
   readonly family: 4 | 6
+  /** Further addresses of the same name, tried where the first one does not accept. */
+  readonly others?: readonly { readonly address: string; readonly family: 4 | 6 }[]
 }
 
 export interface Identifier {
@@ -109,6 +111,7 @@ export interface ClientLeg {
 /** A tunnel to a plain port, and whoever opened it. */
 export interface Inside {
   readonly destination: Destination
+  readonly authority: string
   readonly caller: Caller & { readonly ok: true }
 }
 
@@ -120,6 +123,8 @@ export interface RefusedRequest {
   header(name: string): string | undefined
   readonly isConnect: boolean
   readonly keepAlive: boolean
+  /** Of HTTP/1: a client of 1.0 must be told that the connection stays. Default 1. */
+  readonly minor?: 0 | 1
 }
 
 /** How requests are read and refusals worded. */

@@ -20,7 +20,7 @@ export function renderRefusal(refusal: Refusal, request: RefusedRequest): Buffer
       : []),
     ...(decision === undefined ? [] : [`X-Cordon-Decision-Id: ${decision.decision_id}`]),
     ...(decision?.review_id == null ? [] : [`X-Cordon-Review-Id: ${decision.review_id}`]),
-    ...(status === 407 ? [] : ['x-should-retry: false']),
+    ...(mayHelpToRetry(status) ? [] : ['x-should-retry: false']),
     ...(refusal.retryAfterSeconds === undefined
       ? []
       : [`Retry-After: ${refusal.retryAfterSeconds}`]),
@@ -33,9 +33,18 @@ export function renderRefusal(refusal: Refusal, request: RefusedRequest): Buffer
       : []),
     'Cache-Control: no-store',
     `Content-Length: ${Buffer.byteLength(body)}`,
-    ...(request.keepAlive ? [] : ['Connection: close']),
+    ...(request.keepAlive
+      ? request.minor === 0
+        ? ['Connection: keep-alive']
+        : []
+      : ['Connection: close']),
   ]
   return Buffer.from(`${fields.join('\r\n')}\r\n\r\n${request.method === 'HEAD' ? '' : body}`)
+}
+
+/** With credentials, or once the origin, the store or the limit is better: the SDKs know when. */
+function mayHelpToRetry(status: number): boolean {
+  return status === 407 || status === 408 || status === 429 || status >= 500
 }
 
 function messageOf({ decision, details }: Refusal): string {

@@ -92,7 +92,7 @@ export class Relay implements ResponseTaker {
     if (pooled === undefined) this.#dial()
     // The end of an idle connection may be waiting to be read: a request that cannot be repeated
     // lets the event loop look first.
-    else if (this.#repeatable || pooled.idleForMs === 0) this.#begin(pooled)
+    else if (this.#repeatable) this.#begin(pooled)
     else setImmediate(() => this.#beginIfAlive(pooled))
   }
 
@@ -197,6 +197,13 @@ export class Relay implements ResponseTaker {
     const origin = this.#origin
     if (this.#over || origin === undefined) return
     this.#over = true
+    if (head.upgrade?.toLowerCase() !== this.#upgrade?.toLowerCase()) {
+      origin.socket.destroy()
+      this.#owner.relayRefused(
+        refusalOfMalformed('a change to another protocol than was asked for'),
+      )
+      return
+    }
     this.status = 101
     this.#toClient.head(
       responseHead(head, {

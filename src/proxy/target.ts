@@ -4,7 +4,6 @@
 // neither a DNS name nor an address is refused. Nothing ambiguous is forwarded.
 
 import { isIP } from 'node:net'
-import { domainToASCII } from 'node:url'
 import { canonicalPath } from '../base/canonical-path.ts'
 import type { Destination } from '../model/request.ts'
 import type { Refusal, Target } from './ports.ts'
@@ -12,8 +11,9 @@ import type { Refusal, Target } from './ports.ts'
 const MAX_TARGET = 16_384
 const PLAIN_HOST =
   /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i
-const AUTHORITY = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s/?#@\\:[\]]+))(?::(\d{1,5}))?$/
-/** Printable ASCII without what some servers read otherwise: blanks, quotes, angle and curly brackets, backslash. */
+const DNS_NAME = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.|$))+(?<!\.)$/
+const AUTHORITY = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s/?#@\\:[\]]+))(?::([1-9]\d{0,4}))?$/
+/** Printable ASCII without blanks and the backslash, which some servers read as a slash. */
 const SAFE_TARGET = /^[!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~|^`{}"<>]*$/
 
 export function parseTarget(
@@ -96,7 +96,7 @@ interface Authority {
 export function parseAuthority(text: string): Authority | undefined {
   const [, v6, name, digits] = AUTHORITY.exec(text) ?? []
   const port = digits === undefined ? undefined : Number(digits)
-  if (port !== undefined && (port === 0 || port > 65_535)) return undefined
+  if (port !== undefined && port > 65_535) return undefined
   const host = v6 === undefined ? canonicalName(name ?? '') : canonicalV6(v6)
   return host === undefined ? undefined : { host, port }
 }
@@ -104,7 +104,7 @@ export function parseAuthority(text: string): Authority | undefined {
 /** A DNS name or an IPv4 address however it is spelt; undefined for everything else. */
 function canonicalName(name: string): string | undefined {
   const bare = name.endsWith('.') ? name.slice(0, -1) : name
-  if (bare === '' || bare.length > 253) return undefined
+  if (bare === '' || bare.endsWith('.') || bare.length > 253) return undefined
   if (PLAIN_HOST.test(bare)) return bare.toLowerCase()
   if (isIP(bare) === 4) return bare
   if (bare.includes('%')) return undefined
@@ -113,7 +113,7 @@ function canonicalName(name: string): string | undefined {
   const read = url === null || url.username !== '' || url.port !== '' ? '' : url.hostname
   const ascii = read.endsWith('.') ? read.slice(0, -1) : read
   if (isIP(ascii) === 4) return ascii
-  return PLAIN_HOST.test(ascii) && domainToASCII(ascii) !== '' ? ascii.toLowerCase() : undefined
+  return DNS_NAME.test(ascii) ? ascii : undefined
 }
 
 function canonicalV6(text: string): string | undefined {
