@@ -12,7 +12,10 @@ const builtins = createHostBuiltins()
 
 t.test('each call of the table has the result that OPA had', async (t) => {
   for (const { name, args, result } of readCalls()) {
-    const value = builtins.call(name, args.map(decode))
+    const value = builtins.call(
+      name,
+      args.map((text) => decode(text, builtins.exact(name))),
+    )
     t.same(
       value === undefined ? [] : [comparable(toJson(value))],
       result.map(comparable),
@@ -50,7 +53,10 @@ t.test('generated calls have the results that OPA has', { skip: withoutOpa() }, 
     ...items.map((item) => ({ name: 'yaml.marshal', args: [JSON.stringify(item)] })),
   ]
   for (const { name, args, result } of await askOpa(calls)) {
-    const value = builtins.call(name, args.map(decode))
+    const value = builtins.call(
+      name,
+      args.map((text) => decode(text, builtins.exact(name))),
+    )
     t.same(
       value === undefined ? [] : [comparable(toJson(value))],
       result.map(comparable),

@@ -28,6 +28,27 @@ const REDIRECTIONS: readonly Redirection[] = [
   { native: 'opa_json_is_valid', builtin: 'json.is_valid', operands: 1 },
   { native: 'opa_base64_decode', builtin: 'base64.decode', operands: 1 },
   { native: 'opa_base64_url_decode', builtin: 'base64url.decode', operands: 1 },
+  { native: 'opa_base64_is_valid', builtin: 'base64.is_valid', operands: 1 },
+  { native: 'opa_arith_plus', builtin: 'plus', operands: 2 },
+  { native: 'opa_arith_minus', builtin: 'minus', operands: 2 },
+  { native: 'opa_arith_multiply', builtin: 'mul', operands: 2 },
+  { native: 'opa_arith_divide', builtin: 'div', operands: 2 },
+  { native: 'opa_arith_abs', builtin: 'abs', operands: 1 },
+  { native: 'opa_arith_ceil', builtin: 'ceil', operands: 1 },
+  { native: 'opa_arith_floor', builtin: 'floor', operands: 1 },
+  { native: 'opa_arith_round', builtin: 'round', operands: 1 },
+  { native: 'opa_agg_sum', builtin: 'sum', operands: 1 },
+  { native: 'opa_agg_product', builtin: 'product', operands: 1 },
+  { native: 'builtin_json_filter', builtin: 'json.filter', operands: 2 },
+  { native: 'builtin_json_remove', builtin: 'json.remove', operands: 2 },
+  { native: 'builtin_object_union_n', builtin: 'object.union_n', operands: 1 },
+  { native: 'opa_regex_match', builtin: 'regex.match', operands: 2 },
+  { native: 'opa_regex_is_valid', builtin: 'regex.is_valid', operands: 1 },
+  {
+    native: 'opa_regex_find_all_string_submatch',
+    builtin: 'regex.find_all_string_submatch_n',
+    operands: 3,
+  },
 ]
 
 /** The built-ins behind the ids that redirected functions call. */

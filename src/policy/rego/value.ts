@@ -12,6 +12,20 @@ export type RegoValue =
   | readonly RegoValue[]
   | RegoSet
   | RegoObject
+  | RegoDecimal
+
+/** A number whose digits JavaScript would write otherwise: `1.0`, `1e2`, more digits than a double holds. */
+export class RegoDecimal {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+
+  get value(): number {
+    return Number(this.text)
+  }
+}
 
 /** A set without duplicates, in OPA's order. */
 export class RegoSet {
@@ -48,6 +62,8 @@ export function isNumber(value: RegoValue): value is number | bigint {
 
 /** null < booleans < numbers < strings < arrays < objects < sets, as OPA sorts. */
 export function compare(a: RegoValue, b: RegoValue): number {
+  if (a instanceof RegoDecimal) return compare(a.value, b)
+  if (b instanceof RegoDecimal) return compare(a, b.value)
   const kind = rank(a) - rank(b)
   if (kind !== 0) return kind
   if (a === b) return 0
@@ -96,6 +112,7 @@ export function encode(value: RegoValue): string {
     case 'bigint':
       return value.toString()
     case 'number':
+      if (!Number.isFinite(value)) return value > 0 ? '1e999' : '-1e999'
       // The shortest digits of a large double are not its value.
       return Number.isInteger(value) && !Number.isSafeInteger(value)
         ? BigInt(value).toString()
@@ -105,6 +122,7 @@ export function encode(value: RegoValue): string {
       return JSON.stringify(value)
     default:
   }
+  if (value instanceof RegoDecimal) return value.text
   if (value instanceof RegoSet)
     return value.items.length === 0 ? 'set()' : `{${value.items.map(encode).join(',')}}`
   if (value instanceof RegoObject)
@@ -112,21 +130,23 @@ export function encode(value: RegoValue): string {
   return `[${value.map(encode).join(',')}]`
 }
 
-/** Reads the text of `opa_value_dump`. */
-export function decode(text: string): RegoValue {
-  const reader = new Reader(text)
+/** Reads the text of `opa_value_dump`; `exactly`: numbers keep their digits. */
+export function decode(text: string, exactly = false): RegoValue {
+  const reader = new Reader(text, exactly)
   return reader.value()
 }
 
-const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
+const NUMBER = /-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/y
 const STRING = /"(?:[^"\\]|\\.)*"/y
 
 class Reader {
   readonly #text: string
+  readonly #exactly: boolean
   #at = 0
 
-  constructor(text: string) {
+  constructor(text: string, exactly: boolean) {
     this.#text = text
+    this.#exactly = exactly
   }
 
   value(): RegoValue {
@@ -152,7 +172,8 @@ class Reader {
       default: {
         const digits = this.#token(NUMBER)
         const number = Number(digits)
-        return Number.isSafeInteger(number) || !/^-?\d+$/.test(digits) ? number : BigInt(digits)
+        if (/^-?\d+$/.test(digits)) return Number.isSafeInteger(number) ? number : BigInt(digits)
+        return this.#exactly && String(number) !== digits ? new RegoDecimal(digits) : number
       }
     }
   }
@@ -224,6 +245,7 @@ export function fromJson(value: unknown): RegoValue {
 
 /** What `json.marshal` would write, parsed: sets become arrays, keys become texts. */
 export function toJson(value: RegoValue): unknown {
+  if (value instanceof RegoDecimal) return value.value
   if (value instanceof RegoSet) return value.items.map(toJson)
   if (value instanceof RegoObject) {
     return Object.fromEntries(

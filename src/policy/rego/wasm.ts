@@ -19,6 +19,8 @@ import {
 /** Built-in functions that the wasm leaves to its host; undefined: the call failed, its value is undefined. */
 export interface HostBuiltins {
   has(name: string): boolean
+  /** Whether the numbers of its operands must keep their digits. */
+  exact?(name: string): boolean
   call(name: string, args: readonly RegoValue[]): RegoValue | undefined
 }
 
@@ -187,7 +189,10 @@ export class Shard {
   ): number {
     const name = names.get(id)
     if (name === undefined) throw new PolicyAbort('a built-in without a name was called')
-    const values = args.map((address) => decode(readText(memory, exports.opa_value_dump(address))))
+    const exactly = this.#builtins.exact?.(name) === true
+    const values = args.map((address) =>
+      decode(readText(memory, exports.opa_value_dump(address)), exactly),
+    )
     const result = this.#builtins.call(name, values)
     return result === undefined ? 0 : writeText(memory, exports, encode(result), 'opa_value_parse')
   }

@@ -91,12 +91,16 @@ function merge(operands: Operands): RegoValue {
   boundedCount(members.length)
   const ranges = members
     .map((member) => (typeof member === 'string' ? mergeable(member) : fail('no string')))
-    .map((network) => ({
-      bits: network.bits,
-      first: network.value,
-      last: network.value + (1n << BigInt(network.bits - network.prefix)) - 1n,
-      network: network as Network | undefined,
-    }))
+    .map((network): MergeRange => {
+      const host = BigInt(network.bits - network.prefix)
+      const first = (network.value >> host) << host
+      return {
+        bits: network.bits,
+        first,
+        last: first + (1n << host) - 1n,
+        network,
+      }
+    })
     .toSorted((a, b) => a.bits - b.bits || order(a.last, b.last) || order(a.first, b.first))
   for (let index = ranges.length - 1; index > 0; index--) {
     const [previous, current] = [ranges[index - 1], ranges[index]]
@@ -113,6 +117,14 @@ function merge(operands: Operands): RegoValue {
     network === undefined ? cover(bits, first, last) : [network],
   )
   return new RegoSet(merged.map((network) => `${addressText(network)}/${network.prefix}`))
+}
+
+interface MergeRange {
+  readonly bits: 32 | 128
+  readonly first: bigint
+  readonly last: bigint
+  /** Undefined once it was merged. */
+  readonly network: Network | undefined
 }
 
 /** An address alone takes the mask of its class, as Go's DefaultMask. */
@@ -161,7 +173,7 @@ function networkOf(text: string): Network {
 function parseNetwork(text: string): Network | undefined {
   const slash = text.indexOf('/')
   const digits = text.slice(slash + 1)
-  if (slash === -1 || !/^(?:0|[1-9]\d{0,2})$/.test(digits)) return undefined
+  if (slash === -1 || !/^\d{1,7}$/.test(digits)) return undefined
   const address = parsePlain(text.slice(0, slash))
   if (address === undefined || Number(digits) > address.bits) return undefined
   const prefix = Number(digits)

@@ -15,6 +15,8 @@ import { parseUri } from './uri.ts'
 
 export const ENCODING_BUILTINS: BuiltinTable = {
   'base64.decode': (operands) => decodeBase64(textAt(operands, 0)),
+  'base64.is_valid': ([text]) =>
+    typeof text === 'string' && isBase64(text.replaceAll(/[\r\n]/g, '')),
   'base64url.decode': (operands) => decodeBase64Url(textAt(operands, 0)),
   'base64url.encode_no_pad': (operands) => Buffer.from(textAt(operands, 0)).toString('base64url'),
   'hex.encode': (operands) => boundedText(Buffer.from(textAt(operands, 0)).toString('hex')),
@@ -100,15 +102,18 @@ function decodeObject(operands: Operands): RegoObject {
 
 function decodeBase64(text: string): string {
   const digits = text.replaceAll(/[\r\n]/g, '')
+  return isBase64(digits) ? Buffer.from(digits, 'base64').toString() : fail('no base64')
+}
+
+function isBase64(digits: string): boolean {
   return digits.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(digits)
-    ? Buffer.from(digits, 'base64').toString()
-    : fail('no base64')
 }
 
 /** The padding may be missing. */
 function decodeBase64Url(text: string): string {
-  const padded = text.padEnd(Math.ceil(text.length / 4) * 4, '=')
-  return /^[A-Za-z0-9_\r\n-]*={0,2}$/.test(padded)
+  const padded = text.endsWith('=') ? text : text.padEnd(Math.ceil(text.length / 4) * 4, '=')
+  const digits = padded.replaceAll(/[\r\n]/g, '')
+  return digits.length % 4 === 0 && /^[A-Za-z0-9_-]*={0,2}$/.test(digits)
     ? Buffer.from(padded, 'base64url').toString()
     : fail('no base64url')
 }

@@ -13,6 +13,8 @@ export function formatFloat(value: number, verb: string, precision: number | und
   if (Number.isNaN(value)) return 'NaN'
   if (!Number.isFinite(value)) return value > 0 ? '+Inf' : '-Inf'
   if (verb === 'b') return binary(value)
+  if (verb === 'x') return hexadecimal(value, precision)
+  if (verb === 'X') return hexadecimal(value, precision).toUpperCase()
   const kind = verb.toLowerCase()
   const text = precision === undefined ? shortest(value, kind) : rounded(value, kind, precision)
   return verb === 'E' || verb === 'G' ? text.toUpperCase() : text
@@ -99,6 +101,37 @@ function binary(value: number): string {
   const { negative, mantissa, exponent } = parts(value)
   const shown = exponent >= 0 ? `+${exponent}` : String(exponent)
   return `${negative ? '-' : ''}${mantissa}p${shown}`
+}
+
+/** -0x1.yyyyyyyyp±ddd, rounded half to even where digits are cut. */
+function hexadecimal(value: number, precision: number | undefined): string {
+  const { negative, mantissa, exponent } = parts(value)
+  let bits = mantissa
+  let power = mantissa === 0n ? 0 : exponent + 52
+  while (bits !== 0n && bits >> 52n === 0n) {
+    bits <<= 1n
+    power -= 1
+  }
+  // The first digit is 1, thirteen follow.
+  if (precision !== undefined && precision < 13) {
+    const shift = BigInt((13 - precision) * 4)
+    const [half, rest] = [1n << (shift - 1n), bits & ((1n << shift) - 1n)]
+    bits >>= shift
+    if (rest > half || (rest === half && bits % 2n === 1n)) bits += 1n
+    bits <<= shift
+    if (bits >> 53n !== 0n) {
+      bits >>= 1n
+      power += 1
+    }
+  }
+  const digits = (bits & 0xf_ffff_ffff_ffffn).toString(16).padStart(13, '0')
+  const shown =
+    precision === undefined
+      ? digits.replace(/0+$/, '')
+      : digits.padEnd(precision, '0').slice(0, precision)
+  const lead = bits === 0n ? '0' : '1'
+  const sign = power < 0 ? '-' : '+'
+  return `${negative ? '-' : ''}0x${lead}${shown === '' ? '' : `.${shown}`}p${sign}${String(Math.abs(power)).padStart(2, '0')}`
 }
 
 function parts(value: number): { negative: boolean; mantissa: bigint; exponent: number } {

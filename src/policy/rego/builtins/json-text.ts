@@ -1,6 +1,6 @@
 // How does Go write and read JSON? Keys sorted, `<>&` escaped, numbers exact.
 
-import { isArray, RegoObject, RegoSet, type RegoValue } from '../value.ts'
+import { isArray, RegoDecimal, RegoObject, RegoSet, type RegoValue } from '../value.ts'
 import { boundedText, fail } from './operands.ts'
 import { valueText } from './quote.ts'
 
@@ -27,6 +27,7 @@ function write(
   if (typeof value === 'string') return writeText(value)
   if (typeof value === 'boolean' || typeof value === 'bigint') return String(value)
   if (typeof value === 'number') return String(value)
+  if (value instanceof RegoDecimal) return value.text
   const inner = layout === undefined ? '' : newline + layout.indent
   const members = value instanceof RegoSet ? value.items : isArray(value) ? value : undefined
   if (members !== undefined) {

@@ -1,6 +1,6 @@
 // How do Go and OPA write a value as text: quoted strings, and the form that %v and print show?
 
-import { isArray, RegoObject, RegoSet, type RegoValue } from '../value.ts'
+import { isArray, RegoDecimal, RegoObject, RegoSet, type RegoValue } from '../value.ts'
 
 const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$/u
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -36,6 +36,7 @@ export function canBackquote(text: string): boolean {
 /** OPA's text of a value: strings of collections in quotes, `set()` for the empty set. */
 export function valueText(value: RegoValue): string {
   if (typeof value === 'string') return quote(value)
+  if (value instanceof RegoDecimal) return value.text
   if (value instanceof RegoSet)
     return value.items.length === 0 ? 'set()' : `{${value.items.map(valueText).join(', ')}}`
   if (value instanceof RegoObject)

@@ -45,6 +45,9 @@ export function regexBuiltins(): BuiltinTable {
   }
 }
 
+const SYNTAX =
+  /\\Q[\s\S]*?(?:\\E|$)|\\[\s\S]|\[\^?\]?(?:\[:\^?\w+:\]|\\[\s\S]|[^\]\\])*\]|\(\?P?<(\w+)>/g
+
 /** Compiled patterns, the most recent kept. */
 class Patterns {
   readonly #compiled = new LRUCache<string, RE2JS>({ max: CACHED_PATTERNS })
@@ -62,16 +65,31 @@ function compile(pattern: string): RE2JS {
   if (pattern.length > MAX_PATTERN) fail('the pattern is too long')
   let compiled: RE2JS
   try {
-    compiled = RE2JS.compile(pattern)
+    compiled = RE2JS.compile(forGo(pattern))
   } catch {
     return fail('the pattern is malformed')
   }
   return compiled.programSize() > MAX_PROGRAM ? fail('the pattern is too large') : compiled
 }
 
+/**
+ * Where Go's syntax differs: `\C` is refused, `(?<name>` is `(?P<name>`, and a name may stand twice.
+ * Escapes and classes are passed over.
+ */
+function forGo(pattern: string): string {
+  const seen = new Set<string>()
+  return pattern.replaceAll(SYNTAX, (token, name: string | undefined) => {
+    if (token === String.raw`\C`) throw new Error('no single bytes')
+    if (name === undefined) return token
+    const again = seen.has(name)
+    seen.add(name)
+    return again ? '(' : `(?P<${name}>`
+  })
+}
+
 function isValid(pattern: string): boolean {
   try {
-    RE2JS.compile(pattern)
+    RE2JS.compile(forGo(pattern))
     return pattern.length <= MAX_PATTERN
   } catch {
     return false

@@ -3,12 +3,14 @@
 // All are functions of their operands alone: no clock, no input or output, no chance.
 
 import type { HostBuiltins } from '../wasm.ts'
+import { ARITHMETIC_BUILTINS } from './arithmetic.ts'
 import { CIDR_BUILTINS } from './cidr.ts'
 import { COLLECTION_BUILTINS } from './collections.ts'
 import { CRYPTO_BUILTINS } from './crypto.ts'
 import { DOCUMENT_BUILTINS } from './documents.ts'
 import { ENCODING_BUILTINS } from './encoding.ts'
 import { GLOB_BUILTINS } from './globs-intersect.ts'
+import { PATH_BUILTINS } from './json-paths.ts'
 import { JWT_BUILTINS } from './jwt.ts'
 import { NATIVE } from './native.ts'
 import { BuiltinFailure, type Builtin, type BuiltinTable } from './operands.ts'
@@ -46,9 +48,21 @@ export const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
 /** The language itself: OPA compiles these away before there is wasm. */
 const COMPILED_AWAY = ['assign', 'eq', 'rego.metadata.chain', 'rego.metadata.rule']
 
+/** What these make of a number depends on how it is written. */
+const WRITES_NUMBERS: ReadonlySet<string> = new Set([
+  'json.filter',
+  'json.marshal',
+  'json.marshal_with_options',
+  'json.patch',
+  'json.remove',
+  'object.union_n',
+  'sprintf',
+])
+
 export interface RegoBuiltins extends HostBuiltins {
   /** Whether a policy may call it: here or in the wasm itself. */
   has(name: string): boolean
+  exact(name: string): boolean
   /** Why a policy may not call it, where that is known. */
   refusal(name: string): string | undefined
 }
@@ -58,6 +72,7 @@ export function createHostBuiltins(): RegoBuiltins {
   const supported = new Set([...host.keys(), ...NATIVE, ...COMPILED_AWAY])
   return {
     has: (name) => supported.has(name),
+    exact: (name) => Object.hasOwn(ARITHMETIC_BUILTINS, name) || WRITES_NUMBERS.has(name),
     refusal: (name) => UNSUPPORTED.get(name),
     call: (name, operands) => {
       try {
@@ -73,6 +88,7 @@ export function createHostBuiltins(): RegoBuiltins {
 
 function tables(): BuiltinTable {
   return {
+    ...ARITHMETIC_BUILTINS,
     ...CIDR_BUILTINS,
     ...COLLECTION_BUILTINS,
     ...CRYPTO_BUILTINS,
@@ -80,6 +96,7 @@ function tables(): BuiltinTable {
     ...ENCODING_BUILTINS,
     ...GLOB_BUILTINS,
     ...JWT_BUILTINS,
+    ...PATH_BUILTINS,
     ...STRING_BUILTINS,
     ...UNIT_BUILTINS,
     ...VERSION_BUILTINS,

@@ -1,7 +1,7 @@
 // What does sprintf print? Go's fmt.Sprintf over the argument types that OPA hands it: int64, float64,
 // *big.Int and string (every other value arrives as its text).
 
-import type { RegoValue } from '../value.ts'
+import { RegoDecimal, type RegoValue } from '../value.ts'
 import { formatFloat } from './floats.ts'
 import { type Operands, arrayAt, boundedText, BuiltinLimit, MAX_TEXT, textAt } from './operands.ts'
 import { canBackquote, quote, quoteRune, valueText } from './quote.ts'
@@ -313,10 +313,10 @@ function unicodeText(value: bigint, flags: Flags): string {
 
 function printFloat(argument: Argument & { type: 'float64' }, verb: string, flags: Flags): string {
   const known = verb === 'v' ? 'g' : verb === 'F' ? 'f' : verb
-  if (!'beEfgG'.includes(known)) return badVerb(argument, verb, flags)
+  if (!'beEfgGxX'.includes(known)) return badVerb(argument, verb, flags)
   const precision = flags.precision ?? ('eEf'.includes(known) ? 6 : undefined)
   let text = formatFloat(argument.value, known, precision)
-  if (flags.sharp && known !== 'b') text = withPoint(text, known, flags.precision)
+  if (flags.sharp && !'bxX'.includes(known)) text = withPoint(text, known, flags.precision)
   const negative = text.startsWith('-')
   const digits = negative || text.startsWith('+') ? text.slice(1) : text
   const sign = negative ? '-' : flags.plus ? '+' : flags.space ? ' ' : ''
@@ -368,6 +368,11 @@ function noFlags(): Flags {
 
 function argumentOf(value: RegoValue): Argument {
   if (typeof value === 'string') return { type: 'string', value }
+  // As in OPA, a number with a point or an exponent is a float, whatever its value.
+  if (value instanceof RegoDecimal)
+    return Number.isFinite(value.value)
+      ? { type: 'float64', value: value.value }
+      : { type: 'string', value: value.text }
   if (typeof value === 'number')
     return Number.isSafeInteger(value)
       ? { type: 'int64', value: BigInt(value) }

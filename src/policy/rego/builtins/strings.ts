@@ -99,13 +99,20 @@ function splitN(operands: Operands): string[] {
   return wanted < 0 ? pieces.slice(wanted) : pieces.slice(0, wanted)
 }
 
-/** Go's ReplaceAll: an empty old text stands before each character and at the end. */
+/** Go's Replacer: an empty old text stands before each byte and at the end; half a character is U+FFFD. */
 function replaceAll(text: string, old: string, replacement: string): string {
-  const pieces = old === '' ? ['', ...Array.from(text), ''] : text.split(old)
+  const pieces = old === '' ? ['', ...bytesOf(text), ''] : text.split(old)
   if (old === '' && text === '') return replacement
+  if (old === '' && replacement === '') return text
   const length = text.length + (pieces.length - 1) * replacement.length
   if (length > MAX_TEXT) throw new BuiltinLimit('memory limit: replace made too long a string')
   return pieces.join(replacement)
+}
+
+function bytesOf(text: string): readonly string[] {
+  return Array.from(Buffer.from(text), (byte) =>
+    byte < 0x80 ? String.fromCharCode(byte) : '\ufffd',
+  )
 }
 
 function lengthOf(text: string): number {

@@ -17,7 +17,7 @@ const KEPT = new Set(['map', 'seq', 'str', 'null', 'merge'].map((name) => STANDA
 
 const NULL = /^(?:~|null|Null|NULL)?$/
 const BOOLEAN = /^(?:true|True|TRUE|false|False|FALSE)$/
-const INTEGER = /^[-+]?(?:0b[01_]*[01]|0o[0-7_]*[0-7]|0x[0-9a-fA-F_]*[0-9a-fA-F]|\d(?:[\d_]*\d)?)$/
+const INTEGER = /^[-+]?(?:0b_*[01][01_]*|0o_*[0-7][0-7_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|\d[\d_]*)$/
 const FLOAT = /^[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?$/
 const NO_NUMBER = /^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$/
 const DATE = /^\d{4}-\d{1,2}-\d{1,2}(?:(?:[Tt]|[ \t]+)\d{1,2}:\d{2}:\d{2}.*)?$/
@@ -25,7 +25,12 @@ const BASE_60 = /^[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?$/
 const OLD_BOOLEAN = /^(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF)$/
 /** What Go's writer escapes: control characters, and all beyond the basic plane. */
 const SPECIAL = /[^\n\u{20}-\u{7e}\u{85}\u{a0}-\u{d7ff}\u{e000}-\u{fefe}\u{ff00}-\u{fffd}]/u
-const INDICATOR = /^(?:[#,[\]{}&*!|>'"%@`]|[-?:](?:\s|$)|---|\.\.\.)|: | #|:$|^ | $/
+/** What Go's reader takes for no text. */
+const NO_CHARACTER =
+  /[^\t\n\r\u{20}-\u{7e}\u{85}\u{a0}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u
+const SURROGATE = /\\u[dD][89a-fA-F][0-9a-fA-F]{2}/
+const INDICATOR =
+  /^(?:[#,[\]{}&*!|>'"%@`]|[-?:](?:\s|$)|---|\.\.\.)|: | #|:$|^ | $|[\u0085\u2028\u2029]/
 
 const TAGS: readonly ScalarTag[] = [
   {
@@ -46,6 +51,7 @@ const TAGS: readonly ScalarTag[] = [
 
 export function readYaml(text: string): RegoValue | undefined {
   if (text.length > MAX_YAML) return fail('the text is too long')
+  if (NO_CHARACTER.test(text)) return undefined
   try {
     const document = parseDocument(text, {
       version: '1.1',
@@ -59,11 +65,24 @@ export function readYaml(text: string): RegoValue | undefined {
     })
     // Of several documents the first counts.
     if (document.errors.some(({ code }) => code !== 'MULTIPLE_DOCS')) return undefined
+    if (hasSurrogate(document, text)) return undefined
     if (!text.endsWith('\n')) endWithoutBreak(document, text.length)
     return fromYaml(document.toJS({ maxAliasCount: MAX_ALIASES, mapAsMap: true }), 0)
   } catch {
     return undefined
   }
+}
+
+/** Half a surrogate pair is no character, not even beside its other half. */
+function hasSurrogate(document: Parameters<typeof visit>[0], text: string): boolean {
+  let found = false
+  visit(document, {
+    Scalar: (_key, node) => {
+      const source = text.slice(node.range?.[0], node.range?.[1])
+      if (node.type === Scalar.QUOTE_DOUBLE && SURROGATE.test(source)) found = true
+    },
+  })
+  return found
 }
 
 /** A block text that ends with the file has no line break that the file has not. */
@@ -121,13 +140,19 @@ function floatOf(text: string): number | string {
 
 /** Through JSON, as OPA does: sets become lists and keys texts. */
 export function writeYaml(value: RegoValue): string {
-  return boundedText(block(JSON.parse(writeJson(value), exactly), 0, '').replace(/^\n/, ''))
+  const json = writeJson(value)
+  if (NO_CHARACTER.test(json)) fail('a character that YAML does not have')
+  return boundedText(block(JSON.parse(json, exactly), 0, '').replace(/^\n/, ''))
 }
 
 function exactly(_key: string, value: unknown, context?: { source?: string }): unknown {
   const source = context?.source
   if (typeof value !== 'number' || source === undefined) return value
-  return /^-?\d+$/.test(source) && !Number.isSafeInteger(value) ? BigInt(source) : value
+  if (!/^-?\d+$/.test(source) || Number.isSafeInteger(value)) return value
+  const integer = BigInt(source)
+  // Go reads integers of 64 bits, with or without a sign; beyond them are floats.
+  const fits = BigInt.asIntN(64, integer) === integer || BigInt.asUintN(64, integer) === integer
+  return fits ? integer : value
 }
 
 /** A value after what leads to it (`key:` or `-`), with the line break that ends it. */
@@ -165,7 +190,7 @@ function entry(key: string, item: unknown, indent: number): string {
 
 function scalar(value: unknown, indent: number): string {
   if (typeof value === 'number')
-    return Number.isInteger(value) && Math.abs(value) < 1e21
+    return Number.isSafeInteger(value)
       ? BigInt(value).toString()
       : formatFloat(value, 'g', undefined)
   if (typeof value !== 'string') return String(value)
