@@ -1,0 +1,47 @@
+// fdatasync on a thread of its own: the shared pool also serves DNS and decompression.
+
+import { Worker } from 'node:worker_threads'
+
+export interface Syncer {
+  /** Resolves when what was written to the descriptor before the call survives power loss. */
+  sync(fd: number): Promise<void>
+  close(): Promise<void>
+}
+
+export class SyncThread implements Syncer {
+  readonly #worker = new Worker(new URL('./sync-thread.ts', import.meta.url))
+  readonly #open = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
+  #next = 1
+  #gone: Error | undefined
+
+  constructor() {
+    this.#worker.unref()
+    this.#worker.on('message', ({ id, error }: { id: number; error?: string }) => {
+      const open = this.#open.get(id)
+      this.#open.delete(id)
+      if (error === undefined) open?.resolve()
+      else open?.reject(new Error(error))
+    })
+    this.#worker.on('error', (error) => this.#lost(error))
+    this.#worker.on('exit', () => this.#lost(new Error('the sync thread has ended')))
+  }
+
+  sync(fd: number): Promise<void> {
+    if (this.#gone !== undefined) return Promise.reject(this.#gone)
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#open.set(id, { resolve, reject })
+      this.#worker.postMessage({ id, fd })
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  #lost(error: Error): void {
+    this.#gone ??= error
+    for (const { reject } of this.#open.values()) reject(error)
+    this.#open.clear()
+  }
+}
