@@ -1,10 +1,12 @@
 import type { FindingCategory } from '../model/finding.ts'
 
-/** A value that a detector found: its place in the view that was searched, in UTF-16 units. */
+/** A value that a detector found: its place in the text that was searched, in UTF-16 units. Never the value. */
 export interface Candidate {
   readonly type: string
   readonly category: FindingCategory
   readonly start: number
   readonly end: number
   readonly confidence: number
+  /** Values that lie in one encoded run share its number: they stand side by side, not over each other. */
+  readonly run?: number
 }

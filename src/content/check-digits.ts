@@ -1,6 +1,6 @@
-// Published check digits, each by its standard.
+// Published check digits, each by its standard. Digits come as text without separators.
 
-/** ISO/IEC 7812-1 annex B. */
+/** ISO/IEC 7812-1 annex B (Luhn). */
 export function luhn(digits: string): boolean {
   let sum = 0
   for (let index = 0; index < digits.length; index++) {
@@ -11,122 +11,100 @@ export function luhn(digits: string): boolean {
   return sum % 10 === 0
 }
 
-/** ISO 13616: the country's length, and ISO 7064 mod 97-10 = 1. The text holds no spaces and is in upper case. */
-export function isIban(text: string): boolean {
-  if (IBAN_LENGTHS[text.slice(0, 2)] !== text.length) return false
+/** ISO 7064 mod 97-10 over digits and capitals (A = 10). */
+export function isOneMod97(text: string): boolean {
   let rest = 0
-  for (const character of text.slice(4) + text.slice(0, 4)) {
+  for (const character of text) {
     const value = Number.parseInt(character, 36)
     rest = (rest * (value > 9 ? 100 : 10) + value) % 97
   }
   return rest === 1
 }
 
-/** SWIFT IBAN registry. */
-const IBAN_LENGTHS: Readonly<Record<string, number>> = {
-  AD: 24,
-  AE: 23,
-  AL: 28,
-  AT: 20,
-  AZ: 28,
-  BA: 20,
-  BE: 16,
-  BG: 22,
-  BH: 22,
-  BI: 27,
-  BR: 29,
-  BY: 28,
-  CH: 21,
-  CR: 22,
-  CY: 28,
-  CZ: 24,
-  DE: 22,
-  DJ: 27,
-  DK: 18,
-  DO: 28,
-  EE: 20,
-  EG: 29,
-  ES: 24,
-  FI: 18,
-  FK: 18,
-  FO: 18,
-  FR: 27,
-  GB: 22,
-  GE: 22,
-  GI: 23,
-  GL: 18,
-  GR: 27,
-  GT: 28,
-  HN: 28,
-  HR: 21,
-  HU: 28,
-  IE: 22,
-  IL: 23,
-  IQ: 23,
-  IS: 26,
-  IT: 27,
-  JO: 30,
-  KW: 30,
-  KZ: 20,
-  LB: 28,
-  LC: 32,
-  LI: 21,
-  LT: 20,
-  LU: 20,
-  LV: 21,
-  LY: 25,
-  MC: 27,
-  MD: 24,
-  ME: 22,
-  MK: 19,
-  MN: 20,
-  MR: 27,
-  MT: 31,
-  MU: 30,
-  NI: 28,
-  NL: 18,
-  NO: 15,
-  OM: 23,
-  PK: 24,
-  PL: 28,
-  PS: 29,
-  PT: 25,
-  QA: 29,
-  RO: 24,
-  RS: 22,
-  RU: 33,
-  SA: 24,
-  SC: 31,
-  SD: 18,
-  SE: 24,
-  SI: 19,
-  SK: 24,
-  SM: 27,
-  SO: 23,
-  ST: 25,
-  SV: 28,
-  TL: 23,
-  TN: 24,
-  TR: 26,
-  UA: 29,
-  VA: 22,
-  VG: 24,
-  XK: 20,
-  YE: 30,
+/** ISO 7064 mod 11,10, as German tax numbers use it. */
+export function mod11And10(digits: string): boolean {
+  let product = 10
+  for (const character of digits.slice(0, -1)) {
+    const sum = (Number(character) + product) % 10
+    product = ((sum === 0 ? 10 : sum) * 2) % 11
+  }
+  return (11 - product) % 10 === Number(digits.slice(-1))
 }
 
-/** The longest length of a country's IBAN, for candidates that run into the next word. */
-export function ibanLength(country: string): number | undefined {
-  return IBAN_LENGTHS[country]
+/** ISO 7064 mod 11-2, with X for ten. */
+export function mod11And2(text: string): boolean {
+  let product = 0
+  for (const character of text.slice(0, -1)) product = ((product + Number(character)) * 2) % 11
+  const check = (12 - (product % 11)) % 11
+  return text.slice(-1).toUpperCase() === (check === 10 ? 'X' : String(check))
+}
+
+const D5 = [
+  '0123456789',
+  '1234067895',
+  '2340178956',
+  '3401289567',
+  '4012395678',
+  '5987604321',
+  '6598710432',
+  '7659821043',
+  '8765932104',
+  '9876543210',
+]
+const PERMUTED = [
+  '0123456789',
+  '1576283094',
+  '5803796142',
+  '8916043527',
+  '9453126870',
+  '4286573901',
+  '2793806415',
+  '7046913258',
+]
+
+/** Verhoeff's dihedral check, as UIDAI uses it. */
+export function verhoeff(digits: string): boolean {
+  let check = 0
+  for (let index = 0; index < digits.length; index++) {
+    const digit = Number(digits.charAt(digits.length - 1 - index))
+    const permuted = Number(PERMUTED[index % 8]?.charAt(digit))
+    check = Number(D5[check]?.charAt(permuted))
+  }
+  return check === 0
+}
+
+/** The sum of digits times weights; digits beyond the weights do not count. */
+export function weighted(digits: string, weights: readonly number[]): number {
+  let sum = 0
+  for (let index = 0; index < weights.length; index++)
+    sum += (digits.charCodeAt(index) - 48) * (weights[index] ?? 0)
+  return sum
+}
+
+/** Does a day of the calendar have these numbers? A year of two digits stands for any century. */
+export function isDate(
+  year: number | string,
+  month: number | string,
+  day: number | string,
+): boolean {
+  const [y, m, d] = [Number(year), Number(month), Number(day)]
+  if (!(m >= 1 && m <= 12 && d >= 1)) return false
+  // 2000 was a leap year, so two digits of year 00 pass where some century had that day.
+  const full = y < 100 ? 2000 + y : y
+  return d <= new Date(Date.UTC(full, m, 0)).getUTCDate()
 }
 
 /** Shannon entropy in bits a character. */
 export function entropy(text: string): number {
   const counts = new Map<string, number>()
-  for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)
+  let size = 0
+  for (const character of text) {
+    counts.set(character, (counts.get(character) ?? 0) + 1)
+    size += 1
+  }
   let bits = 0
   for (const count of counts.values()) {
-    const share = count / text.length
+    const share = count / size
     bits -= share * Math.log2(share)
   }
   return bits

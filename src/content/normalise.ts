@@ -1,219 +1,89 @@
 // What does a text say once its disguises are taken off, and where did each character come from?
 //
-// NFKC, invisible characters removed, look-alike letters folded; JSON escapes, percent and entity
-// encoding undone once. Every character of the result knows the place in the original that it came from.
+// NFKC (UAX 15), characters that print nothing removed, digits of other scripts read as digits, look-alike
+// letters folded (UTS 39). A text without any of these is its own view and costs nothing.
 
-/** A reading of a text. `start[i]` and `end[i]` bound, in UTF-16 units of the original, what made character i. */
-export interface View {
-  readonly text: string
-  readonly start: Uint32Array | undefined
-  readonly end: Uint32Array | undefined
-}
+import { ViewBuilder, type View } from './view.ts'
 
-// Zero-width and directional marks, soft hyphen, variation selectors, tags (Unicode Cf and Mn that print nothing).
+// Zero-width and directional marks, soft hyphen, variation selectors, tags (Cf and Mn that print nothing).
 const INVISIBLE =
   // oxlint-disable-next-line no-misleading-character-class -- ranges of single code points, none combined
   /[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\u{E0000}-\u{E0FFF}]/u
+const DECIMAL = /\p{Nd}/u
 
-/** Letters of other scripts that look like Latin ones (Unicode confusables), as far as detectors care. */
-const LOOK_ALIKES: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    а: 'a',
-    в: 'b',
-    с: 'c',
-    ԁ: 'd',
-    е: 'e',
-    һ: 'h',
-    і: 'i',
-    ј: 'j',
-    к: 'k',
-    ӏ: 'l',
-    м: 'm',
-    о: 'o',
-    р: 'p',
-    ԛ: 'q',
-    ѕ: 's',
-    т: 't',
-    ѵ: 'v',
-    ԝ: 'w',
-    х: 'x',
-    у: 'y',
-    А: 'A',
-    В: 'B',
-    С: 'C',
-    Е: 'E',
-    Н: 'H',
-    І: 'I',
-    Ј: 'J',
-    К: 'K',
-    М: 'M',
-    О: 'O',
-    Р: 'P',
-    Ѕ: 'S',
-    Т: 'T',
-    Х: 'X',
-    У: 'Y',
-    α: 'a',
-    ο: 'o',
-    ρ: 'p',
-    ν: 'v',
-    ι: 'i',
-    κ: 'k',
-    Α: 'A',
-    Β: 'B',
-    Ε: 'E',
-    Ζ: 'Z',
-    Η: 'H',
-    Ι: 'I',
-    Κ: 'K',
-    Μ: 'M',
-    Ν: 'N',
-    Ο: 'O',
-    Ρ: 'P',
-    Τ: 'T',
-    Υ: 'Y',
-    Χ: 'X',
-    '‐': '-',
-    '‑': '-',
-    '‒': '-',
-    '–': '-',
-    '—': '-',
-    '−': '-',
-    '‘': "'",
-    '’': "'",
-    '“': '"',
-    '”': '"',
-    '․': '.',
-    '。': '.',
-    '∕': '/',
-    '⁄': '/',
-    '﹫': '@',
-  }),
+/** Letters of other scripts that look like Latin ones, as far as detectors care. */
+const LOOK_ALIKES: ReadonlyMap<string, string> = pairs(
+  'аaвbсcԁdеeһhіiјjкkӏlмmоoрpԛqѕsтtѵvԝwхxуy' +
+    'АAВBСCЕEНHІIЈJКKМMОOРPЅSТTХXУY' +
+    'αaοoρpνvιiκkΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX' +
+    '‐-‑-‒-–-—-−-‘\'’\'“"”"․.。.∕/⁄/﹫@',
 )
 
-// oxlint-disable-next-line no-control-regex -- every ASCII character, those too
-const PLAIN = /^[\u0000-\u007F]*$/
-const ENTITIES: ReadonlyMap<string, string> = new Map([
-  ['amp', '&'],
-  ['lt', '<'],
-  ['gt', '>'],
-  ['quot', '"'],
-  ['apos', "'"],
-  ['nbsp', ' '],
-  ['commat', '@'],
-  ['period', '.'],
-])
-const ESCAPES: ReadonlyMap<string, string> = new Map([
-  ['n', '\n'],
-  ['r', '\r'],
-  ['t', '\t'],
-  ['b', '\b'],
-  ['f', '\f'],
-  ['/', '/'],
-  ['"', '"'],
-  ['\\', '\\'],
-])
-const ENCODED =
-  /\\u[0-9A-Fa-f]{4}|\\[nrtbf/"\\]|(?:%[0-9A-Fa-f]{2})+|&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[a-z]{2,8});/g
+function pairs(text: string): ReadonlyMap<string, string> {
+  const characters = [...text]
+  return new Map(
+    characters.flatMap((from, index) =>
+      index % 2 === 0 ? [[from, characters[index + 1] ?? ''] as const] : [],
+    ),
+  )
+}
+
+/** What a code unit is read as, and whether that differs from itself: filled as characters are met. */
+const READ_AS: (string | undefined)[] = Array.from({ length: 0x1_0000 })
+const DIFFERS = new Uint8Array(0x1_0000)
+const IS_SAME = 1
+
+export function readAs(character: string): string {
+  if (character.length > 1) return fold(character)
+  const code = character.charCodeAt(0)
+  const known = READ_AS[code]
+  if (known !== undefined) return known
+  const same = fold(character)
+  READ_AS[code] = same
+  if (same === character) DIFFERS[code] = IS_SAME
+  return same
+}
+
+function fold(character: string): string {
+  if (INVISIBLE.test(character)) return ''
+  const same =
+    LOOK_ALIKES.get(character) ??
+    (DECIMAL.test(character) ? digitOf(character) : character.normalize('NFKC'))
+  return same.length === 1 ? (LOOK_ALIKES.get(same) ?? same) : same
+}
+
+/** Decimal digits of other scripts stand in runs of ten code points from zero to nine. */
+function digitOf(character: string): string {
+  const code = character.codePointAt(0) ?? 0
+  // The mathematical digits are five such runs without a gap.
+  if (code >= 0x1_d7ce && code <= 0x1_d7ff) return String((code - 0x1_d7ce) % 10)
+  let zero = code
+  while (code - zero < 9 && DECIMAL.test(String.fromCodePoint(zero - 1))) zero -= 1
+  return String(code - zero)
+}
 
 /** The text as it stands, without disguises. */
 export function plainView(text: string): View {
-  if (PLAIN.test(text)) return { text, start: undefined, end: undefined }
-  const builder = new Builder(text.length)
-  fold(builder, text, 0, 0)
+  const builder = new ViewBuilder(text)
+  addPlain(builder, text, 0, text.length)
   return builder.view()
 }
 
-/** The text with escapes and encodings undone once, or undefined where it holds none. */
-export function decodedView(text: string): View | undefined {
-  if (!/[\\%&]/.test(text)) return undefined
-  const builder = new Builder(text.length)
-  let from = 0
-  for (const found of text.matchAll(ENCODED)) {
-    const decoded = decodeOne(found[0])
-    if (decoded === undefined) continue
-    fold(builder, text.slice(from, found.index), from, 0)
-    fold(builder, decoded, found.index, found[0].length)
-    from = found.index + found[0].length
-  }
-  if (from === 0) return undefined
-  fold(builder, text.slice(from), from, 0)
-  return builder.view()
-}
-
-function decodeOne(encoded: string): string | undefined {
-  if (encoded.startsWith('\\u')) return String.fromCharCode(Number.parseInt(encoded.slice(2), 16))
-  if (encoded.startsWith('\\')) return ESCAPES.get(encoded.slice(1))
-  if (encoded.startsWith('%')) {
-    const bytes = Buffer.from(encoded.replaceAll('%', ''), 'hex')
-    const decoded = bytes.toString('utf8')
-    return decoded.includes('\uFFFD') ? undefined : decoded
-  }
-  const name = encoded.slice(1, -1)
-  if (!name.startsWith('#')) return ENTITIES.get(name)
-  const code = /^#x/i.test(name) ? Number.parseInt(name.slice(2), 16) : Number(name.slice(1))
-  return code > 0 && code <= 0x10_ffff && (code < 0xd800 || code > 0xdfff)
-    ? String.fromCodePoint(code)
-    : undefined
-}
-
-/** Adds a text character by character; `width` > 0 says that all of it came from that many units at `at`. */
-function fold(builder: Builder, text: string, at: number, width: number): void {
-  let offset = at
-  for (const character of text) {
-    const start = width > 0 ? at : offset
-    const end = width > 0 ? at + width : offset + character.length
-    offset += character.length
-    if (character <= '\u007F') builder.add(character, start, end)
-    else if (!INVISIBLE.test(character)) {
-      const same = LOOK_ALIKES.get(character) ?? digitOf(character) ?? character.normalize('NFKC')
-      builder.add(same.length === 1 ? (LOOK_ALIKES.get(same) ?? same) : same, start, end)
+/** Adds a part of the original with its disguises taken off. */
+export function addPlain(builder: ViewBuilder, text: string, from: number, to: number): void {
+  let kept = from
+  for (let at = from; at < to; at++) {
+    const code = text.charCodeAt(at)
+    if (code < 128 || DIFFERS[code] === IS_SAME) continue
+    const isPair = code >= 0xd800 && code <= 0xdbff && at + 1 < to
+    const character = text.slice(at, isPair ? at + 2 : at + 1)
+    const same = readAs(character)
+    if (same !== character) {
+      builder.keep(kept, at)
+      kept = at + character.length
+      builder.replace(at, kept, same)
     }
+    at += character.length - 1
   }
-}
-
-/** Decimal digits of other scripts count as digits (Unicode Nd, in runs of ten). */
-function digitOf(character: string): string | undefined {
-  if (!/\p{Nd}/u.test(character)) return undefined
-  const code = character.codePointAt(0) ?? 0
-  let zero = code
-  while (code - zero < 9 && /\p{Nd}/u.test(String.fromCodePoint(zero - 1))) zero -= 1
-  // Runs of ten start where the code point is a multiple of their block's offset; mathematical digits come in five runs.
-  return code >= 0x1_d7ce && code <= 0x1_d7ff ? String((code - 0x1_d7ce) % 10) : String(code - zero)
-}
-
-class Builder {
-  #parts = ''
-  #start: Uint32Array
-  #end: Uint32Array
-  #size = 0
-
-  constructor(capacity: number) {
-    this.#start = new Uint32Array(capacity + 64)
-    this.#end = new Uint32Array(capacity + 64)
-  }
-
-  add(text: string, start: number, end: number): void {
-    this.#parts += text
-    for (let unit = 0; unit < text.length; unit++) {
-      if (this.#size === this.#start.length) this.#grow()
-      this.#start[this.#size] = start
-      this.#end[this.#size] = end
-      this.#size += 1
-    }
-  }
-
-  view(): View {
-    return { text: this.#parts, start: this.#start, end: this.#end }
-  }
-
-  #grow(): void {
-    const grow = (old: Uint32Array): Uint32Array => {
-      const larger = new Uint32Array(old.length * 2)
-      larger.set(old)
-      return larger
-    }
-    this.#start = grow(this.#start)
-    this.#end = grow(this.#end)
-  }
+  builder.keep(kept, to)
 }
