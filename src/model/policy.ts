@@ -23,6 +23,8 @@ export interface PolicyMetadata {
   readonly name: string
   readonly language: 'rego' | 'cedar'
   readonly file: string
+  /** Where its annotations begin, or the policy itself. */
+  readonly line?: number
   readonly version?: string
   readonly description?: string
   readonly priority: number

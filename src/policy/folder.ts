@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, relative, sep } from 'node:path'
-import { parse as parseYaml } from 'yaml'
+import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { CordonError, type Problem } from '../base/errors.ts'
 import { parseExact } from '../base/exact-json.ts'
 import { isObject } from './metadata.ts'
@@ -68,10 +68,7 @@ function addData(file: SourceFile, data: Record<string, unknown>, problems: Prob
   try {
     document = file.name.endsWith('.json') ? parseExact(file.text) : parseYaml(file.text)
   } catch (error) {
-    problems.push({
-      file: file.path,
-      message: error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'malformed',
-    })
+    problems.push(malformed(file, error))
     return
   }
   if (!isObject(document)) {
@@ -89,6 +86,28 @@ function addData(file: SourceFile, data: Record<string, unknown>, problems: Prob
       file: file.path,
       message: `"${twice}" is given by another data document already`,
     })
+}
+
+/** What a parser says, at the place that it names; a text that ends early ends at its end. */
+function malformed({ path, text }: SourceFile, error: unknown): Problem {
+  const message = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'malformed'
+  if (error instanceof YAMLParseError) {
+    const [start] = error.linePos ?? []
+    return {
+      file: path,
+      line: start?.line ?? 1,
+      column: start?.col ?? 1,
+      message: message.replace(/ at line \d+, column \d+:$/, ''),
+    }
+  }
+  const [, at = String(text.length)] = / at position (\d+)/.exec(message) ?? []
+  const before = text.slice(0, Number(at)).split('\n')
+  return {
+    file: path,
+    line: before.length,
+    column: (before.at(-1)?.length ?? 0) + 1,
+    message: message.replace(/ (?:in JSON )?at position .*$/, ''),
+  }
 }
 
 /** Merges objects, as OPA does for the documents of a bundle; the path of a value that both give, if any. */

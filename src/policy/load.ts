@@ -82,9 +82,9 @@ function twins(policies: readonly PolicyMetadata[]): Problem[] {
     else
       problems.push({
         file: policy.file,
-        line: 1,
+        line: policy.line ?? 1,
         column: 1,
-        message: `the id "${policy.id}" stands in ${other.file} already`,
+        message: `the id "${policy.id}" stands in ${other.file}:${other.line ?? 1} already`,
       })
   }
   return problems

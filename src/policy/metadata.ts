@@ -24,16 +24,17 @@ export interface PolicyOrigin {
   readonly file: string
   readonly defaultId: string
   readonly reads: readonly string[]
+  readonly line?: number
 }
 
 const DEFAULT_PRIORITY = 100
 const MAX_ID = 256
 
-/** The metadata, or what is wrong with it; `problem` places a message in the policy's file. */
+/** The metadata, or what is wrong with it; `problem` places a message in the policy's file, at a key. */
 export function readMetadata(
   raw: RawMetadata,
   origin: PolicyOrigin,
-  problem: (message: string) => Problem,
+  problem: (message: string, key: string) => Problem,
 ): PolicyMetadata | readonly Problem[] {
   const problems: Problem[] = []
   const word = <const T extends string>(
@@ -44,22 +45,24 @@ export function readMetadata(
   ): T => {
     if (value === undefined) return fallback
     const found = words.find((candidate) => candidate === value)
-    if (found === undefined) problems.push(problem(`${key} must be one of ${words.join(', ')}`))
+    if (found === undefined)
+      problems.push(problem(`${key} must be one of ${words.join(', ')}`, key))
     return found ?? fallback
   }
   const id = textOf(raw.id) ?? origin.defaultId
   if (raw.id !== undefined && (textOf(raw.id) === undefined || id === '' || id.length > MAX_ID)) {
-    problems.push(problem(`id must be a text of 1 to ${MAX_ID} characters`))
+    problems.push(problem(`id must be a text of 1 to ${MAX_ID} characters`, 'id'))
   }
   const metadata: PolicyMetadata = {
     id,
     name: textOf(raw.name) ?? id,
     language: origin.language,
     file: origin.file,
-    priority: priorityOf(raw.priority, (message) => problems.push(problem(message))),
+    ...(origin.line === undefined ? {} : { line: origin.line }),
+    priority: priorityOf(raw.priority, (message) => problems.push(problem(message, 'priority'))),
     severity: word('severity', raw.severity, SEVERITIES, 'medium'),
     mode: word('mode', raw.mode, MODES, 'enforce'),
-    scope: scopeOf(raw.scope, (message) => problems.push(problem(message))),
+    scope: scopeOf(raw.scope, (message, key) => problems.push(problem(message, key))),
     reads: origin.reads,
     ...optional('version', raw.version),
     ...optional('description', raw.description),
@@ -95,19 +98,19 @@ function priorityOf(value: unknown, wrong: (message: string) => void): number {
   return DEFAULT_PRIORITY
 }
 
-function scopeOf(value: unknown, wrong: (message: string) => void): Scope {
+function scopeOf(value: unknown, wrong: (message: string, key: string) => void): Scope {
   if (value === undefined || value === null) return {}
   if (!isObject(value)) {
-    wrong('scope must be a map of lists')
+    wrong('scope must be a map of lists', 'scope')
     return {}
   }
   const scope: Record<string, readonly string[]> = {}
   for (const [key, list] of Object.entries(value)) {
     if (!(SCOPE_KEYS as readonly string[]).includes(key))
-      wrong(`scope has no key "${key}"${didYouMean(key, SCOPE_KEYS)}`)
+      wrong(`scope has no key "${key}"${didYouMean(key, SCOPE_KEYS)}`, key)
     else if (list === null) scope[key] = []
     else if (!Array.isArray(list) || !list.every((item) => typeof item === 'string'))
-      wrong(`scope.${key} must be a list of texts`)
+      wrong(`scope.${key} must be a list of texts`, key)
     else scope[key] = list
   }
   return scope

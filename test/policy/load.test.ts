@@ -37,7 +37,7 @@ t.test('an id used twice is refused, over several folders too', async (t) => {
 })
 
 const DATA: Readonly<Record<string, readonly [files: Record<string, string>, problem: RegExp]>> = {
-  'no JSON': [{ 'data.json': '{' }, /^data.json: /],
+  'no JSON': [{ 'data.json': '{' }, /^data.json:1:2: /],
   'no object': [{ 'data.yaml': '[1]' }, /^data.yaml: a data document must be an object/],
   'a value given twice': [
     { 'a/data.json': '{"b": 1}', 'data.json': '{"a": {"b": 2}}' },
@@ -112,11 +112,11 @@ const REGO: Readonly<Record<string, readonly [text: string, problem: RegExp]>> =
   ],
   'a priority outside 0 to 1000': [
     '# METADATA\n# scope: package\n# custom:\n#   cordon:\n#     priority: 1001\npackage p\n\ndeny := true\n',
-    /^p.rego:1:1: priority must be/,
+    /^p.rego:5:7: priority must be/,
   ],
   'an unknown scope key': [
     '# METADATA\n# scope: package\n# custom:\n#   cordon:\n#     scope: {group: [a]}\npackage p\n\ndeny := true\n',
-    /^p.rego:1:1: scope has no key "group" \(did you mean "groups"\?\)/,
+    /^p.rego:5:15: scope has no key "group" \(did you mean "groups"\?\)/,
   ],
 }
 for (const [what, [text, problem]] of Object.entries(REGO)) {

@@ -101,7 +101,10 @@ function readStatement(
   { text, start, effectAt }: Statement,
   defaultId: string,
 ): CedarPolicy | readonly Problem[] {
-  const problem = (message: string): Problem => ({ ...placeAt(file, start), message })
+  const problem = (message: string, key?: string): Problem => {
+    const at = key === undefined ? -1 : text.slice(0, effectAt).search(new RegExp(`@\\s*${key}\\b`))
+    return { ...placeAt(file, start + Math.max(at, 0)), message }
+  }
   const parsed = cedar.policyToJson(text)
   if (parsed.type === 'failure') {
     return parsed.errors.map((error) =>
@@ -118,22 +121,29 @@ function readStatement(
       !(ANNOTATIONS as readonly string[]).includes(name) &&
       nearest(name, ANNOTATIONS) !== undefined
     )
-      problems.push(problem(`unknown annotation @${name}${didYouMean(name, ANNOTATIONS)}`))
+      problems.push(problem(`unknown annotation @${name}${didYouMean(name, ANNOTATIONS)}`, name))
   }
   const raw = Object.fromEntries(
     Object.entries(annotations).map(([key, value]) => [key, (value as string | null) ?? '']),
   ) as Readonly<Record<string, string>>
   const metadata = readMetadata(
     { ...pick(raw), scope: impliedScope(parsed.json) },
-    { language: 'cedar', file: file.path, defaultId, reads: readsOfCedar(parsed.json) },
+    {
+      language: 'cedar',
+      file: file.path,
+      line: placeAt(file, start).line,
+      defaultId,
+      reads: readsOfCedar(parsed.json),
+    },
     problem,
   )
   if (!('id' in metadata)) problems.push(...metadata)
   const answer = answerOf(effect, raw['decision'])
-  if (answer === undefined) problems.push(problem('@decision is "review", or "none" on a permit'))
+  if (answer === undefined)
+    problems.push(problem('@decision is "review", or "none" on a permit', 'decision'))
   const obligations = obligationsOf(raw['obligations'])
   if (obligations === undefined)
-    problems.push(problem('@obligations must be a JSON list of objects with a type'))
+    problems.push(problem('@obligations must be a JSON list of objects with a type', 'obligations'))
   if (
     problems.length > 0 ||
     !('id' in metadata) ||

@@ -2,7 +2,7 @@
 
 import { parse, YAMLParseError } from 'yaml'
 import type { Problem } from '../../base/errors.ts'
-import { didYouMean } from '../../base/nearest.ts'
+import { didYouMean, nearest } from '../../base/nearest.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import type { SourceFile } from '../folder.ts'
 import { type RawMetadata, readMetadata } from '../metadata.ts'
@@ -11,6 +11,8 @@ interface Annotations {
   readonly raw: RawMetadata
   /** 1-based line of the block's first line, or of the package statement. */
   readonly line: number
+  /** Lines up to the end of the block. */
+  readonly end?: number
   readonly problems: readonly { readonly line: number; readonly message: string }[]
 }
 
@@ -38,7 +40,8 @@ function readAnnotations(text: string): Annotations {
     if ('message' in document) return { raw: {}, line: block.start + 1, problems: [document] }
     const scope = document.yaml['scope']
     const isPackage = scope === 'package' || (scope === undefined && block.end === packageAt)
-    if (isPackage && block.end <= packageAt) return fromDocument(document.yaml, block.start + 1)
+    if (isPackage && block.end <= packageAt)
+      return { ...fromDocument(document.yaml, block.start + 1, lines), end: block.end }
   }
   return { raw: {}, line: packageAt + 1, problems: [] }
 }
@@ -50,29 +53,51 @@ export function metadataOf(
   reads: readonly string[],
   problems: Problem[],
 ): PolicyMetadata | undefined {
-  const { raw, line, problems: wrong } = readAnnotations(file.text)
+  const { raw, line, end, problems: wrong } = readAnnotations(file.text)
+  const lines = file.text.split('\n').slice(0, end)
   for (const each of wrong)
     problems.push({ file: file.path, line: each.line, column: 1, message: each.message })
   const metadata = readMetadata(
     raw,
-    { language: 'rego', file: file.path, defaultId: packageName, reads },
-    (message) => ({ file: file.path, line, column: 1, message }),
+    { language: 'rego', file: file.path, line, defaultId: packageName, reads },
+    (message, key) => ({ file: file.path, ...placeOf(key, lines, line), message }),
   )
   if ('id' in metadata) return metadata
   problems.push(...metadata)
   return undefined
 }
 
-function fromDocument(yaml: Record<string, unknown>, line: number): Annotations {
+/** Where a key stands in the block that begins at a line, both 1-based; the line itself where it is not found. */
+function placeOf(
+  key: string,
+  lines: readonly string[],
+  line: number,
+): { line: number; column: number } {
+  for (const [index, text] of lines.entries()) {
+    const at = index < line ? -1 : text.search(new RegExp(`(?<=[\\s{,]["']?)${key}["']?\\s*:`))
+    if (at !== -1) return { line: index + 1, column: at + 1 }
+  }
+  return { line, column: 1 }
+}
+
+function fromDocument(
+  yaml: Record<string, unknown>,
+  line: number,
+  lines: readonly string[],
+): Annotations {
   const custom = yaml['custom']
   const cordon = isMap(custom) ? (custom['cordon'] ?? {}) : {}
   const title = yaml['title'] === undefined ? {} : { name: yaml['title'] }
   const description = yaml['description'] === undefined ? {} : { description: yaml['description'] }
   if (!isMap(cordon))
     return { raw: {}, line, problems: [{ line, message: 'custom.cordon must be a map' }] }
+  // Keys of the author's own are left alone, as in Cedar; what looks like one of ours mistyped is not.
   const problems = Object.keys(cordon)
-    .filter((key) => !(KEYS as readonly string[]).includes(key))
-    .map((key) => ({ line, message: `custom.cordon has no key "${key}"${didYouMean(key, KEYS)}` }))
+    .filter((key) => !(KEYS as readonly string[]).includes(key) && nearest(key, KEYS) !== undefined)
+    .map((key) => ({
+      line: placeOf(key, lines, line).line,
+      message: `custom.cordon has no key "${key}"${didYouMean(key, KEYS)}`,
+    }))
   return { raw: { ...title, ...description, ...cordon }, line, problems }
 }
 

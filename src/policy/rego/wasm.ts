@@ -62,6 +62,9 @@ const FUEL_MAX = 0x7fff_ffff
 /** Reading an input takes some steps a byte. */
 const FUEL_PER_INPUT_BYTE = 64
 
+/** A call of the host takes as long as some hundred steps. */
+const FUEL_PER_CALL = 300
+
 /** What a shard is made of: the wasm of `opa build` and its base documents as JSON text. */
 export interface ShardCode {
   readonly wasm: Uint8Array
@@ -190,9 +193,11 @@ export class Shard {
     const name = names.get(id)
     if (name === undefined) throw new PolicyAbort('a built-in without a name was called')
     const exactly = this.#builtins.exact?.(name) === true
-    const values = args.map((address) =>
-      decode(readText(memory, exports.opa_value_dump(address)), exactly),
-    )
+    const texts = args.map((address) => readText(memory, exports.opa_value_dump(address)))
+    // What the host does takes time too; at nothing the next step traps.
+    const cost = texts.reduce((sum, text) => sum + text.length, FUEL_PER_CALL)
+    exports.fuel.value = Math.max(0, exports.fuel.value - cost)
+    const values = texts.map((text) => decode(text, exactly))
     const result = this.#builtins.call(name, values)
     return result === undefined ? 0 : writeText(memory, exports, encode(result), 'opa_value_parse')
   }
