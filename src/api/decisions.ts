@@ -10,7 +10,7 @@ import type { Decision } from '../model/decision.ts'
 import { type AccessRequest, type Destination, type Principal, SOURCES } from '../model/request.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { type ApiKey, type KeyRing, requires } from './key.ts'
-import { DecisionSchema, ProblemSchema } from './schemas.ts'
+import { DecisionSchema, PROBLEM } from './schemas.ts'
 
 const MAX_BATCH = 100
 export const MAX_BODY_BYTES = 11 * 1024 * 1024
@@ -127,10 +127,10 @@ export function decisionRoutes(app: FastifyInstance, parts: DecisionParts): void
         body: RequestSchema,
         response: {
           200: DecisionSchema,
-          400: ProblemSchema,
-          401: ProblemSchema,
-          403: ProblemSchema,
-          503: ProblemSchema,
+          400: PROBLEM,
+          401: PROBLEM,
+          403: PROBLEM,
+          503: PROBLEM,
         },
       },
       serializerCompiler: () => (decision) => decisionJson(decision as Decision),
@@ -151,10 +151,10 @@ export function decisionRoutes(app: FastifyInstance, parts: DecisionParts): void
         ),
         response: {
           200: Type.Object({ decisions: Type.Array(DecisionSchema) }),
-          400: ProblemSchema,
-          401: ProblemSchema,
-          403: ProblemSchema,
-          503: ProblemSchema,
+          400: PROBLEM,
+          401: PROBLEM,
+          403: PROBLEM,
+          503: PROBLEM,
         },
       },
       serializerCompiler: () => (answer) =>

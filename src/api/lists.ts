@@ -7,7 +7,7 @@ import { EFFECTS, SEVERITIES } from '../model/decision.ts'
 import { SOURCES } from '../model/request.ts'
 import { APPROVAL_STATUSES } from '../model/service.ts'
 import { type ApiKey, type KeyRing, requires } from './key.ts'
-import { pageOf, ProblemSchema } from './schemas.ts'
+import { pageOf, PROBLEM } from './schemas.ts'
 
 export interface Page {
   readonly items: readonly Readonly<Record<string, unknown>>[]
@@ -93,7 +93,7 @@ export interface ReviewDesk {
 }
 
 const Row = Type.Object({}, { additionalProperties: true })
-const answers = { 400: ProblemSchema, 401: ProblemSchema, 403: ProblemSchema, 503: ProblemSchema }
+const answers = { 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM }
 const listed = { 200: pageOf(Row), ...answers }
 const Id = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
 
@@ -125,7 +125,7 @@ export function listRoutes(
         summary: 'One decision',
         tags: ['decisions'],
         params: Id,
-        response: { 200: Row, 404: ProblemSchema, ...answers },
+        response: { 200: Row, 404: PROBLEM, ...answers },
       },
     },
     async (request) => found(await records.decision(request.params.id), 'decision'),
@@ -172,7 +172,7 @@ export function listRoutes(
           },
           closed,
         ),
-        response: { 200: Row, 404: ProblemSchema, 409: ProblemSchema, ...answers },
+        response: { 200: Row, 404: PROBLEM, 409: PROBLEM, ...answers },
       },
     },
     async (request) => {

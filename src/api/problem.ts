@@ -24,8 +24,9 @@ export function sendProblem(
   code: ErrorCode,
   detail: string,
   errors: readonly ProblemDetail[] = [],
+  status: number = ERROR_CODES[code].status,
 ): FastifyReply {
-  const { status, means } = ERROR_CODES[code]
+  const { means } = ERROR_CODES[code]
   const body: ProblemDocument = { type: 'about:blank', title: means, status, code, detail, errors }
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="Cordon"')
   if (status === 503) reply.header('retry-after', '5')
@@ -54,7 +55,7 @@ export function problemHandler(log: Log) {
     const status = error.statusCode ?? 500
     if (status >= 400 && status < 500) {
       const detail = clientDetail(error)
-      return sendProblem(reply, 'INPUT_INVALID', detail, [{ pointer: '', detail }])
+      return sendProblem(reply, 'INPUT_INVALID', detail, [{ pointer: '', detail }], status)
     }
     log.error(
       { err: { message: error.message, stack: error.stack }, request_id: request.id },
@@ -86,7 +87,7 @@ function clientDetail(error: FastifyError): string {
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
       return 'the body is empty'
     case 'CORDON_BODY_NO_JSON':
-      return 'the body is no JSON, or nested too deep'
+      return 'the body is no JSON in UTF-8, nested too deep, or holds a number out of range'
     default:
       return 'the request is not valid'
   }

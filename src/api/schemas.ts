@@ -49,7 +49,7 @@ export const DecisionSchema = Type.Object({
   ),
 })
 
-export const ProblemSchema = Type.Object(
+const ProblemSchema = Type.Object(
   {
     type: Type.String(),
     title: Type.String(),
@@ -60,6 +60,12 @@ export const ProblemSchema = Type.Object(
   },
   { description: 'RFC 9457 problem document' },
 )
+
+/** The answer to whatever cannot be done, as fastify describes it. */
+export const PROBLEM = {
+  description: 'What was wrong',
+  content: { 'application/problem+json': { schema: ProblemSchema } },
+}
 
 export function pageOf(item: TSchema): TSchema {
   return Type.Object({

@@ -38,9 +38,9 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
     sendProblem(reply, 'NOT_FOUND', `no such address: ${request.method} ${pathOf(request.url)}`),
   )
   app.removeContentTypeParser(['application/json', 'text/plain'])
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
-      done(null, parseExact(String(body)))
+      done(null, readJson(body as Buffer))
     } catch {
       done(Object.assign(new Error('no JSON'), { statusCode: 400, code: 'CORDON_BODY_NO_JSON' }))
     }
@@ -86,6 +86,21 @@ function validators(): (route: FastifyRouteSchemaDef<object>) => ValidateFunctio
   const exact = make(false)
   const lenient = make(true)
   return ({ schema, httpPart }) => (httpPart === 'body' ? exact : lenient).compile(schema)
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+const HUGE = /[eE]\+?\d{3}/
+
+/** JSON text in UTF-8; a number beyond all numbers would become a null on its way. */
+function readJson(body: Buffer): unknown {
+  const text = UTF8.decode(body)
+  if (HUGE.test(text)) JSON.parse(text, refuseInfinity)
+  return parseExact(text)
+}
+
+function refuseInfinity(_key: string, value: unknown): unknown {
+  if (value === Infinity || value === -Infinity) throw new SyntaxError('a number out of range')
+  return value
 }
 
 function pathOf(url: string): string {

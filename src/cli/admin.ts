@@ -1,17 +1,7 @@
 // Commands that need the store work whether Cordon runs or not: through control.sock, else by opening the store.
 
-import { join } from 'node:path'
-import { openAdmin } from '../app/admin.ts'
-import { type Commands, commandsOf, connectControl } from '../app/control.ts'
-import { IdSource } from '../base/ids.ts'
-import { type Config, PROGRAM_DIR } from '../config/schema.ts'
-import { RedisCache } from '../context/redis-cache.ts'
-import { Recorder } from '../ledger/recorder.ts'
-import { Spool } from '../ledger/spool.ts'
-import { openLog } from '../observe/log.ts'
-import { Metrics } from '../observe/metrics.ts'
-import { openStore } from '../store/open.ts'
-import { RecordSink } from '../store/records.ts'
+import { type Commands, connectControl } from '../app/control.ts'
+import type { Config } from '../config/schema.ts'
 import type { Io } from './io.ts'
 
 export async function withAdmin<T>(
@@ -27,65 +17,7 @@ export async function withAdmin<T>(
       await remote.close()
     }
   }
+  // Not loaded while Cordon runs: a command beside it answers at once.
+  const { withStore } = await import('./own-store.ts')
   return withStore(io, config, use)
-}
-
-/** What is recorded meanwhile is shipped before the store is closed. */
-async function withStore<T>(
-  io: Io,
-  config: Config,
-  use: (commands: Commands) => Promise<T>,
-): Promise<T> {
-  const log = openLog(
-    { role: 'cli' },
-    {
-      write: (line: string) =>
-        void (io.env['CORDON_DEBUG'] === undefined ? undefined : io.err.write(line)),
-    },
-  )
-  const store = await openStore({
-    databaseUrl: config.database_url,
-    dataDir: config.data_dir,
-    migrationsDir: join(PROGRAM_DIR, 'migrations'),
-    log,
-  })
-  const dir = join(config.data_dir, 'ledger')
-  const ids = new IdSource()
-  const spool = new Spool({
-    dir,
-    tenant: config.tenant,
-    fsync: config.ledger.fsync,
-    whenFull: 'refuse',
-    limitBytes: config.ledger.spool_limit,
-    now: Date.now,
-  })
-  const redis = config.redis_url === '' ? undefined : new RedisCache(config.redis_url, log)
-  const metrics = new Metrics({ processMetrics: false })
-  const sink = new RecordSink({
-    db: store.db,
-    nextId: () => ids.next(),
-    onViolation: () => undefined,
-  })
-  const recorder = new Recorder(
-    { sink, metrics, log, onBacklog: () => undefined },
-    { dir, archiveDir: config.ledger.archive.dir, now: Date.now },
-  )
-  try {
-    await recorder.flush()
-    const admin = openAdmin(() => config, store, spool, ids, {
-      onPeopleChanged: async () => {
-        await redis?.invalidate().catch(() => undefined)
-      },
-      onModeChanged: () => undefined,
-      onReviewAnswered: () => undefined,
-    })
-    const result = await use(commandsOf(admin))
-    await spool.close()
-    await recorder.flush()
-    return result
-  } finally {
-    await spool.close()
-    await redis?.close()
-    await store.close()
-  }
 }
