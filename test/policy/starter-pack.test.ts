@@ -51,11 +51,20 @@ for (const name of COMPILED) {
     const set = await loadWithoutOpa(dir, t.testdir())
     const described = set.policies
       .filter(({ language }) => language === 'rego')
-      .map(({ language: _language, file, name: title, description: _description, ...rest }) => ({
-        ...rest,
-        title,
-        file: file.slice(dir.length + 1),
-      }))
+      .map(
+        ({
+          language: _language,
+          line: _line,
+          file,
+          name: title,
+          description: _description,
+          ...rest
+        }) => ({
+          ...rest,
+          title,
+          file: file.slice(dir.length + 1),
+        }),
+      )
     const listed = manifestOf(dir).policies.map(
       ({ package: _package, entrypoint: _entrypoint, rules: _rules, shard: _shard, ...rest }) =>
         rest,
