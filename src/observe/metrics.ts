@@ -18,6 +18,9 @@ const STAGE_BUCKETS = [
 ]
 const UPSTREAM_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
+/** Gauges that call themselves totals, which promtool refuses; the same without the suffix remain. */
+const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`)
+
 /** What a process measures. `values` is what crosses to the primary. */
 export class Metrics {
   readonly #registry = new Registry()
@@ -131,7 +134,9 @@ export class Metrics {
   )
 
   constructor(options: { readonly processMetrics: boolean } = { processMetrics: true }) {
-    if (options.processMetrics) collectDefaultMetrics({ register: this.#registry })
+    if (!options.processMetrics) return
+    collectDefaultMetrics({ register: this.#registry })
+    for (const name of MISNAMED) this.#registry.removeSingleMetric(name)
   }
 
   countAiDecision(decision: string, service: string, department: string): void {

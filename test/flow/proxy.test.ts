@@ -21,6 +21,7 @@ const [maya, ben, key] = await Promise.all([
   loginOf(place, 'ben'),
   keyWith(place, 'decisions:read,reviews:write', 'maya'),
 ])
+const noCurl = await withoutCurl()
 /** What must be found nowhere afterwards. */
 const secret = `sk-proj-${randomBytes(24).toString('hex')}`
 
@@ -49,35 +50,31 @@ t.test('an allowed request reaches the origin, without what belongs to the proxy
   )
 })
 
-t.test(
-  'curl goes through, by absolute form and by CONNECT',
-  { skip: await withoutCurl() },
-  async (t) => {
-    const plain = await curl(
-      '--proxy',
-      cordon.proxy,
-      '--proxy-user',
-      maya,
-      'http://chat.open.test/hello',
-    )
-    t.same(plain, { code: 0, out: 'GET 0' })
-    // The stand-in speaks no TLS: what counts is the tunnel.
-    const tunnel = await curl(
-      '--proxy',
-      cordon.proxy,
-      '--proxytunnel',
-      '--proxy-user',
-      maya,
-      'http://chat.open.test:80/hello',
-    )
-    t.same(tunnel, { code: 0, out: 'GET 0' })
-    const denied = await curl(
-      ...['--proxy', cordon.proxy, '--proxy-user', maya, '--output', '/dev/null'],
-      ...['--write-out', '%{http_connect}', 'https://anthropic.bad.test/'],
-    )
-    t.equal(denied.out, '403')
-  },
-)
+t.test('curl goes through, by absolute form and by CONNECT', { skip: noCurl }, async (t) => {
+  const plain = await curl(
+    '--proxy',
+    cordon.proxy,
+    '--proxy-user',
+    maya,
+    'http://chat.open.test/hello',
+  )
+  t.same(plain, { code: 0, out: 'GET 0' })
+  // The stand-in speaks no TLS: what counts is the tunnel.
+  const tunnel = await curl(
+    '--proxy',
+    cordon.proxy,
+    '--proxytunnel',
+    '--proxy-user',
+    maya,
+    'http://chat.open.test:80/hello',
+  )
+  t.same(tunnel, { code: 0, out: 'GET 0' })
+  const denied = await curl(
+    ...['--proxy', cordon.proxy, '--proxy-user', maya, '--output', '/dev/null'],
+    ...['--write-out', '%{http_connect}', 'https://anthropic.bad.test/'],
+  )
+  t.equal(denied.out, '403')
+})
 
 t.test(
   'a denial speaks the dialect of the service and carries the id that the ledger has',
