@@ -12,7 +12,6 @@ const MAX_COST = 15
 
 export class Htpasswd {
   readonly #users: ReadonlyMap<string, string>
-  readonly #checker = new Checker()
 
   private constructor(users: ReadonlyMap<string, string>) {
     this.#users = users
@@ -49,7 +48,7 @@ export class Htpasswd {
     const [anybody] = this.#users.values()
     const hash = known ?? anybody
     if (hash === undefined) return undefined
-    const matches = await this.#checker.check(hash, password)
+    const matches = await CHECKER.check(hash, password)
     return known !== undefined && matches ? user : undefined
   }
 }
@@ -82,16 +81,17 @@ class Checker {
     return new Promise((resolve, reject) => {
       this.#open.set(id, { resolve, reject })
       this.#worker ??= this.#start()
+      this.#worker.ref()
       this.#worker.postMessage({ id, hash, password } satisfies HashQuestion)
     })
   }
 
   #start(): Worker {
     const worker = new Worker(new URL('./hash-thread.ts', import.meta.url))
-    worker.unref()
     worker.on('message', ({ id, matches }: HashAnswer) => {
       this.#open.get(id)?.resolve(matches)
       this.#open.delete(id)
+      if (this.#open.size === 0) worker.unref()
     })
     worker.on('error', () => undefined)
     worker.on('exit', () => {
@@ -104,3 +104,6 @@ class Checker {
     return worker
   }
 }
+
+/** One for all files that this process reads, one after the other. */
+const CHECKER = new Checker()
