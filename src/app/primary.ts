@@ -275,7 +275,7 @@ function releaseAll(locks: readonly { release(): void }[]): void {
 }
 
 function openRecorder(
-  { data_dir: dataDir, ledger }: Config,
+  { data_dir: dataDir, ledger, tenant }: Config,
   parts: {
     readonly store: Store
     readonly gateway: Gateway
@@ -298,8 +298,24 @@ function openRecorder(
         gateway.spool.setBacklog(bytes)
         workers.tell('backlog', bytes)
       },
+      onMissing: ({ from, to, count }) =>
+        gateway.spool.note({
+          kind: 'gap',
+          tenant,
+          time: Date.now(),
+          from,
+          to,
+          count,
+          reason: 'corrupt',
+        }),
     },
-    { dir: join(dataDir, 'ledger'), archiveDir: ledger.archive.dir, now: Date.now },
+    {
+      dir: join(dataDir, 'ledger'),
+      archiveDir: ledger.archive.dir,
+      archiveKeepMs: ledger.archive.keep,
+      archiveLimitBytes: ledger.archive.limit,
+      now: Date.now,
+    },
   )
 }
 

@@ -148,9 +148,9 @@ export class SegmentLog {
       try {
         await this.#options.syncer.sync(segment.fd)
       } catch (error) {
-        this.#options.onTrouble(error)
         if (this.#abandon(segment)) continue
         this.#isInTrouble = true
+        this.#options.onTrouble(error)
         this.#retryLater()
         return
       }

@@ -9,34 +9,40 @@ export interface Syncer {
 }
 
 export class SyncThread implements Syncer {
-  readonly #worker = new Worker(new URL('./sync-thread.ts', import.meta.url))
+  #worker: Worker | undefined
   readonly #open = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
   #next = 1
   #gone: Error | undefined
 
-  constructor() {
-    this.#worker.unref()
-    this.#worker.on('message', ({ id, error }: { id: number; error?: string }) => {
+  sync(fd: number): Promise<void> {
+    if (this.#gone !== undefined) return Promise.reject(this.#gone)
+    const id = this.#next++
+    this.#worker ??= this.#start()
+    const worker = this.#worker
+    return new Promise((resolve, reject) => {
+      this.#open.set(id, { resolve, reject })
+      worker.postMessage({ id, fd })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#gone ??= new Error('the sync thread has ended')
+    await this.#worker?.terminate()
+  }
+
+  /** With the first sync: commands that record nothing start no thread. */
+  #start(): Worker {
+    const worker = new Worker(new URL('./sync-thread.ts', import.meta.url))
+    worker.unref()
+    worker.on('message', ({ id, error }: { id: number; error?: string }) => {
       const open = this.#open.get(id)
       this.#open.delete(id)
       if (error === undefined) open?.resolve()
       else open?.reject(new Error(error))
     })
-    this.#worker.on('error', (error) => this.#lost(error))
-    this.#worker.on('exit', () => this.#lost(new Error('the sync thread has ended')))
-  }
-
-  sync(fd: number): Promise<void> {
-    if (this.#gone !== undefined) return Promise.reject(this.#gone)
-    const id = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#open.set(id, { resolve, reject })
-      this.#worker.postMessage({ id, fd })
-    })
-  }
-
-  async close(): Promise<void> {
-    await this.#worker.terminate()
+    worker.on('error', (error) => this.#lost(error))
+    worker.on('exit', () => this.#lost(new Error('the sync thread has ended')))
+    return worker
   }
 
   #lost(error: Error): void {
