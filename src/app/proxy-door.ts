@@ -117,7 +117,7 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
     forgetCredentials: () => settings.callers.forget(),
     close: async (graceMs) => {
       await proxy.close(graceMs)
-      accessLog.close()
+      await accessLog.close()
     },
   }
 }

@@ -1,5 +1,6 @@
 // The access log: combined format as Apache and Squid write it, every request, no query strings.
 
+import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import type { LogEntry } from './ports.ts'
 
@@ -58,8 +59,13 @@ export class AccessLog {
     else stream.write(lineOf(entry, new Date(now)))
   }
 
-  close(): void {
-    if (this.#stream !== undefined && this.#stream !== process.stdout) this.#stream.end()
+  /** Resolves once every line is written, or the file has failed. */
+  async close(): Promise<void> {
+    const stream = this.#stream
+    this.#stream = undefined
+    if (stream === undefined || stream === process.stdout || stream.closed) return
+    stream.end()
+    await once(stream, 'close').catch(() => undefined)
   }
 }
 
