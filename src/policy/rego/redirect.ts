@@ -29,6 +29,7 @@ const REDIRECTIONS: readonly Redirection[] = [
   { native: 'opa_base64_decode', builtin: 'base64.decode', operands: 1 },
   { native: 'opa_base64_url_decode', builtin: 'base64url.decode', operands: 1 },
   { native: 'opa_base64_is_valid', builtin: 'base64.is_valid', operands: 1 },
+  { native: 'opa_to_number', builtin: 'to_number', operands: 1 },
   { native: 'opa_arith_plus', builtin: 'plus', operands: 2 },
   { native: 'opa_arith_minus', builtin: 'minus', operands: 2 },
   { native: 'opa_arith_multiply', builtin: 'mul', operands: 2 },

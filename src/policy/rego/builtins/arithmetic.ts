@@ -38,8 +38,21 @@ export const ARITHMETIC_BUILTINS: BuiltinTable = {
   ceil: unary((x) => (truncated(x) < 0n || isInteger(x) ? truncated(x) : truncated(x) + 1n)),
   floor: unary((x) => (truncated(x) >= 0n || isInteger(x) ? truncated(x) : truncated(x) - 1n)),
   round: unary((x) => truncated(add(x, x.negative ? negated(HALF) : HALF))),
+  to_number: (operands) => toNumberOf(valueAt(operands, 0)),
   sum: (operands) => sum(membersOf(valueAt(operands, 0)).map(digitsOf)),
   product: (operands) => product(membersOf(valueAt(operands, 0)).map(digitsOf)),
+}
+
+/** What Go's ParseFloat reads, without the names of what is no number. */
+const PARSED = /^[+-]?(?:\d(?:_?\d)*\.?(?:\d(?:_?\d)*)?|\.\d(?:_?\d)*)(?:[eE][+-]?\d+)?$/
+
+function toNumberOf(value: RegoValue): RegoValue {
+  if (value === null) return 0
+  if (typeof value === 'boolean') return Number(value)
+  if (typeof value !== 'string') return decode(digitsOf(value), true)
+  const text = value.replaceAll('_', '')
+  if (!PARSED.test(value) || !Number.isFinite(Number(text))) fail('no number')
+  return decode(text.replace(/^\+/, ''), true)
 }
 
 const HALF = parseFloatText('0.5')

@@ -105,6 +105,8 @@ function decodeVerify(operands: Operands): RegoValue {
   }
   const cert = constraints.get('cert') === undefined ? undefined : keysOf(constraint('cert'))
   const secret = constraint('secret')
+  const time = constraints.get('time')
+  if (time !== undefined && (!isNumber(time) || time < 0)) fail('time must be a number')
   if ((cert === undefined) === (secret === '')) fail('one key constraint is needed')
   const unverified: RegoValue = [false, new RegoObject([]), new RegoObject([])]
   let token = parseToken(textAt(operands, 0))
@@ -121,7 +123,7 @@ function decodeVerify(operands: Operands): RegoValue {
   }
   const payload = objectOfJson(token.payload)
   if (!claimsHold(payload, constraint('iss'), constraint('aud'))) return unverified
-  if (!timeHolds(payload, constraints.get('time'))) return unverified
+  if (!timeHolds(payload, time)) return unverified
   return [true, token.header, payload]
 }
 
@@ -136,7 +138,6 @@ function claimsHold(payload: RegoObject, issuer: string, audience: string): bool
 function timeHolds(payload: RegoObject, time: RegoValue | undefined): boolean {
   const expires = payload.get('exp')
   const begins = payload.get('nbf')
-  if (time !== undefined && (!isNumber(time) || time < 0)) fail('time must be a number')
   if (expires === undefined && begins === undefined) return true
   if (time === undefined || !isNumber(time)) {
     // The clock is no input of a policy: the same input must always give the same answer.

@@ -12,6 +12,7 @@ export interface ZonedOffset {
 /** Languages in which Intl knows a zone's own abbreviation. */
 const LANGUAGES = ['en-US', 'en-GB', 'en-AU', 'en-NZ', 'en-IN', 'en-CA', 'en-ZA', 'ja-JP']
 const ZONE_NAME = /^(?:[A-Z][A-Za-z0-9+_-]*)(?:\/[A-Z][A-Za-z0-9+_-]*){0,2}$/
+const CALENDAR_S = 10_227 * 86_400
 const UTC: ZonedOffset = { offsetS: 0, name: 'UTC' }
 
 export class Zones {
@@ -22,7 +23,7 @@ export class Zones {
     if (isUtc(zone)) return 0
     const fields = new Map<string, string>(
       this.#format(zone)
-        .formatToParts(epochS * 1000)
+        .formatToParts(Math.floor(epochS) * 1000)
         .map(({ type, value }): [string, string] => [type, value]),
     )
     const field = (name: string): number => Number(fields.get(name))
@@ -36,7 +37,11 @@ export class Zones {
   at(zone: string, epochS: number): ZonedOffset {
     if (isUtc(zone)) return UTC
     const offsetS = this.offsetS(zone, epochS)
-    return { offsetS, name: abbreviation(zone, epochS, offsetS) }
+    if (epochS >= 0) return { offsetS, name: abbreviation(zone, epochS, offsetS) }
+    // Intl has names from 1970 on. After 28 years the calendar is the same.
+    const later = epochS + Math.ceil(-epochS / CALENDAR_S) * CALENDAR_S
+    const sameThen = this.offsetS(zone, later) === offsetS
+    return { offsetS, name: abbreviation(zone, sameThen ? later : epochS, offsetS) }
   }
 
   #format(zone: string): Intl.DateTimeFormat {
@@ -74,7 +79,7 @@ function isUtc(zone: string): boolean {
 function abbreviation(zone: string, epochS: number, offsetS: number): string {
   for (const language of LANGUAGES) {
     const name = new Intl.DateTimeFormat(language, { timeZone: zone, timeZoneName: 'short' })
-      .formatToParts(epochS * 1000)
+      .formatToParts(Math.floor(epochS) * 1000)
       .find(({ type }) => type === 'timeZoneName')?.value
     if (
       name !== undefined &&
