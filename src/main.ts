@@ -5,6 +5,10 @@ if (process.argv[2] === 'worker' && process.send !== undefined) {
   const { runWorker } = await import('./app/worker.ts')
   await runWorker(process.env)
 } else {
+  // A reader that has gone (`| head -1`) is no fault; whoever writes much looks whether it is still there.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
   const { runCli } = await import('./cli/program.ts')
   process.exitCode = await runCli(process.argv.slice(2), {
     in: process.stdin,

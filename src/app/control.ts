@@ -1,6 +1,7 @@
 // control.sock: what the command line asks of a Cordon that runs. HTTP with JSON over a socket of mode 0600.
 
-import { chmodSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { Client } from 'undici'
@@ -8,9 +9,17 @@ import { CordonError, ERROR_CODES, type ErrorCode, type Problem } from '../base/
 import type { Actor, Admin, ExportTable } from '../governance/admin.ts'
 import type { Kind } from '../governance/columns.ts'
 import type { Mode } from '../model/decision.ts'
+import type { DirectoryNames } from '../store/names.ts'
+import type { ModeOverride } from './point-mode.ts'
+import { socketPath } from './socket-path.ts'
 
 const MAX_REQUEST = 512 * 1024 * 1024
 const ACTOR: Actor = { type: 'system', name: 'command line' }
+
+export interface Standing {
+  readonly names: DirectoryNames
+  readonly override: ModeOverride | null
+}
 
 /** The acts of `Admin` that the command line knows, by name. */
 export interface Commands {
@@ -24,6 +33,8 @@ export interface Commands {
   createToken(argument: { user: string }): Promise<unknown>
   createKey(argument: { name: string; scopes: readonly string[]; user?: string }): Promise<unknown>
   setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
+  /** What is in force beside files: the directory's names and the break-glass mode. */
+  standing(argument: { users: readonly string[] }): Promise<Standing>
   export(argument: {
     table: ExportTable
     format: 'ndjson' | 'csv'
@@ -32,6 +43,15 @@ export interface Commands {
   }): AsyncIterable<string>
 }
 
+const COMMANDS: ReadonlySet<string> = new Set([
+  'importContext',
+  'addUser',
+  'createToken',
+  'createKey',
+  'setMode',
+  'standing',
+])
+
 export function commandsOf(admin: Admin): Commands {
   return {
     importContext: (argument) => admin.importContext(argument, ACTOR),
@@ -39,6 +59,10 @@ export function commandsOf(admin: Admin): Commands {
     createToken: ({ user }) => admin.createToken(user, ACTOR),
     createKey: (argument) => admin.createKey(argument, ACTOR),
     setMode: (argument) => admin.setMode(argument, ACTOR),
+    standing: async ({ users }) => ({
+      names: await admin.directoryNames(users),
+      override: (await admin.modeOverride()) ?? null,
+    }),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
   }
 }
@@ -56,7 +80,7 @@ export async function serveControl(dataDir: string, commands: Commands): Promise
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(path, resolve)
+    server.listen(socketPath(path), resolve)
   })
   chmodSync(path, 0o600)
   return server
@@ -71,12 +95,7 @@ async function answer(
     const name = (request.url ?? '').slice(1)
     const argument = JSON.parse(await bodyOf(request)) as never
     if (name === 'export') {
-      response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' })
-      for await (const line of commands.export(argument)) {
-        if (!response.write(line)) await new Promise((resolve) => response.once('drain', resolve))
-        if (response.destroyed) return
-      }
-      response.end()
+      await stream(response, commands.export(argument))
       return
     }
     if (!isCommand(name)) throw new CordonError('NOT_FOUND', `no such command: ${name}`)
@@ -99,8 +118,21 @@ async function answer(
   }
 }
 
+/** The head goes out with the first line, so that a query that fails is an error and no empty export. */
+async function stream(response: ServerResponse, lines: AsyncIterable<string>): Promise<void> {
+  for await (const line of lines) {
+    if (!response.headersSent)
+      response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' })
+    // Of a reader that has gone no drain comes.
+    if (!response.write(line))
+      await Promise.race([once(response, 'drain'), once(response, 'close')])
+    if (response.destroyed) return
+  }
+  response.end()
+}
+
 function isCommand(name: string): name is Exclude<keyof Commands, 'export'> {
-  return ['importContext', 'addUser', 'createToken', 'createKey', 'setMode'].includes(name)
+  return COMMANDS.has(name)
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
@@ -122,8 +154,10 @@ function dateOf(text: string | undefined): Date | undefined {
 export async function connectControl(
   dataDir: string,
 ): Promise<(Commands & { close(): Promise<void> }) | undefined> {
+  const socket = controlSocket(dataDir)
+  if (!existsSync(socket)) return undefined
   const client = new Client('http://control', {
-    socketPath: controlSocket(dataDir),
+    socketPath: socketPath(socket),
     bodyTimeout: 0,
     headersTimeout: 0,
   })
@@ -134,14 +168,7 @@ export async function connectControl(
       body: JSON.stringify(argument),
     })
     const value: unknown = await body.json()
-    if (statusCode !== 200) {
-      const { code, message, problems } = value as {
-        code: ErrorCode
-        message: string
-        problems: Problem[]
-      }
-      throw new CordonError(code, message, { problems })
-    }
+    if (statusCode !== 200) throw errorOf(value)
     return value
   }
   try {
@@ -158,14 +185,27 @@ export async function connectControl(
     createToken: (argument) => call('createToken', argument),
     createKey: (argument) => call('createKey', argument),
     setMode: (argument) => call('setMode', argument),
+    standing: async (argument) => (await call('standing', argument)) as Standing,
     export: async function* (argument) {
-      const { body } = await client.request({
+      const { statusCode, body } = await client.request({
         method: 'POST',
         path: '/export',
         body: JSON.stringify(argument),
       })
-      for await (const part of body) yield (part as Buffer).toString('utf8')
+      if (statusCode !== 200) throw errorOf(await body.json())
+      // A chunk may end inside a character.
+      const decoder = new TextDecoder()
+      for await (const part of body) yield decoder.decode(part as Buffer, { stream: true })
     },
     close: () => client.close(),
   }
+}
+
+function errorOf(value: unknown): CordonError {
+  const { code, message, problems } = value as {
+    code: ErrorCode
+    message: string
+    problems: Problem[]
+  }
+  return new CordonError(code, message, { problems })
 }

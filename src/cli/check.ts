@@ -1,17 +1,21 @@
 // `cordon check`: everything that can be checked without starting; `--effective` tells what would be enforced.
+//
+// A database that is not there yet is not made.
 
+import { accessSync, constants, existsSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
-import { connectControl } from '../app/control.ts'
-import { loadRules, type LoadedRules, readCatalogue } from '../app/rules.ts'
+import { dirname, join } from 'node:path'
+import { connectControl, type Standing } from '../app/control.ts'
+import { answers } from '../app/listening.ts'
+import { namedFileProblems } from '../app/named-files.ts'
+import { type LoadedRules, loadRules, readCatalogue } from '../app/rules.ts'
 import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
 import type { Listen } from '../config/leaf.ts'
-import { type Config, PROGRAM_DIR } from '../config/schema.ts'
-import { openLog } from '../observe/log.ts'
-import { readFolder } from '../policy/folder.ts'
-import { warningsOf } from '../policy/rego/warnings.ts'
-import { openStore } from '../store/open.ts'
-import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
+import type { Config } from '../config/schema.ts'
+import { ACTIONS, SOURCES } from '../model/request.ts'
+import { type KnownNames, policyWarnings, scopeWarnings } from '../policy/check.ts'
+import { effectiveView, printEffective } from './effective.ts'
+import { configOf, type ExitCode, type Io, printJson } from './io.ts'
 
 export async function check(
   io: Io,
@@ -32,130 +36,154 @@ export async function check(
       return undefined
     }
   }
+  problems.push(...namedFileProblems(config))
   const catalogue = await attempt(() => readCatalogue(config))
   const rules =
     catalogue === undefined ? undefined : await attempt(() => loadRules(config, catalogue, io.env))
-  const warnings =
-    (await attempt(() =>
-      config.policy.dirs.flatMap((dir) =>
-        readFolder(dir).rego.flatMap((source) => [...warningsOf(source)]),
-      ),
-    )) ?? []
   const running = await connectControl(config.data_dir)
-  await running?.close()
-  if (running === undefined) {
-    for (const [name, list] of [
-      ['proxy.listen', config.proxy.listen],
-      ['api.listen', config.api.listen],
-      ['observe.listen', config.observe.listen],
-    ] as const) {
-      for (const listen of list) problems.push(...(await portProblem(name, listen)))
-    }
-    await attempt(async () => {
-      const store = await openStore({
-        databaseUrl: config.database_url,
-        dataDir: config.data_dir,
-        migrationsDir: join(PROGRAM_DIR, 'migrations'),
-        log: openLog({}, { write: () => undefined }),
-      })
-      await store.close()
-    })
+  const users = rules === undefined ? [] : scopedUsers(rules)
+  let standing: Standing | undefined
+  if (running !== undefined) {
+    standing = await attempt(() => running.standing({ users }))
+    await running.close()
+  } else {
+    problems.push(...(await listenProblems(config)))
+    standing = await attempt(() => storeStanding(io, config, users))
   }
+  const warnings =
+    rules === undefined
+      ? []
+      : [
+          ...policyWarnings(config.policy.dirs),
+          ...scopeWarnings(rules.policies.policies, knownNames(config, rules, standing)),
+        ]
+
   for (const warning of warnings) io.err.write(`warning: ${formatProblem(warning)}\n`)
   for (const problem of problems) io.err.write(`${formatProblem(problem)}\n`)
+  const ok = problems.length === 0
   if (options.json === true) {
-    printJson(io, {
-      ok: problems.length === 0,
-      problems,
-      warnings,
-      ...(rules === undefined || options.effective !== true
+    const effective =
+      rules === undefined || options.effective !== true
         ? {}
-        : { effective: effective(config, rules) }),
-    })
-  } else if (problems.length > 0)
+        : { effective: effectiveView(config, rules, standing) }
+    printJson(io, { ok, problems, warnings, ...effective })
+  } else if (!ok)
     io.err.write(`cordon: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n`)
-  else if (options.effective === true && rules !== undefined) printEffective(io, config, rules)
-  else
-    io.out.write(
-      `ok: ${rules?.catalogue.size ?? 0} AI services, ${rules?.policies.policies.length ?? 0} policies\n`,
-    )
-  return problems.length === 0 ? 0 : 1
+  else if (options.effective === true && rules !== undefined)
+    printEffective(io, effectiveView(config, rules, standing))
+  else io.out.write(`ok: ${summary(rules, warnings.length)}\n`)
+  return ok ? 0 : 1
 }
 
-/** What each policy would do to whom, strongest first, and what holds where none speaks. */
-function effective(
-  config: Config,
-  { policies, revision }: LoadedRules,
-): Readonly<Record<string, unknown>> {
+function summary(rules: LoadedRules | undefined, warnings: number): string {
+  return [
+    `${rules?.catalogue.size ?? 0} AI services`,
+    `${rules?.policies.policies.length ?? 0} policies`,
+    ...(warnings === 0 ? [] : [`${warnings} warning${warnings === 1 ? '' : 's'}`]),
+  ].join(', ')
+}
+
+function scopedUsers({ policies }: LoadedRules): readonly string[] {
+  return [...new Set(policies.policies.flatMap(({ scope }) => scope.users ?? []))]
+}
+
+/** What a scope can name; where the store cannot be asked, its names are not judged. */
+function knownNames(
+  { proxy }: Config,
+  { catalogue }: LoadedRules,
+  standing: Standing | undefined,
+): KnownNames {
+  const services = [...catalogue.all()]
+  const directory = standing?.names
+  const mapped = (key: 'user' | 'department'): string[] =>
+    proxy.networks.flatMap((network) => network[key] ?? [])
   return {
-    revision,
-    mode: config.policy.mode,
-    combining: config.policy.combining,
-    default: config.policy.default,
-    review: config.policy.review,
-    on_error: config.policy.on_error,
-    policies: policies.policies.map(({ id, name, mode, priority, severity, language, scope }) => ({
-      id,
-      name,
-      mode: weaker(mode, config.policy.mode),
-      priority,
-      severity,
-      language,
-      scope,
-    })),
+    services: new Set(services.map(({ id }) => id)),
+    categories: new Set([
+      'unknown_ai',
+      ...services.flatMap((service) => service.service_type ?? []),
+    ]),
+    vendors: new Set(services.flatMap(({ vendor }) => vendor ?? [])),
+    actions: new Set(ACTIONS),
+    sources: new Set(SOURCES),
+    ...(directory === undefined
+      ? {}
+      : {
+          users: new Set([...directory.users, ...mapped('user')]),
+          departments: new Set([...directory.departments, ...mapped('department')]),
+          groups: new Set(directory.groups),
+          roles: new Set(directory.roles),
+        }),
   }
 }
 
-function printEffective(io: Io, config: Config, rules: LoadedRules): void {
-  const { policy } = config
-  io.out.write(
-    `mode ${policy.mode}, combining ${policy.combining}, review ${policy.review}, errors ${policy.on_error}\n`,
-  )
-  printRows(
-    io,
-    false,
-    ['priority', 'policy', 'mode', 'for'],
-    rules.policies.policies.map(({ id, mode, priority, scope }) => ({
-      priority,
-      policy: id,
-      mode: weaker(mode, policy.mode),
-      for: scopeText(scope),
-    })),
-  )
-  printRows(
-    io,
-    false,
-    ['otherwise', 'answer'],
-    Object.entries(policy.default).map(([kind, answer]) => ({ otherwise: kind, answer })),
-  )
+/** The store of a Cordon that does not run here; undefined where the embedded one is yet to be made. */
+async function storeStanding(
+  io: Io,
+  config: Config,
+  users: readonly string[],
+): Promise<Standing | undefined> {
+  const folder = config.data_dir
+  if (config.database_url === '' && !existsSync(join(folder, 'pg'))) {
+    mustBeWritable(folder)
+    return undefined
+  }
+  const { withStore } = await import('./own-store.ts')
+  return withStore(io, config, (commands) => commands.standing({ users }))
 }
 
-function scopeText(scope: Readonly<Record<string, readonly string[] | undefined>>): string {
-  const parts = Object.entries(scope).flatMap(([key, list]) =>
-    list === undefined || list.length === 0 ? [] : [`${key}: ${list.join(' or ')}`],
-  )
-  return parts.length === 0 ? 'everybody' : parts.join(', ')
+function mustBeWritable(folder: string): void {
+  let at = folder
+  while (!existsSync(at) && dirname(at) !== at) at = dirname(at)
+  try {
+    accessSync(at, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw new CordonError('CONFIG_INVALID', `data_dir: ${folder} cannot be made or written`, {
+      cause: error,
+    })
+  }
 }
 
-const STRENGTH = ['audit', 'warn', 'enforce']
-
-/** Effective is the weaker of point and policy. */
-function weaker(a: string, b: string): string {
-  return STRENGTH.indexOf(a) <= STRENGTH.indexOf(b) ? a : b
+async function listenProblems(config: Config): Promise<readonly Problem[]> {
+  const lists = [
+    ['proxy.listen', config.proxy.listen],
+    ['api.listen', config.api.listen],
+    ['observe.listen', config.observe.listen],
+  ] as const
+  const problems: Problem[] = []
+  const taken = new Map<string, string>()
+  for (const [setting, list] of lists) {
+    for (const listen of list) {
+      const text = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`
+      const other = taken.get(text)
+      const wrong =
+        other === undefined ? await listenProblem(listen) : `is an address of ${other} already`
+      if (wrong !== undefined) problems.push({ file: setting, message: `${text} ${wrong}` })
+      if (listen.kind === 'unix' || listen.port !== 0) taken.set(text, setting)
+    }
+  }
+  return problems
 }
 
-async function portProblem(name: string, listen: Listen): Promise<Problem[]> {
-  if (listen.kind === 'unix') return []
+async function listenProblem(listen: Listen): Promise<string | undefined> {
+  if (listen.kind === 'unix') {
+    const folder = dirname(listen.path)
+    if (existsSync(listen.path))
+      return (await answers(listen.path)) ? 'is listened on by another process' : undefined
+    try {
+      accessSync(folder, constants.W_OK)
+      return undefined
+    } catch {
+      return `cannot be made: ${folder} is no folder that can be written`
+    }
+  }
   return new Promise((resolve) => {
     const server = createServer()
     server.once('error', (error: NodeJS.ErrnoException) =>
-      resolve([
-        {
-          file: name,
-          message: `${listen.host}:${listen.port} cannot be listened on (${error.code ?? error.message})`,
-        },
-      ]),
+      resolve(`cannot be listened on (${error.code ?? error.message})`),
     )
-    server.listen({ host: listen.host, port: listen.port }, () => server.close(() => resolve([])))
+    server.listen({ host: listen.host, port: listen.port }, () =>
+      server.close(() => resolve(undefined)),
+    )
   })
 }

@@ -88,6 +88,23 @@ export function printRows(
   io.out.write(`${table.toString()}\n`)
 }
 
+/** Whether the text was taken; false once the reader has gone (`| head -1`), when there is nobody to go on for. */
+export async function writeOut({ out }: Io, text: string): Promise<boolean> {
+  if (out.destroyed || out.errored !== null) return false
+  if (out.write(text)) return true
+  // Of a reader that has gone no drain comes.
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      for (const name of EVENTS) out.off(name, end)
+      resolve()
+    }
+    for (const name of EVENTS) out.once(name, end)
+  })
+  return !out.destroyed
+}
+
+const EVENTS = ['drain', 'close', 'error'] as const
+
 export function printJson(io: Io, value: unknown): void {
   io.out.write(`${JSON.stringify(value, undefined, 2)}\n`)
 }

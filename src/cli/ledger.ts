@@ -1,10 +1,9 @@
 // `cordon ledger export`: records to stdout as they come.
 
-import { once } from 'node:events'
 import { CordonError } from '../base/errors.ts'
 import type { ExportTable } from '../governance/admin.ts'
 import { withAdmin } from './admin.ts'
-import { configOf, type ExitCode, type Io } from './io.ts'
+import { configOf, type ExitCode, type Io, writeOut } from './io.ts'
 
 export async function ledgerExport(
   io: Io,
@@ -32,7 +31,7 @@ export async function ledgerExport(
       ...(from === undefined ? {} : { from }),
       ...(to === undefined ? {} : { to }),
     })
-    for await (const text of lines) if (!io.out.write(text)) await once(io.out, 'drain')
+    for await (const text of lines) if (!(await writeOut(io, text))) return
   })
   return 0
 }

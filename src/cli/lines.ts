@@ -1,6 +1,6 @@
 // Commands that answer one line for each line of stdin, in order.
 
-import type { Io } from './io.ts'
+import { type Io, writeOut } from './io.ts'
 
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 
@@ -8,7 +8,7 @@ const MAX_LINE_BYTES = 16 * 1024 * 1024
 export async function eachLine(io: Io, answer: (line: string) => string): Promise<void> {
   let pending: Buffer[] = []
   let size = 0
-  const flush = async (): Promise<void> => {
+  const flush = async (): Promise<boolean> => {
     const line =
       size > MAX_LINE_BYTES ? undefined : Buffer.concat(pending).toString('utf8').replace(/\r$/, '')
     pending = []
@@ -17,14 +17,14 @@ export async function eachLine(io: Io, answer: (line: string) => string): Promis
       line === undefined
         ? JSON.stringify({ error: `line longer than ${MAX_LINE_BYTES} bytes` })
         : answer(line)
-    if (!io.out.write(`${text}\n`)) await new Promise((resolve) => io.out.once('drain', resolve))
+    return writeOut(io, `${text}\n`)
   }
   for await (const part of io.in) {
     const chunk = part as Buffer
     let from = 0
     for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
       keep(chunk.subarray(from, end))
-      await flush()
+      if (!(await flush())) return
       from = end + 1
     }
     keep(chunk.subarray(from))

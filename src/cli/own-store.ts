@@ -20,13 +20,7 @@ export async function withStore<T>(
   config: Config,
   use: (commands: Commands) => Promise<T>,
 ): Promise<T> {
-  const log = openLog(
-    { role: 'cli' },
-    {
-      write: (line: string) =>
-        void (io.env['CORDON_DEBUG'] === undefined ? undefined : io.err.write(line)),
-    },
-  )
+  const log = openLog({ role: 'cli' }, { write: (line) => writeErrors(io, line) })
   const store = await openStore({
     databaseUrl: config.database_url,
     dataDir: config.data_dir,
@@ -52,7 +46,13 @@ export async function withStore<T>(
   })
   const recorder = new Recorder(
     { sink, metrics, log, onBacklog: () => undefined },
-    { dir, archiveDir: config.ledger.archive.dir, now: Date.now },
+    {
+      dir,
+      archiveDir: config.ledger.archive.dir,
+      archiveKeepMs: config.ledger.archive.keep,
+      archiveLimitBytes: config.ledger.archive.limit,
+      now: Date.now,
+    },
   )
   try {
     await recorder.flush()
@@ -72,4 +72,9 @@ export async function withStore<T>(
     await redis?.close()
     await store.close()
   }
+}
+
+/** A command tells its own failures; of the log only what nobody else tells. */
+function writeErrors(io: Io, line: string): void {
+  if (line.startsWith('{"level":"error"')) io.err.write(line)
 }

@@ -11,6 +11,9 @@ export async function start(
   options: { readonly config?: string; readonly role: Role },
 ): Promise<ExitCode> {
   const { config, file } = configOf(io, options)
+  // A SIGHUP while this starts would end it; it is what has just been read.
+  let reload = (): void => undefined
+  process.on('SIGHUP', () => reload())
   const primary = await startPrimary({
     config,
     role: options.role,
@@ -26,7 +29,7 @@ export async function start(
     ...(observe.length === 0 ? [] : [`metrics ${observe.join(' ')}`]),
   ]
   io.err.write(`cordon ready: ${parts.join(', ')}\n`)
-  process.on('SIGHUP', () => void primary.reload())
+  reload = () => void primary.reload()
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())
   })

@@ -35,6 +35,17 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
     }
   }
 
+  if (proxy.trust.length > 0)
+    refuse(
+      'proxy.trust',
+      'has no effect before interception, which comes with a later release: tunnels are not opened',
+    )
+  if (proxy.limits.inspect_memory !== INSPECT_MEMORY)
+    refuse(
+      'proxy.limits.inspect_memory',
+      'has no effect before interception, which comes with a later release: no body is held',
+    )
+
   const exposed = proxy.listen.find((listen) => !isLoopback(listen))
   if (exposed !== undefined && proxy.anonymous === 'allow' && !settings.given('proxy.clients')) {
     refuse(
@@ -98,6 +109,7 @@ export function withClientDefault(config: Config, settings: GivenSettings): Conf
   return { ...config, proxy: { ...proxy, clients: ['0.0.0.0/0', '::/0'] } }
 }
 
+const INSPECT_MEMORY = 512 * 1024 ** 2
 const TWO_YEARS_MS = 2 * 365 * 86_400_000
 const HOST_AND_PORT = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/
 const PRIVATE_RANGES = new Set([

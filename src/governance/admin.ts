@@ -9,6 +9,7 @@ import type { Mode } from '../model/decision.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { Credentials } from '../store/credentials.ts'
 import { Lists } from '../store/lists.ts'
+import { type DirectoryNames, directoryNames } from '../store/names.ts'
 import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
 import type { Kind } from './columns.ts'
@@ -172,6 +173,11 @@ export class Admin {
     )
     this.#parts.onModeChanged({ mode, until: until.getTime() })
     return { mode, until: until.toISOString() }
+  }
+
+  /** The names that policies may mean; of people only those that are asked for. */
+  async directoryNames(users: readonly string[]): Promise<DirectoryNames> {
+    return directoryNames(this.#parts.db, this.#parts.tenant, users)
   }
 
   /** The break-glass mode in force, if any. */

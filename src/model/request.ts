@@ -8,6 +8,17 @@ export const SOURCES = [
   'icap',
   'cli',
 ] as const
+/** What doors ask for; other snake_case words are legal. */
+export const ACTIONS = [
+  'access_ai_service',
+  'access_site',
+  'send_prompt',
+  'upload_file',
+  'download_file',
+  'receive_response',
+  'call_tool',
+  'paste',
+] as const
 /** The enforcement point that a request came through. */
 export type Source = (typeof SOURCES)[number]
 

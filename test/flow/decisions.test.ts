@@ -45,9 +45,21 @@ t.test('a decision has every field, null where there is nothing', async (t) => {
   const { status, body } = await cordon.call('/v1/decisions', write, question())
   t.equal(status, 200)
   t.same(Object.keys(body).toSorted(), [
-    ...['confidence', 'decision', 'decision_id', 'evaluation_us', 'findings', 'obligations'],
-    ...['policies_evaluated', 'primary_policy_id', 'reason', 'review_id', 'revision', 'risk_score'],
-    ...['service', 'ttl', 'would_be'],
+    'confidence',
+    'decision',
+    'decision_id',
+    'evaluation_us',
+    'findings',
+    'obligations',
+    'policies_evaluated',
+    'primary_policy_id',
+    'reason',
+    'review_id',
+    'revision',
+    'risk_score',
+    'service',
+    'ttl',
+    'would_be',
   ])
   t.match(body, {
     decision_id: /^[0-9a-f]{8}-[0-9a-f]{4}-7/,
@@ -311,8 +323,13 @@ t.test('OpenAPI 3.1 describes it, and what it describes is what comes', async (t
   const document = (await (await fetch(`${cordon.api}/v1/openapi.json`)).json()) as OpenApi
   t.match(document.openapi, /^3\.1\.\d$/)
   t.same(Object.keys(document.paths).toSorted(), [
-    ...['/v1/decisions', '/v1/decisions/batch', '/v1/decisions/{id}', '/v1/reviews'],
-    ...['/v1/reviews/{id}', '/v1/services', '/v1/violations'],
+    '/v1/decisions',
+    '/v1/decisions/batch',
+    '/v1/decisions/{id}',
+    '/v1/reviews',
+    '/v1/reviews/{id}',
+    '/v1/services',
+    '/v1/violations',
   ])
   const ajv = addFormats.default(new Ajv2020({ strict: false }))
   ajv.addFormat('ip', true)

@@ -2,12 +2,11 @@
 
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
-import { join } from 'node:path'
 import t from 'tap'
-import { company, hire, keyWith, POLICIES, SERVICES } from '../support/company.ts'
+import { company, keyWith, POLICIES, SERVICES } from '../support/company.ts'
 import { eventually, linesOf, Place } from '../support/cordon.ts'
 import { dial } from '../support/peers.ts'
 import { ask, StandIn } from '../support/through-proxy.ts'
@@ -51,17 +50,25 @@ t.test('one scrape tells of all workers, by the names that are promised', async 
     /^cordon_decisions_total\{decision="ALLOW",source="api_gateway",mode="enforce"\} 1$/m,
   )
   for (const name of [
-    ...[
-      'cordon_ai_decisions_total',
-      'cordon_decision_duration_seconds',
-      'cordon_policy_errors_total',
-    ],
-    ...['cordon_requests_total', 'cordon_upstream_duration_seconds', 'cordon_spool_records'],
-    ...['cordon_spool_bytes', 'cordon_spool_gap_records_total', 'cordon_recorder_lag_seconds'],
-    ...['cordon_recorder_batches_total', 'cordon_context_cache_total', 'cordon_signatures'],
-    ...['cordon_policies', 'cordon_policy_revision_info', 'cordon_interception_total'],
-    ...['cordon_ai_bytes_total', 'cordon_connections', 'process_cpu_seconds_total'],
-    ...['nodejs_eventloop_lag_seconds'],
+    'cordon_ai_decisions_total',
+    'cordon_decision_duration_seconds',
+    'cordon_policy_errors_total',
+    'cordon_requests_total',
+    'cordon_upstream_duration_seconds',
+    'cordon_spool_records',
+    'cordon_spool_bytes',
+    'cordon_spool_gap_records_total',
+    'cordon_recorder_lag_seconds',
+    'cordon_recorder_batches_total',
+    'cordon_context_cache_total',
+    'cordon_signatures',
+    'cordon_policies',
+    'cordon_policy_revision_info',
+    'cordon_interception_total',
+    'cordon_ai_bytes_total',
+    'cordon_connections',
+    'process_cpu_seconds_total',
+    'nodejs_eventloop_lag_seconds',
   ])
     t.match(text, new RegExp(`^# TYPE ${name} `, 'm'), name)
   const signatures = Number(/^cordon_signatures (\d+)$/m.exec(text)?.[1])

@@ -70,8 +70,15 @@ t.test('curl goes through, by absolute form and by CONNECT', { skip: noCurl }, a
   )
   t.same(tunnel, { code: 0, out: 'GET 0' })
   const denied = await curl(
-    ...['--proxy', cordon.proxy, '--proxy-user', maya, '--output', '/dev/null'],
-    ...['--write-out', '%{http_connect}', 'https://anthropic.bad.test/'],
+    '--proxy',
+    cordon.proxy,
+    '--proxy-user',
+    maya,
+    '--output',
+    '/dev/null',
+    '--write-out',
+    '%{http_connect}',
+    'https://anthropic.bad.test/',
   )
   t.equal(denied.out, '403')
 })
