@@ -16,6 +16,7 @@ import { NATIVE } from './native.ts'
 import { BuiltinFailure, type Builtin, type BuiltinTable } from './operands.ts'
 import { regexBuiltins } from './regex.ts'
 import { STRING_BUILTINS } from './strings.ts'
+import { TEMPLATE_BUILTINS } from './template-run.ts'
 import { timeBuiltins } from './time.ts'
 import { UNIT_BUILTINS } from './units.ts'
 import { VERSION_BUILTINS } from './versions.ts'
@@ -42,7 +43,6 @@ export const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['io.jwt.encode_sign_raw', 'a decision signs nothing'],
   ['providers.aws.sign_req', 'a decision signs nothing'],
   ['rego.parse_module', 'the compiler of Rego is not there when a policy runs'],
-  ['strings.render_template', 'Go templates are not read'],
 ])
 
 /** The language itself: OPA compiles these away before there is wasm. */
@@ -57,6 +57,7 @@ const WRITES_NUMBERS: ReadonlySet<string> = new Set([
   'json.remove',
   'object.union_n',
   'sprintf',
+  'strings.render_template',
 ])
 
 export interface RegoBuiltins extends HostBuiltins {
@@ -98,6 +99,7 @@ function tables(): BuiltinTable {
     ...JWT_BUILTINS,
     ...PATH_BUILTINS,
     ...STRING_BUILTINS,
+    ...TEMPLATE_BUILTINS,
     ...UNIT_BUILTINS,
     ...VERSION_BUILTINS,
     ...regexBuiltins(),
