@@ -4,6 +4,7 @@
 
 import type { HostBuiltins } from '../wasm.ts'
 import { ARITHMETIC_BUILTINS } from './arithmetic.ts'
+import { AWS_BUILTINS } from './aws-sign.ts'
 import { CIDR_BUILTINS } from './cidr.ts'
 import { COLLECTION_BUILTINS } from './collections.ts'
 import { CRYPTO_BUILTINS } from './crypto.ts'
@@ -11,6 +12,7 @@ import { DOCUMENT_BUILTINS } from './documents.ts'
 import { ENCODING_BUILTINS } from './encoding.ts'
 import { GLOB_BUILTINS } from './globs-intersect.ts'
 import { PATH_BUILTINS } from './json-paths.ts'
+import { JWT_SIGN_BUILTINS } from './jwt-sign.ts'
 import { JWT_BUILTINS } from './jwt.ts'
 import { NATIVE } from './native.ts'
 import { BuiltinFailure, type Builtin, type BuiltinTable } from './operands.ts'
@@ -39,9 +41,6 @@ export const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['graphql.parse_schema', 'GraphQL is not read'],
   ['graphql.schema_is_valid', 'GraphQL is not read'],
   ['internal.test_case', 'it belongs to test runs'],
-  ['io.jwt.encode_sign', 'a decision signs nothing'],
-  ['io.jwt.encode_sign_raw', 'a decision signs nothing'],
-  ['providers.aws.sign_req', 'a decision signs nothing'],
   ['rego.parse_module', 'the compiler of Rego is not there when a policy runs'],
 ])
 
@@ -50,12 +49,14 @@ const COMPILED_AWAY = ['assign', 'eq', 'rego.metadata.chain', 'rego.metadata.rul
 
 /** What these make of a number depends on how it is written. */
 const WRITES_NUMBERS: ReadonlySet<string> = new Set([
+  'io.jwt.encode_sign',
   'json.filter',
   'json.marshal',
   'json.marshal_with_options',
   'json.patch',
   'json.remove',
   'object.union_n',
+  'providers.aws.sign_req',
   'sprintf',
   'strings.render_template',
 ])
@@ -90,6 +91,7 @@ export function createHostBuiltins(): RegoBuiltins {
 function tables(): BuiltinTable {
   return {
     ...ARITHMETIC_BUILTINS,
+    ...AWS_BUILTINS,
     ...CIDR_BUILTINS,
     ...COLLECTION_BUILTINS,
     ...CRYPTO_BUILTINS,
@@ -97,6 +99,7 @@ function tables(): BuiltinTable {
     ...ENCODING_BUILTINS,
     ...GLOB_BUILTINS,
     ...JWT_BUILTINS,
+    ...JWT_SIGN_BUILTINS,
     ...PATH_BUILTINS,
     ...STRING_BUILTINS,
     ...TEMPLATE_BUILTINS,

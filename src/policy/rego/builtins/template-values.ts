@@ -56,6 +56,7 @@ export function goText(value: Value): string {
     )
     return `map[${entries.map(([key, item]) => `${key}:${goText(item)}`).join(' ')}]`
   }
+  if (typeof value === 'number') return formatFloat(value, 'g', undefined)
   if (typeof value === 'string') return value
-  return typeof value === 'number' ? formatFloat(value, 'g', undefined) : value.toString()
+  return typeof value === 'bigint' || typeof value === 'boolean' ? value.toString() : ''
 }
