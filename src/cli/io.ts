@@ -90,20 +90,28 @@ export function printRows(
 
 /** Whether the text was taken; false once the reader has gone (`| head -1`), when there is nobody to go on for. */
 export async function writeOut({ out }: Io, text: string): Promise<boolean> {
-  if (out.destroyed || out.errored !== null) return false
-  if (out.write(text)) return true
-  // Of a reader that has gone no drain comes.
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      for (const name of EVENTS) out.off(name, end)
-      resolve()
-    }
-    for (const name of EVENTS) out.once(name, end)
-  })
-  return !out.destroyed
+  // Of the standard output the stream itself does not remember that it failed.
+  if (!watched.has(out)) {
+    watched.add(out)
+    for (const name of ['close', 'error'] as const) out.once(name, () => gone.add(out))
+  }
+  if (gone.has(out)) return false
+  if (!out.write(text) && !gone.has(out)) {
+    // Of a reader that has gone no drain comes.
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        for (const name of EVENTS) out.off(name, end)
+        resolve()
+      }
+      for (const name of EVENTS) out.once(name, end)
+    })
+  }
+  return !gone.has(out)
 }
 
 const EVENTS = ['drain', 'close', 'error'] as const
+const watched = new WeakSet<NodeJS.WriteStream>()
+const gone = new WeakSet<NodeJS.WriteStream>()
 
 export function printJson(io: Io, value: unknown): void {
   io.out.write(`${JSON.stringify(value, undefined, 2)}\n`)

@@ -63,7 +63,8 @@ export async function createKey(
     .flatMap((each) => each.split(','))
     .map((each) => each.trim())
     .filter((each) => each !== '')
-  if (scopes.length === 0) throw new CordonError('INPUT_INVALID', 'a key needs a scope')
+  if (scopes.length === 0)
+    throw new CordonError('INPUT_INVALID', 'a key needs a --scope, such as decisions:read')
   const { key } = (await withAdmin(io, config, (commands) =>
     commands.createKey({
       name: options.name,
