@@ -119,7 +119,7 @@ function stampOf(time: bigint): string {
   const milliseconds = Number(
     (time - (((time % 1_000_000n) + 1_000_000n) % 1_000_000n)) / 1_000_000n,
   )
-  return `${new Date(milliseconds).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`
+  return new Date(milliseconds).toISOString().replaceAll(/[-:]|\.\d+/g, '')
 }
 
 function sha256(text: string): string {
