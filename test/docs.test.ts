@@ -44,6 +44,28 @@ t.test('the wire page names every error that the proxy tells', async (t) => {
       t.ok(page.includes(`\`${error}\``), `${error} of ${file}`)
 })
 
+t.test('the architecture page has the rooms and arrows of the architecture test', async (t) => {
+  const source = read('test/architecture.test.ts')
+  const lists = new Map<string, readonly string[]>()
+  const listOf = (text: string): readonly string[] =>
+    text
+      .split(',')
+      .map((item) => item.trim().replaceAll("'", ''))
+      .filter((item) => item !== '')
+      .flatMap((item) => (item.startsWith('...') ? (lists.get(item.slice(3)) ?? []) : [item]))
+  for (const [, name = '', text = ''] of source.matchAll(/^const (\w+) = \[(.*)\]$/gm))
+    lists.set(name, listOf(text))
+  const rooms = [...source.matchAll(/^ {2}(\w+): (?:\[(.*)\]|(\w+)),$/gm)]
+  t.ok(rooms.length > 10, 'the rooms are found')
+  const page = read('docs/architecture.md')
+  for (const [, room = '', text = '', list = ''] of rooms) {
+    const may = list === '' ? listOf(text) : (lists.get(list) ?? [])
+    const [, told = ''] =
+      new RegExp(`^\\| \`${room}\` +\\|[^|]*\\| (.*?) +\\|$`, 'm').exec(page) ?? []
+    t.same(told === '-' ? [] : told.split(', '), may, room)
+  }
+})
+
 t.test('links inside the pages lead somewhere', async (t) => {
   for (const page of prose) {
     for (const [, target = ''] of withoutCode(read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
