@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { KeyRing } from '../src/api/key.ts'
 import { type ApiParts, openApi } from '../src/api/server.ts'
+import { NEEDS_START } from '../src/app/reload.ts'
 import { CordonError, ERROR_CODES, type ErrorCode } from '../src/base/errors.ts'
 import { guard, type Io } from '../src/cli/io.ts'
 import { runCli } from '../src/cli/program.ts'
@@ -46,8 +47,9 @@ function settings(): Block {
       code(path),
       defaultText(leaf),
       leaf.secret ? `${leaf.expects}; a secret` : leaf.expects,
+      NEEDS_START.test(path) ? 'restart' : 'reload',
     ]),
-    written: 2,
+    written: 1,
   }
 }
 

@@ -28,7 +28,7 @@ export interface ReloadParts {
 }
 
 /** What needs a start: whatever was opened, bound or sized with it. */
-const NEEDS_START =
+export const NEEDS_START =
   /^(?:data_dir|database_url|redis_url|tenant|api\.|observe\.|proxy\.(?:listen|workers|access_log|limits\.(?!body_inspect_bytes))|ledger\.(?:fsync|spool_limit|when_full|archive))/
 
 /** One reload after the other; what is refused leaves everything as it is. */
