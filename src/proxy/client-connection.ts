@@ -81,7 +81,8 @@ export class ClientConnection implements ClientLeg, Expiring {
   }
 
   get keepAlive(): boolean {
-    return !this.#owner.draining && !this.#halfClosed
+    // Of a client that has shut its side down, what it sent before still counts.
+    return !this.#owner.draining && (!this.#halfClosed || this.#reader.unread > 0)
   }
 
   /** Whether a request is being dealt with. */

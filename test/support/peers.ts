@@ -107,6 +107,11 @@ export class Origin {
     return this.#all.at(-1)
   }
 
+  /** Everything that came on any connection and was not taken. */
+  get heard(): string {
+    return this.#all.map(({ received }) => received).join('')
+  }
+
   get authority(): string {
     return `127.0.0.1:${this.port}`
   }
