@@ -3,12 +3,14 @@
 // person chose has less entropy: it is of type `password`, and must mix classes of characters.
 
 import type { Candidate } from './candidate.ts'
-import { matchAt } from './characters.ts'
+import { classAt, matchAt, TOKEN } from './characters.ts'
 import { entropy } from './check-digits.ts'
 import { isPlaceholder } from './placeholders.ts'
 
-const NAME_MOST = 64
-const NAME = /[A-Za-z0-9_.\-ñ]{2,64}$/
+/** The end of a name is all that counts. */
+const NAME_MOST = 32
+/** Last letters of the words below, in both cases, and digits that may follow them. */
+const LAST = new Set(Buffer.from('ytnlshdeagvYTNLSHDEAGV0123456789'))
 const SECRET_NAME =
   /(?:(?:api|access|auth|private|secret|encryption|signing|master|session|account|client|app|service|ssh|storage|shared|license|subscription|webhook)[_.-]?key|apikey|secret|token|credentials?|creds|auth)(?:[_.-]?(?:value|b64|base64|prod|dev|test|staging|live|\d{1,2}))?$/i
 const PASSWORD_NAME =
@@ -23,8 +25,7 @@ const CONNECTION =
 
 /** The value that stands after a `=` or `:` at a place, where the name before it says secret. */
 export function findAssigned(text: string, at: number): Candidate | undefined {
-  const before = text.slice(Math.max(0, at - NAME_MOST - 4), at).replace(/["'`\]]?[ \t]{0,4}$/, '')
-  const name = NAME.exec(before)?.[0]
+  const name = nameBefore(text, at)
   if (name === undefined) return undefined
   const isPassword = PASSWORD_NAME.test(name)
   if (!isPassword && !SECRET_NAME.test(name)) return undefined
@@ -39,6 +40,27 @@ export function findAssigned(text: string, at: number): Candidate | undefined {
   if (isGenerated(value)) return { ...place, type: 'env_assignment', confidence: 0.5 }
   if (isPassword && isChosen(value)) return { ...place, type: 'password', confidence: 0.5 }
   return undefined
+}
+
+/** The name that ends before a `=` or `:`, a quote or blanks between them. */
+function nameBefore(text: string, at: number): string | undefined {
+  let end = at
+  while (end > at - 5 && BETWEEN.has(text.charCodeAt(end - 1))) end -= 1
+  if (!LAST.has(text.charCodeAt(end - 1))) return undefined
+  let start = end
+  while (end - start < NAME_MOST && isInName(text, start - 1)) start -= 1
+  return end - start < 3 ? undefined : text.slice(start, end)
+}
+
+/** Blank, tab, `"`, `'`, `]`, backquote and, for JSON inside JSON, a backslash. */
+const BETWEEN = new Set([32, 9, 34, 39, 93, 96, 92])
+
+function isInName(text: string, index: number): boolean {
+  return (
+    (classAt(text, index) & TOKEN) !== 0 ||
+    text.charCodeAt(index) === 46 ||
+    text.charCodeAt(index) === 0xf1
+  )
 }
 
 /** `my password is ...`, from the first letter after the word. */

@@ -8,7 +8,10 @@ import { luhn } from './check-digits.ts'
 const CARD_WORD =
   /card|visa|master|amex|american express|diners|credit|debit|payment|\bcc\b|\bpan\b|kreditkarte|karte|carte|tarjeta|carta/i
 const BEFORE = 48
+const LEAST_DIGITS = 12
 const MOST_DIGITS = 19
+/** Blank, tab, line ends, full stop, hyphen. */
+const SEPARATORS = new Set([32, 9, 10, 13, 46, 45])
 /** Groups as they are embossed; other groupings need a word that says card. */
 const GROUPS = new Set([
   '4444',
@@ -44,26 +47,40 @@ const TEST_CARDS = new Set(
 
 /** The card number whose first digit stands at a place. */
 export function findCard(text: string, at: number, alone: boolean): Candidate | undefined {
+  // Digits set apart one by one are read from the first of them only.
+  if (classAt(text, at + 1) !== DIGIT && classAt(text, at - 2) === DIGIT) return undefined
+  if (!FIRST_TWO[(text.charCodeAt(at) - 48) * 10 + text.charCodeAt(nextDigit(text, at)) - 48])
+    return undefined
   let digits = ''
   let groups = ''
   let group = 0
-  let separator = ''
+  let separator = 0
   let best: Candidate | undefined
-  for (let index = at; digits.length < MOST_DIGITS + 1; index++) {
+  for (let index = at; digits.length <= MOST_DIGITS; index++) {
     if (classAt(text, index) === DIGIT) {
       digits += text.charAt(index)
       group += 1
       continue
     }
     groups += String(Math.min(group, 9))
-    best = judge(text, at, index, digits, groups, alone) ?? best
-    const between = text.charAt(index)
-    if (!/[ \t\r\n.-]/.test(between) || (separator !== '' && between !== separator)) break
+    if (digits.length >= LEAST_DIGITS) best = judge(text, at, index, digits, groups, alone) ?? best
+    const between = text.charCodeAt(index)
+    if (!SEPARATORS.has(between) || (separator !== 0 && between !== separator)) break
     if (classAt(text, index + 1) !== DIGIT) break
     separator = between
     group = 0
   }
   return best
+}
+
+/** First two digits that some issuer has, or that a number which is announced as a card may have. */
+const FIRST_TWO = Array.from(
+  { length: 100 },
+  (_, two) => two === 18 || (two >= 21 && two <= 27) || (two >= 30 && two <= 69) || two === 81,
+)
+
+function nextDigit(text: string, at: number): number {
+  return classAt(text, at + 1) === DIGIT ? at + 1 : at + 2
 }
 
 function judge(
@@ -74,9 +91,9 @@ function judge(
   groups: string,
   alone: boolean,
 ): Candidate | undefined {
-  if (digits.length < 12 || digits.length > MOST_DIGITS) return undefined
-  if (isPartOfMore(text, start, end)) return undefined
-  if (!luhn(digits) || TEST_CARDS.has(digits) || /^(\d)\1+$/.test(digits)) return undefined
+  if (digits.length > MOST_DIGITS || !luhn(digits) || isPartOfMore(text, start, end))
+    return undefined
+  if (TEST_CARDS.has(digits) || /^(\d)\1+$/.test(digits)) return undefined
   const known = isIssued(digits)
   const grouped = groups.length > 1
   const named = alone || CARD_WORD.test(text.slice(Math.max(0, start - BEFORE), start))

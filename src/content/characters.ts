@@ -16,7 +16,8 @@ export const TOKEN = WORD | HYPHEN | UNDERSCORE
 /** A run is what base64 in both alphabets is made of. */
 export const RUN = TOKEN | PLUS_SLASH
 
-const CLASSES = new Uint8Array(128)
+/** For every code unit, so that a look-up needs no branch. */
+export const CLASSES = new Uint8Array(0x1_0000)
 CLASSES.fill(DIGIT, 48, 58)
 CLASSES.fill(UPPER, 65, 91)
 CLASSES.fill(LOWER, 97, 123)
@@ -27,8 +28,14 @@ CLASSES[47] = PLUS_SLASH
 
 /** The class of the character at a place; 0 outside the text and for everything that is not listed. */
 export function classAt(text: string, index: number): number {
-  const code = text.charCodeAt(index)
-  return code < 128 ? (CLASSES[code] ?? 0) : 0
+  // Asked outside the text, charCodeAt gives NaN, after which every look-up would be a slow one.
+  if (index < 0 || index >= text.length) return 0
+  return CLASSES[text.charCodeAt(index)] ?? 0
+}
+
+/** Are these digits, letters or an underscore, as `\w` in a pattern? */
+export function isWordAt(text: string, index: number): boolean {
+  return (classAt(text, index) & (WORD | UNDERSCORE)) !== 0
 }
 
 /** A sticky pattern tried at one place. */

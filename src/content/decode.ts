@@ -52,21 +52,29 @@ const ESCAPES: ReadonlyMap<string, string> = new Map([
 const ENCODED =
   /\\{1,4}(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2}|[nrtbf/"'])|(?:%[0-9A-Fa-f]{2})+|&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});/g
 
+export interface Decoded {
+  readonly view: View
+  /** Where, in the view, something was decoded. */
+  readonly changes: readonly number[]
+}
+
 /** The text with escapes and encodings undone once, or undefined where it holds none. */
-export function decodedView(text: string): View | undefined {
+export function decodedView(text: string): Decoded | undefined {
   if (!text.includes('\\') && !text.includes('%') && !text.includes('&')) return undefined
   const builder = new ViewBuilder(text)
+  const changes: number[] = []
   let from = 0
   for (const { index, 0: encoded } of text.matchAll(ENCODED)) {
     const decoded = decodeOne(encoded)
     if (decoded === undefined) continue
     addPlain(builder, text, from, index)
+    changes.push(builder.size)
     addDecoded(builder, index, encoded, decoded)
     from = index + encoded.length
   }
   if (from === 0) return undefined
   addPlain(builder, text, from, text.length)
-  return builder.view()
+  return { view: builder.view(), changes }
 }
 
 /** Percent encoding keeps its places where each triple is one character, so that spans stay exact. */

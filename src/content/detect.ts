@@ -21,6 +21,10 @@ export interface ContentReport {
 }
 
 const DEFAULT_MAX_BYTES = 10 * 1024 * 1024
+/** A text this short is searched as a whole in both readings. */
+const WHOLE_MOST = 64 * 1024
+/** Longer than any value but a private key, which has line ends all through where it is escaped. */
+const WINDOW = 4096
 const TEXT_TYPE =
   /^(?:text\/|application\/(?:json|xml|yaml|javascript|x-www-form-urlencoded|x-ndjson|sql|toml|csv)|message\/|.*\+(?:json|xml|yaml)$)/i
 
@@ -33,7 +37,7 @@ export function detect(
   const isText = mediaType === undefined || TEXT_TYPE.test(mediaType)
   const truncated = bytes > maxBytes
   const searched = truncated ? firstBytes(text, maxBytes) : text
-  const places = isText ? resolve(searchAll(searched)) : []
+  const places = isText ? resolve(searchAll(searched, isJson(searched, mediaType))) : []
   const labels = isText ? markingsOf(searched) : []
   const findings = summarise(places)
   return {
@@ -51,25 +55,52 @@ export function detect(
   }
 }
 
+function isJson(text: string, mediaType: string | undefined): boolean {
+  return mediaType === undefined
+    ? /^\s{0,16}(?:\{\s{0,64}"|\[\s{0,64}[[{"])/.test(text)
+    : /json/i.test(mediaType)
+}
+
 /** As many whole characters as fit into so many bytes of UTF-8. */
 function firstBytes(text: string, most: number): string {
   const cut = Buffer.from(text.slice(0, most)).subarray(0, most).toString('utf8')
   return cut.replace(/\uFFFD{1,3}$/, '')
 }
 
-function searchAll(text: string): Candidate[] {
-  const found = searchView(plainView(text))
+function searchAll(text: string, isJson: boolean): Candidate[] {
   const decoded = decodedView(text)
-  if (decoded !== undefined) for (const candidate of searchView(decoded)) found.push(candidate)
+  if (decoded === undefined) return searchView(plainView(text))
+  // In JSON an escape is one; elsewhere it may be a path or a pattern, so both readings are searched.
+  if (isJson) return searchView(decoded.view)
+  const found = searchView(plainView(text))
+  for (const [from, to] of windowsAround(decoded.changes, decoded.view.text.length))
+    for (const candidate of searchView(decoded.view, from, to)) found.push(candidate)
   return found
 }
 
-function searchView(view: View): Candidate[] {
-  return new Scan(view.text, true).run().map((found) => ({
-    ...found,
-    start: view.start(found.start),
-    end: view.end(found.end),
-  }))
+/** A part of a view; what touches a cut is no whole value and is left to the plain reading. */
+function searchView({ text, start, end }: View, from = 0, to = text.length): Candidate[] {
+  const isWhole = from === 0 && to === text.length
+  const found: Candidate[] = []
+  for (const candidate of new Scan(isWhole ? text : text.slice(from, to), true).run()) {
+    const [first, last] = [from + candidate.start, from + candidate.end]
+    if ((first === from && from > 0) || (last === to && to < text.length)) continue
+    found.push({ ...candidate, start: start(first), end: end(last) })
+  }
+  return found
+}
+
+/** Parts of the view that hold all that decoding can have made findable; the rest reads as it stood. */
+function windowsAround(changes: readonly number[], size: number): (readonly [number, number])[] {
+  const windows: [number, number][] = []
+  for (const change of changes) {
+    const from = size > WHOLE_MOST ? Math.max(0, change - WINDOW) : 0
+    const to = size > WHOLE_MOST ? Math.min(size, change + WINDOW) : size
+    const last = windows.at(-1)
+    if (last !== undefined && from <= last[1]) last[1] = to
+    else windows.push([from, to])
+  }
+  return windows
 }
 
 function summarise(places: readonly Candidate[]): Finding[] {

@@ -18,6 +18,7 @@ const QUOTED = /"[^"\n\\@]{1,62}"$/
 
 /** The address around an `@`. */
 export function findEmail(text: string, at: number): Candidate | undefined {
+  if (/[\s@]/.test(text.charAt(at - 1)) || /[\s@]/.test(text.charAt(at + 1))) return undefined
   const domain = matchAt(DOMAIN, text, at)?.[0]
   if (domain === undefined || FILE.test(domain) || VERSION.test(domain)) return undefined
   const start = startOfLocal(text, at)

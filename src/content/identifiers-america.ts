@@ -35,6 +35,7 @@ export const AMERICAN: readonly Identifier[] = [
     pattern: /\d{3}[- .]?\d{2}[- .]?\d{4}/y,
     valid: isSsn,
     context: SSN_WORD,
+    needsContext: true,
     confidence: 0.8,
   },
   {
@@ -52,6 +53,7 @@ export const AMERICAN: readonly Identifier[] = [
     pattern: /9\d{8}/y,
     valid: isItin,
     context: /\bitin\b|taxpayer/i,
+    needsContext: true,
     confidence: 0.8,
   },
   {
@@ -73,16 +75,14 @@ export const AMERICAN: readonly Identifier[] = [
     pattern: /\d{8,17}/y,
     context:
       /(?:bank|checking|savings|account|acct)[\w ]{0,12}(?:no\.?|number|nr|#|num)?[\s:#=]{1,4}$/i,
-    valid: (value) => new Set(value).size > 2,
     confidence: 0.4,
   },
   {
     type: 'us_passport',
     category: 'government_id',
     starts: 'd9 m9',
-    pattern: /[A-Za-z]?\d{8,9}/y,
+    pattern: /[A-Za-z]\d{8}|\d{9}/y,
     context: /\bpassport\W{0,3}(?:no\.?|number|#|num|card)?[\s:#=]{0,3}(?:is )?$/i,
-    valid: (value) => value.length === 9,
     confidence: 0.5,
   },
   {
@@ -98,7 +98,7 @@ export const AMERICAN: readonly Identifier[] = [
     category: 'health',
     starts: 'd10',
     pattern: /[12]\d{9}/y,
-    valid: (value) => luhn(`80840${value}`) && new Set(value).size > 1,
+    valid: (value) => luhn(`80840${value}`) && !/^1{9}|^2{9}/.test(value),
     context: NPI,
     confidence: 0.8,
   },
@@ -123,8 +123,8 @@ export const AMERICAN: readonly Identifier[] = [
   {
     type: 'medical_record_number',
     category: 'health',
-    starts: 'd6 d7 d8 d9 d10 m6 m7 m8 m9 m10',
-    pattern: /[A-Za-z]{0,3}\d{5,10}/y,
+    starts: 'd6 d7 d8 d9 d10 m7 m8 m9 m10',
+    pattern: /[A-Za-z]{0,3}\d{6,10}/y,
     context: /\bmrn\b|medical record|patient (?:id|no|number)|\bhospital (?:no|number)/i,
     confidence: 0.6,
   },

@@ -4,6 +4,7 @@
 import { isDate, luhn, mod11And10, weighted } from './check-digits.ts'
 import type { Identifier } from './identifier.ts'
 
+const NHS = /\bnhs\b|patient|national health/i
 const NIF_LETTERS = 'TRWAGMYFPDXBNJZSQVHLCKE'
 const NINO_PREFIX = /^(?!BG|GB|KN|NK|NT|TN|ZZ)[ABCEGHJ-PRSTW-Z][ABCEGHJ-NPRSTW-Z]/
 /** Odd places of the Italian code, by digit or letter (decree of 23 December 1976). */
@@ -15,10 +16,20 @@ export const EUROPEAN: readonly Identifier[] = [
   {
     type: 'uk_nhs',
     category: 'health',
-    starts: 'd3 d10',
-    pattern: /\d{3}([- ])\d{3}\1\d{4}|\d{10}/y,
+    starts: 'd3',
+    pattern: /\d{3}([- ])\d{3}\1\d{4}/y,
     valid: isNhs,
-    context: /\bnhs\b|patient|national health/i,
+    context: NHS,
+    confidence: 0.9,
+  },
+  {
+    type: 'uk_nhs',
+    category: 'health',
+    starts: 'd10',
+    pattern: /\d{10}/y,
+    valid: isNhs,
+    context: NHS,
+    needsContext: true,
     confidence: 0.9,
   },
   {

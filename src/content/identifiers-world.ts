@@ -1,24 +1,15 @@
 // Numbers that authorities of Asia, Australia and Africa issue: UIDAI (Aadhaar), India's tax office (PAN,
 // GSTIN), Singapore, China (GB 11643), Japan, Korea, Thailand, Saudi Arabia, the Emirates, Australia's tax
 // office and Medicare, South Africa. And what is the same everywhere: VIN (ISO 3779), IMEI (3GPP 23.003),
-// BIC (ISO 9362), a date of birth that is called one.
+// BIC (ISO 9362).
 
 import { isDate, luhn, mod11And2, verhoeff, weighted } from './check-digits.ts'
 import type { Identifier } from './identifier.ts'
 
-const MONTH = 'jan|feb|m[aä]r|apr|ma[yi]|jun|jul|aug|sep|o[ck]t|nov|de[cz]'
-const VIN_VALUES: Readonly<Record<string, number>> = Object.fromEntries(
-  [...'ABCDEFGH']
-    .map((letter, index) => [letter, index + 1] as const)
-    .concat(
-      [...'JKLMN'].map((letter, index) => [letter, index + 1] as const),
-      [
-        ['P', 7],
-        ['R', 9],
-      ],
-      [...'STUVWXYZ'].map((letter, index) => [letter, index + 2] as const),
-    ),
-)
+/** Values of the letters A to Z (ISO 3779; I, O and Q are not used). */
+const VIN_VALUES = [1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 0, 7, 0, 9, 2, 3, 4, 5, 6, 7, 8, 9]
+/** Provinces of Thailand, by the digits that a district begins with. */
+const THAI_PROVINCE = /^.(?:1\d|2[0-7]|3\d|4\d|5[0-8]|6[0-7]|7[0-7]|8[0-6]|9[0-6])/
 
 export const WORLDWIDE: readonly Identifier[] = [
   {
@@ -124,6 +115,7 @@ export const WORLDWIDE: readonly Identifier[] = [
     pattern: /[12]\d{9}/y,
     valid: luhn,
     context: /iqama|saudi|الهوية|هوية/i,
+    needsContext: true,
     confidence: 0.85,
   },
   {
@@ -205,22 +197,10 @@ export const WORLDWIDE: readonly Identifier[] = [
     context: /\b(?:bic|swift)\b/i,
     confidence: 0.7,
   },
-  {
-    type: 'date_of_birth',
-    category: 'pii',
-    starts: 'd1 d2 d4 a3 a4 a5 a6 a7 a8 a9',
-    pattern: new RegExp(
-      `\\d{1,4}[-/. ]\\d{1,2}[-/. ]\\d{2,4}|\\d{1,2}(?:st|nd|rd|th|\\.)?[ -](?:${MONTH})[a-z]{0,6}[ ,-]{1,2}\\d{2,4}|(?:${MONTH})[a-z]{0,6} \\d{1,2}(?:st|nd|rd|th)?,? \\d{4}`,
-      'iy',
-    ),
-    context:
-      /(?:\bdob\b|d\.o\.b\.?|date of birth|birth ?date|birthday|\bborn(?: on)?|geboren(?: am)?|geburtsdatum|geb\.|n[ée]e? le|date de naissance|fecha de nacimiento|data di nascita|data de nascimento|geboortedatum|f[öo]delsedatum)[\s"':=-]{0,6}(?:is |was |on )?$/i,
-    confidence: 0.7,
-  },
 ]
 
 function isAadhaar(value: string): boolean {
-  return verhoeff(value) && value !== [...value].toReversed().join('')
+  return verhoeff(value) && value !== value.split('').toReversed().join('')
 }
 
 function isGstin(value: string): boolean {
@@ -261,6 +241,7 @@ function isRrn(value: string): boolean {
 }
 
 function isThai(value: string): boolean {
+  if (!THAI_PROVINCE.test(value)) return false
   const sum = weighted(value, [13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2])
   return (11 - (sum % 11)) % 10 === Number(value.charAt(12)) && new Set(value).size > 1
 }
@@ -273,8 +254,8 @@ function isVin(value: string): boolean {
   if (!/[A-Z].*[A-Z]/.test(value) || new Set(value).size < 5) return false
   let sum = 0
   for (const [index, weight] of [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2].entries()) {
-    const character = value.charAt(index)
-    sum += (VIN_VALUES[character] ?? Number(character)) * weight
+    const code = value.charCodeAt(index)
+    sum += (code >= 65 ? (VIN_VALUES[code - 65] ?? 0) : code - 48) * weight
   }
   const check = sum % 11
   return value.charAt(8) === (check === 10 ? 'X' : String(check))

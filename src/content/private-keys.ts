@@ -14,7 +14,7 @@ const PUTTY =
 const LEAST_BODY = 64
 const MOST_BODY = 64 * 1024
 const ACCOUNT = '"private_key"'
-const ACCOUNT_REACH = 8192
+const ACCOUNT_REACH = 4096
 
 export function findPem(text: string, at: number): Candidate | undefined {
   const header = matchAt(HEADER, text, at)?.[0]

@@ -3,11 +3,23 @@
 // Every step of the pass costs a bounded number of operations, so the time is linear in the text whatever
 // it holds. The order in which candidates are found says nothing; `resolve.ts` chooses between them.
 
-import { findAssigned, findSpoken } from './assignments.ts'
+import { findAnnounced } from './announced.ts'
+import { findAssigned } from './assignments.ts'
 import type { Candidate } from './candidate.ts'
 import { findCard } from './cards.ts'
-import { classAt, DIGIT, HYPHEN, LETTER, RUN, TOKEN, WORD } from './characters.ts'
-import { entropy } from './check-digits.ts'
+import {
+  classAt,
+  CLASSES,
+  DIGIT,
+  HYPHEN,
+  LETTER,
+  LOWER,
+  RUN,
+  TOKEN,
+  UNDERSCORE,
+  UPPER,
+  WORD,
+} from './characters.ts'
 import { findEmail } from './emails.ts'
 import { decodeRun } from './encoded.ts'
 import { findIban } from './iban.ts'
@@ -18,49 +30,36 @@ import { NORTHERN } from './identifiers-north.ts'
 import { WORLDWIDE } from './identifiers-world.ts'
 import { findIpv4, findIpv6, findMac } from './network.ts'
 import { findPhone } from './phones.ts'
-import { isPlaceholder } from './placeholders.ts'
-import { findPem, findPutty, findServiceAccount } from './private-keys.ts'
+import { findPem } from './private-keys.ts'
 import { findKeyed } from './secret-keywords.ts'
-import { entriesAt } from './secret-shapes.ts'
+import { findShapes } from './secret-shapes.ts'
 import {
   findAzureAd,
-  findCurl,
-  findDockerAuth,
+  findDiscord,
   findFacebook,
   findJwt,
-  findKubernetesSecret,
   findTelegram,
-  findTerraform,
   findUrlCredentials,
 } from './secret-structures.ts'
 import { findWallet } from './wallets.ts'
 
 const IDENTIFIERS = new Identifiers([...AMERICAN, ...EUROPEAN, ...NORTHERN, ...WORLDWIDE])
-const KEYWORD_REACH = 60
 const RUN_LEAST = 12
 /** Lines of an encoded block (RFC 2045, RFC 7468) are at least this long. */
 const LINE_LEAST = 56
+/** Numbers that mean something have at least this many digits. */
+const DIGITS_LEAST = 6
+/** Longest word of letters only that an identifier begins with. */
+const LETTERS_MOST = 11
+/** A text this short may be a value and nothing else. */
+const ALONE_MOST = 24
 
-/** Tokens that announce a structure, by their whole text. */
-const STRUCTURES: ReadonlyMap<
-  string,
-  (text: string, at: number, end: number) => Candidate | undefined
-> = new Map([
-  ['curl', findCurl],
-  ['auths', findDockerAuth],
-  ['kind', findKubernetesSecret],
-  ['atlasv1', findTerraform],
-  ['service_account', findServiceAccount],
-  ['PuTTY-User-Key-File-2', findPutty],
-  ['PuTTY-User-Key-File-3', findPutty],
-  ...['password', 'Password', 'passwort', 'Passwort', 'passcode', 'passphrase'].map(
-    (word) => [word, (text: string, _: number, end: number) => findSpoken(text, end + 1)] as const,
-  ),
-])
-const STRUCTURE_SIZES = new Set([...STRUCTURES.keys()].map(({ length }) => length))
+/** Marks that something may stand around: `@ = ~ :` */
+const MARKS = new Uint8Array(0x1_0000)
+for (const code of [64, 61, 126, 58]) MARKS[code] = 1
 
 export class Scan {
-  readonly found: Candidate[] = []
+  readonly #found: Candidate[] = []
   readonly #text: string
   readonly #decodes: boolean
   readonly #first: number
@@ -80,70 +79,84 @@ export class Scan {
 
   run(): readonly Candidate[] {
     const text = this.#text
-    for (let at = 0; at < text.length;) {
-      if ((classAt(text, at) & TOKEN) !== 0) at = this.#token(at)
-      else {
-        this.#mark(at, text.charCodeAt(at))
+    const size = text.length
+    let at = 0
+    while (at < size) {
+      const code = text.charCodeAt(at)
+      if (((CLASSES[code] ?? 0) & TOKEN) === 0) {
+        if (MARKS[code] === 1) this.#mark(at, code)
+        at += 1
+        continue
+      }
+      const start = at
+      let word = at
+      let classes = 0
+      let wordClasses = 0
+      for (;;) {
+        const kind = at < size ? (CLASSES[text.charCodeAt(at)] ?? 0) : 0
+        if ((kind & WORD) !== 0) wordClasses |= kind
+        else {
+          if (wordClasses !== 0) this.#word(word, at, wordClasses)
+          classes |= wordClasses
+          if ((kind & TOKEN) === 0) break
+          classes |= kind
+          wordClasses = 0
+          word = at + 1
+        }
         at += 1
       }
+      this.#token(start, at, classes)
     }
-    return this.found
+    return this.#found
   }
 
   #mark(at: number, code: number): void {
     const text = this.#text
-    if (code === 64) this.#add(findEmail(text, at))
-    else if (code === 61) this.#add(findAssigned(text, at))
-    else if (code === 126)
-      this.#add(text.charCodeAt(at - 1) === 81 ? findAzureAd(text, at) : undefined)
-    else if (code === 58) this.#colon(at)
+    switch (code) {
+      case 64:
+        this.#add(findEmail(text, at))
+        break
+      case 61:
+        this.#add(findAssigned(text, at))
+        break
+      case 126:
+        if (text.charCodeAt(at - 1) === 81) this.#add(findAzureAd(text, at))
+        break
+      case 58:
+        this.#colon(at)
+        break
+      default:
+    }
   }
 
   #colon(at: number): void {
     const text = this.#text
     const next = text.charCodeAt(at + 1)
-    if (next === 47)
-      this.#add(text.charCodeAt(at + 2) === 47 ? findUrlCredentials(text, at) : undefined)
-    else if (next === 58) this.#add(findIpv6(text, at))
-    else this.#add(findAssigned(text, at))
+    if (next === 58) this.#add(findIpv6(text, at))
+    else if (next !== 47) this.#add(findAssigned(text, at))
+    else if (text.charCodeAt(at + 2) === 47) this.#add(findUrlCredentials(text, at))
   }
 
-  /** A token and the words in it; returns where it ends. */
-  #token(start: number): number {
+  #token(start: number, end: number, classes: number): void {
     const text = this.#text
-    let end = start
-    let classes = 0
-    let word = start
-    let wordClasses = 0
-    for (; ; end++) {
-      const kind = classAt(text, end)
-      if ((kind & WORD) !== 0) {
-        wordClasses |= kind
-        continue
-      }
-      if (wordClasses !== 0) this.#word(word, end, wordClasses)
-      if ((kind & TOKEN) === 0) {
-        classes |= wordClasses
-        break
-      }
-      classes |= kind | wordClasses
-      wordClasses = 0
-      word = end + 1
+    const next = text.charCodeAt(end)
+    this.#add(findAnnounced(text, start, end))
+    // Words of small letters alone are no keys, unless a full stop goes on with them.
+    if (classes !== LOWER || next === 46) {
+      findShapes(text, start, this.#found)
+      if (next === 46) this.#dotted(start, end)
+      if ((classes & HYPHEN) !== 0 && text.startsWith('-----BEGIN', end - 10))
+        this.#add(findPem(text, end - 10))
     }
-    const size = end - start
-    if (size >= 2 || text.charCodeAt(end) === 46) this.#prefixes(start)
-    if (STRUCTURE_SIZES.has(size))
-      this.#add(STRUCTURES.get(text.slice(start, end))?.(text, start, end))
-    if ((classes & HYPHEN) !== 0 && text.startsWith('-----BEGIN', end - 10))
-      this.#add(findPem(text, end - 10))
-    if (start >= this.#runEnd && (size >= RUN_LEAST || this.#continues(end))) this.#run(start)
-    return end
+    if (start < this.#runEnd) return
+    if (end - start >= RUN_LEAST ? (classes & (DIGIT | UPPER)) !== 0 : next === 43 || next === 47)
+      this.#run(start, end)
   }
 
-  /** Does base64 go on after the token? */
-  #continues(end: number): boolean {
-    const next = this.#text.charCodeAt(end)
-    return (next === 43 || next === 47) && (classAt(this.#text, end + 1) & RUN) !== 0
+  #dotted(start: number, end: number): void {
+    const text = this.#text
+    if (text.startsWith('eyJ', start)) this.#add(findJwt(text, start))
+    if (end - start >= 24 && end - start <= 28) this.#add(findDiscord(text, start))
   }
 
   #word(start: number, end: number, classes: number): void {
@@ -151,16 +164,16 @@ export class Scan {
     const size = end - start
     const next = text.charCodeAt(end)
     if (size <= 4 && (next === 58 || next === 45 || next === 46)) this.#device(start, size, next)
-    // Most words are letters only and longer than any that an identifier begins with.
-    if ((classes & DIGIT) === 0 && size > 11) return
-    IDENTIFIERS.find(text, start, end, classes, this.#alone, this.found)
-    if ((classes & DIGIT) === 0) return
-    if ((classes & LETTER) === 0) {
-      this.#number(start, end)
-      return
+    const kind = classes & (DIGIT | LETTER)
+    if ((kind & DIGIT) === 0) {
+      if (size <= 2 || ((classes & LOWER) === 0 && size <= LETTERS_MOST))
+        this.#identifiers(start, end, kind)
+    } else if ((kind & LETTER) === 0) this.#number(start, end)
+    else {
+      this.#identifiers(start, end, kind)
+      if (size >= 4) this.#add(findIban(text, start))
+      if (size >= 26 && size <= 62) this.#add(findWallet(text, start, end))
     }
-    if (size >= 4) this.#add(findIban(text, start))
-    if (size >= 26 && size <= 62) this.#add(findWallet(text, start, end))
   }
 
   #device(start: number, size: number, next: number): void {
@@ -175,40 +188,29 @@ export class Scan {
     if (next === 46 && end - start <= 3) this.#add(findIpv4(text, start))
     if (next === 58 && end - start >= 5) this.#add(findTelegram(text, start))
     if (next === 124) this.#add(findFacebook(text, start))
+    // Digits set apart one by one are read from the first of them only.
+    if (end - start === 1 && classAt(text, start - 2) === DIGIT) return
+    if (!hasDigits(text, start)) return
+    this.#identifiers(start, end, DIGIT)
+    const isLonely = this.#last - this.#first <= ALONE_MOST
     if (start >= this.#cardEnd) {
-      const card = findCard(text, start, this.#isLonely())
+      const card = findCard(text, start, isLonely)
       if (card !== undefined) this.#cardEnd = card.end
       this.#add(card)
     }
     if (start >= this.#phoneEnd) {
-      const phone = findPhone(text, start, this.#isLonely())
+      const phone = findPhone(text, start, isLonely)
       if (phone !== undefined) this.#phoneEnd = phone.end
       this.#add(phone)
     }
   }
 
-  #prefixes(start: number): void {
-    const text = this.#text
-    for (const { prefix, shape } of entriesAt(text, start)) {
-      if (!text.startsWith(prefix, start)) continue
-      shape.pattern.lastIndex = start
-      const value = shape.pattern.exec(text)?.[0]
-      if (value === undefined || isPlaceholder(value) || entropy(value) < shape.entropy) continue
-      const before = text.slice(Math.max(0, start - KEYWORD_REACH), start)
-      if (shape.keyword !== undefined && !shape.keyword.test(before)) continue
-      this.found.push({
-        type: shape.type,
-        category: 'secret',
-        start,
-        end: start + value.length,
-        confidence: shape.confidence,
-      })
-    }
-    if (text.startsWith('eyJ', start)) this.#add(findJwt(text, start))
+  #identifiers(start: number, end: number, classes: number): void {
+    IDENTIFIERS.find(this.#text, start, end, classes, this.#alone, this.#found)
   }
 
   /** A run of the characters of base64 from a token on, over line ends where it is a block. */
-  #run(start: number): void {
+  #run(start: number, from: number): void {
     const text = this.#text
     let end = start
     let classes = 0
@@ -226,7 +228,7 @@ export class Scan {
       line = next + 1
       end = next
     }
-    this.#runEnd = end
+    this.#runEnd = Math.max(end, from)
     if ((classes & DIGIT) !== 0) this.#add(findKeyed(text, start, end))
     if (this.#decodes && end - start >= RUN_LEAST) this.#decode(start, end, classes)
   }
@@ -236,17 +238,30 @@ export class Scan {
     if (inner === undefined) return
     const run = ++this.#runs
     for (const { type, category, confidence } of new Scan(inner, false).run())
-      this.found.push({ type, category, start, end, confidence, run })
-  }
-
-  #isLonely(): boolean {
-    return this.#last - this.#first <= 24
+      this.#found.push({ type, category, start, end, confidence, run })
   }
 
   readonly #alone = (start: number, end: number): boolean =>
     start === this.#first && end === this.#last
 
   #add(candidate: Candidate | undefined): void {
-    if (candidate !== undefined) this.found.push(candidate)
+    if (candidate !== undefined) this.#found.push(candidate)
   }
+}
+
+/** Do enough digits follow, with no more than two other characters between them? */
+function hasDigits(text: string, start: number): boolean {
+  let digits = 0
+  let gap = 0
+  for (let at = start; gap <= 2; at++) {
+    const kind = classAt(text, at)
+    if (kind === DIGIT) {
+      digits += 1
+      if (digits >= DIGITS_LEAST) return true
+      gap = 0
+    } else if ((kind & (LETTER | UNDERSCORE)) !== 0) return digits >= DIGITS_LEAST
+    else gap += 1
+    if (at >= text.length) return false
+  }
+  return false
 }

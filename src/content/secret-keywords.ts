@@ -15,6 +15,8 @@ export interface KeywordShape {
 }
 
 const REACH = 60
+/** Lengths that the shapes below have: few tokens need to be looked at. */
+const SIZES = new Set([14, 16, 24, 25, 30, 32, 35, 36, 37, 40, 43, 50, 64, 66])
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 /** Any of the keywords below, tried first. */
 const ANY =
@@ -89,7 +91,7 @@ function keyed(
 /** A whole run of letters, digits and `-_+/`, where a vendor is named before it. */
 export function findKeyed(text: string, start: number, end: number): Candidate | undefined {
   const size = end - start
-  if (size < 14 || size > 96) return undefined
+  if (!SIZES.has(size) && !(size >= 36 && size <= 90)) return undefined
   const before = text.slice(Math.max(0, start - REACH), start)
   const value = text.slice(start, end)
   const marked = value.endsWith('_mmk') || /-us\d{1,2}$/.test(value)

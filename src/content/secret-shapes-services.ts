@@ -58,8 +58,4 @@ export const SERVICE_SHAPES: readonly SecretShape[] = [
   shape('twilio', 'SK', '[0-9a-fA-F]{32}'),
   shape('facebook', 'EAAM EAAC', '[A-Za-z0-9]{100,400}'),
   shape('twitter', 'AAAAAAAAAAAAAAAAAAAAAA', '[A-Za-z0-9%]{60,120}'),
-  shape('discord', 'M N O', `${BASE64URL}{23,27}\\.${BASE64URL}{6}\\.${BASE64URL}{27,40}`, {
-    confidence: 0.8,
-    entropy: 3.5,
-  }),
 ]

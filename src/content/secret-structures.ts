@@ -14,13 +14,15 @@ const DATABASES =
 const ANY_SCHEME = /[a-z][a-z0-9+.-]{1,24}$/i
 const JWT = /ey[A-Za-z0-9_-]{15,4096}\.ey[A-Za-z0-9_-]{15,16384}\.[A-Za-z0-9_-]{10,4096}/y
 const CURL =
-  /curl\b[^\n]{0,400}?\s(?:(?:-u|--user)[\s=]{0,4}["']?([^\s:"']{1,128}):([^\s"']{1,256})|(?:-H|--header)[\s=]{0,4}["'](?:Authorization:\s?(?:Bearer|Basic|Token|Key)|X-API-Key:|Api-Key:|Private-Token:)\s?()([^\s"']{8,2048})["'])/iy
+  /curl\b[^\n]{0,250}?\s(?:(?:-u|--user)[\s=]{0,4}["']?([^\s:"']{1,128}):([^\s"']{1,256})|(?:-H|--header)[\s=]{0,4}["'](?:Authorization:\s?(?:Bearer|Basic|Token|Key)|X-API-Key:|Api-Key:|Private-Token:)\s?()([^\s"']{8,2048})["'])/iy
 const AUTHS =
   /auths"\s{0,8}:\s{0,8}\{\s{0,64}"[^"]{1,253}"\s{0,8}:\s{0,8}\{[^}]{0,400}?"auth"\s{0,8}:\s{0,8}"([A-Za-z0-9+/=]{8,1024})"/y
 const KUBERNETES =
   /kind:[ ]{0,4}["']?Secret["']?[ \t\r]{0,8}\n(?:[^\n]{0,200}\n){0,16}?(?:data|stringData):[ \t\r]{0,8}\n[ ]{1,8}[\w.-]{1,128}:[ ]{0,8}["']?([A-Za-z0-9+/=]{10,4096})/y
 const ATLAS = /[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70}/y
 const AZURE_AD = /[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~.-])/y
+const DISCORD =
+  /[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![A-Za-z0-9_-])/y
 const TELEGRAM = /\d{5,16}:A[A-Za-z0-9_-]{34}(?![A-Za-z0-9_-])/y
 const FACEBOOK = /\d{15,16}\|[0-9A-Za-z_-]{27,40}(?![A-Za-z0-9_-])/y
 
@@ -92,6 +94,11 @@ export function findAzureAd(text: string, at: number): Candidate | undefined {
 export function findTelegram(text: string, at: number): Candidate | undefined {
   if (!/telegr|\bbot/i.test(text.slice(Math.max(0, at - 60), at))) return undefined
   return whole('telegram_bot', TELEGRAM, text, at, MEDIUM)
+}
+
+/** A token of 24 to 28 characters with a full stop behind it. */
+export function findDiscord(text: string, at: number): Candidate | undefined {
+  return whole('discord', DISCORD, text, at, MEDIUM)
 }
 
 export function findFacebook(text: string, at: number): Candidate | undefined {

@@ -27,7 +27,12 @@ export class ViewBuilder {
 
   replace(from: number, to: number, text: string): void {
     this.#changed = true
-    if (text !== '') this.#push(from, to, text)
+    this.#push(from, to, text)
+  }
+
+  /** How long the view is so far. */
+  get size(): number {
+    return this.#size
   }
 
   #push(from: number, to: number, text: string): void {
