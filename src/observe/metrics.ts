@@ -10,6 +10,7 @@ import {
   Histogram,
   Registry,
 } from 'prom-client'
+import { SEVERITIES } from '../model/decision.ts'
 
 /** Services, departments and policies are capped; the rest is counted under `other`. */
 const MAX_LABEL_VALUES = 200
@@ -134,6 +135,8 @@ export class Metrics {
   )
 
   constructor(options: { readonly processMetrics: boolean } = { processMetrics: true }) {
+    // A series that begins with its first event hides that event from `increase`, and an alert stands on it.
+    for (const severity of SEVERITIES) this.violations.inc({ severity }, 0)
     if (!options.processMetrics) return
     collectDefaultMetrics({ register: this.#registry })
     for (const name of MISNAMED) this.#registry.removeSingleMetric(name)
