@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -90,7 +91,9 @@ export class Place {
 
   /** An empty embedded database, so that the first start need not make one. */
   async withStore(): Promise<this> {
+    mkdirSync(this.dataDir, { mode: 0o700 })
     cpSync(await emptyStore(), this.dataDir, { recursive: true })
+    chmodSync(this.dataDir, 0o700)
     return this
   }
 
