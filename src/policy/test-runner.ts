@@ -60,7 +60,13 @@ async function runRego(
     const data = join(work, 'data.json')
     writeFileSync(data, stringifyExact(folder.data))
     const paths = [...folder.rego, ...folder.regoTests].map(({ path }) => path)
-    const { stdout, stderr } = await toolchain.run(['test', '--format', 'json', data, ...paths])
+    const { stdout, stderr } = await toolchain
+      .run(['test', '--format', 'json', data, ...paths])
+      .catch((error: unknown) => {
+        throw error instanceof CordonError
+          ? new CordonError(error.code, `${folder.dir}: tests in Rego need OPA; ${error.message}`)
+          : error
+      })
     return resultsOf(stdout, stderr, folder)
   } finally {
     rmSync(work, { recursive: true, force: true })

@@ -101,9 +101,39 @@ export async function loadCompiled(
   )
   const known = readCompiled(cached, folder)
   if (known !== undefined) return known
-  const compiled = await compileRego(folder, options)
+  const compiled = await compileRego(folder, options).catch((error: unknown) => {
+    throw isMissing(error) ? withReason(error, staleness(folder)) : error
+  })
   writeCompiled(cached, compiled)
   return compiled
+}
+
+function isMissing(error: unknown): error is CordonError {
+  return error instanceof CordonError && error.code === 'POLICY_TOOLCHAIN_MISSING'
+}
+
+function withReason(error: CordonError, reason: string): CordonError {
+  return new CordonError(error.code, `${reason}; ${error.message}`, { cause: error })
+}
+
+/** Why the compiled form beside the sources cannot be used. */
+function staleness(folder: PolicyFolder): string {
+  let known: Readonly<Record<string, unknown>>
+  try {
+    const manifest = JSON.parse(
+      readFileSync(join(folder.dir, COMPILED_DIR, MANIFEST), 'utf8'),
+    ) as Manifest
+    if (manifest.format !== FORMAT) return `${folder.dir}: compiled by another release of Cordon`
+    known = manifest.sources
+  } catch {
+    return `${folder.dir}: its Rego has no compiled form`
+  }
+  const sources = sourcesOf(folder)
+  const names = [...new Set([...Object.keys(sources), ...Object.keys(known)])]
+  const changed = names.filter((name) => sources[name] !== known[name])
+  return changed.length === 0
+    ? `${folder.dir}: its compiled form is damaged`
+    : `${folder.dir}: changed since it was compiled (${changed.slice(0, 5).join(', ')})`
 }
 
 /** Writes the compiled form beside the sources. */

@@ -40,23 +40,20 @@ export class Toolchain {
 
   /** The path of OPA; throws POLICY_TOOLCHAIN_MISSING with what to do. */
   async opa(): Promise<string> {
-    this.#opa ??= this.find() ?? (this.#options.mayInstall ? await this.#install() : undefined)
-    if (this.#opa === undefined) {
-      throw new CordonError(
-        'POLICY_TOOLCHAIN_MISSING',
-        `these Rego policies have no fresh compiled form and OPA is not installed: run "cordon policy compile", or put opa ${OPA_VERSION} on PATH or into ${this.#options.toolsDir}`,
+    this.#opa ??= this.find()
+    if (this.#opa !== undefined) return this.#opa
+    if (!this.#options.mayInstall)
+      throw this.#missing(
+        'OPA is not installed: run "cordon policy compile", which builds it where Go is',
       )
-    }
+    this.#opa = await this.#install()
     return this.#opa
   }
 
   /** Where OPA is, without installing anything. */
   find(): string | undefined {
-    const folders = [
-      ...(this.#options.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== ''),
-      this.#options.toolsDir,
-    ]
-    return folders.map((folder) => join(folder, 'opa')).find(isExecutable)
+    const cached = join(this.#options.toolsDir, 'opa')
+    return find('opa', this.#options.env) ?? (isExecutable(cached) ? cached : undefined)
   }
 
   /** Runs OPA in a folder, so that the paths it is told, writes down and complains of can be relative. */
@@ -64,12 +61,45 @@ export class Toolchain {
     return run(resolve(await this.opa()), args, { env: this.#options.env, input, cwd })
   }
 
-  async #install(): Promise<string | undefined> {
+  #missing(what: string): CordonError {
+    const { toolsDir } = this.#options
+    return new CordonError(
+      'POLICY_TOOLCHAIN_MISSING',
+      `${what}, or put opa ${OPA_VERSION} on PATH or into ${toolsDir}`,
+    )
+  }
+
+  async #install(): Promise<string> {
+    if (find('go', this.#options.env) === undefined)
+      throw this.#missing(
+        'OPA is not installed, and neither is Go, which would build it: install Go',
+      )
     mkdirSync(this.#options.toolsDir, { recursive: true })
     const env = { ...this.#options.env, GOBIN: this.#options.toolsDir, GOFLAGS: '-mod=mod' }
-    const { code } = await run('go', ['install', MODULE], { env })
-    return code === 0 ? this.find() : undefined
+    const { stderr } = await run('go', ['install', MODULE], { env })
+    const said = stderr.trim().split('\n').at(-1) ?? ''
+    return (
+      this.find() ??
+      fail(
+        this.#missing(
+          `OPA is not installed, and "go install ${MODULE}" failed (${said}): try again`,
+        ),
+      )
+    )
   }
+}
+
+/** A program on PATH. */
+function find(program: string, env: ToolchainOptions['env']): string | undefined {
+  return (env['PATH'] ?? '')
+    .split(delimiter)
+    .filter((folder) => folder !== '')
+    .map((folder) => join(folder, program))
+    .find(isExecutable)
+}
+
+function fail(error: Error): never {
+  throw error
 }
 
 function run(
