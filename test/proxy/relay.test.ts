@@ -325,6 +325,50 @@ t.test('repeats a GET whose reused connection died, never a POST', async (t) => 
   t.equal(origin.connections, 2)
 })
 
+t.test('the next address of a name is tried where the first one does not accept', async (t) => {
+  const { origin, client, endings } = await set(t, {
+    router: {
+      check: () => undefined,
+      route: ({ port, host }) => ({
+        address: '127.0.0.2',
+        family: 4,
+        port,
+        others: [
+          { address: '127.0.0.3', family: 4 },
+          { address: host, family: 4 },
+        ],
+      }),
+    },
+  })
+  client.say(post(origin, 'Content-Length: 5', 'hello'))
+  const upstream = await origin.accept()
+  await upstream.hear('hello')
+  upstream.say(OK)
+  await client.hear('ok')
+  client.say(`CONNECT ${origin.authority} HTTP/1.1\r\nHost: ${origin.authority}\r\n\r\n`)
+  await client.hear('HTTP/1.1 200 Connection established\r\n\r\n')
+  t.equal(endings[0]?.status, 200)
+})
+
+t.test('says what the last address answered', async (t) => {
+  const { origin, client } = await set(t, {
+    router: {
+      check: () => undefined,
+      route: ({ port }) => ({
+        address: '127.0.0.2',
+        family: 4,
+        port,
+        others: [{ address: '127.0.0.3', family: 4 }],
+      }),
+    },
+  })
+  client.say(get(origin, '/'))
+  t.match(
+    await client.hear('"}}'),
+    /^HTTP\/1.1 502 .*\r\nProxy-Status: cordon; error=connection_refused/,
+  )
+})
+
 t.test('a fresh connection that dies is not tried again', async (t) => {
   const { origin, client } = await set(t)
   client.say(get(origin, '/'))
