@@ -2,13 +2,11 @@
 // the columns differ from the seed's.
 //
 // Time series are hypertables where TimescaleDB is loaded, range partitions elsewhere: a partitioned table
-// cannot become a hypertable, so the choice is made here, once.
+// cannot become a hypertable, so the choice is made here, once. The months are made by src/store/partitions.ts.
 
 import { type Kysely, sql } from 'kysely'
 
 const TIME_SERIES = ['decisions', 'outcomes', 'violation_facts', 'audit_events'] as const
-const MONTHS_BACK = 1
-const MONTHS_AHEAD = 3
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   for (const statement of ORDINARY) await sql.raw(statement).execute(db)
@@ -24,8 +22,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     } else {
       await sql.raw(`create table ${table} (${columns}) partition by range (time)`).execute(db)
       await sql.raw(`create table ${table}_default partition of ${table} default`).execute(db)
-      for (let month = -MONTHS_BACK; month <= MONTHS_AHEAD; month++)
-        await addPartition(db, table, month)
     }
   }
   for (const statement of INDEXES) await sql.raw(statement).execute(db)
@@ -39,18 +35,6 @@ async function hasTimescale(db: Kysely<unknown>): Promise<boolean> {
     db,
   )
   return rows[0]?.ok === true
-}
-
-async function addPartition(db: Kysely<unknown>, table: string, offset: number): Promise<void> {
-  const now = new Date()
-  const from = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + offset, 1))
-  const to = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + offset + 1, 1))
-  const name = `${table}_${from.toISOString().slice(0, 7).replace('-', '_')}`
-  await sql
-    .raw(
-      `create table ${name} partition of ${table} for values from ('${from.toISOString()}') to ('${to.toISOString()}')`,
-    )
-    .execute(db)
 }
 
 const SERIES: Readonly<Record<(typeof TIME_SERIES)[number], string>> = {
@@ -82,6 +66,7 @@ const SERIES: Readonly<Record<(typeof TIME_SERIES)[number], string>> = {
     tenant text not null, time timestamptz not null, event_id uuid not null, event_type text not null, severity text not null,
     actor_id text, actor_name text, actor_type text not null, target_type text, target_id text, target_name text,
     action text not null, result text not null, event_data jsonb, changes jsonb,
+    decision_id uuid, source text, compliance_relevant boolean not null default false, frameworks text[],
     writer uuid not null, seq bigint not null, leaf bytea not null, record text not null, personal bytea,
     primary key (tenant, time, writer, seq)`,
 }
@@ -92,12 +77,14 @@ const ORDINARY = [
     cost_center text, default_risk_tolerance integer check (default_risk_tolerance between 0 and 100),
     allowed_ai_services text[] not null default '{}', prohibited_ai_services text[] not null default '{}',
     business_unit text, region text, created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
-    primary key (tenant, department_id), unique (tenant, name))`,
+    primary key (tenant, department_id))`,
+  `create unique index departments_name on departments (tenant, lower(name))`,
   `create table users (
     tenant text not null, user_id uuid not null default gen_random_uuid(), name text not null, email text, external_id text,
     first_name text, last_name text, display_name text, department text, job_title text, manager text, employee_type text,
     risk_score integer check (risk_score between 0 and 100), risk_factors jsonb, clearance_level text,
     attributes jsonb not null default '{}', status text not null default 'active' check (status in ('active', 'suspended', 'inactive')),
+    sso_enabled boolean, mfa_enabled boolean, last_login timestamptz, failed_login_attempts integer, deactivated_at timestamptz,
     created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
     primary key (tenant, user_id))`,
   `create unique index users_name on users (tenant, lower(name))`,
@@ -107,7 +94,8 @@ const ORDINARY = [
     tenant text not null, group_id uuid not null default gen_random_uuid(), name text not null, description text, external_id text,
     group_type text, allowed_ai_services text[] not null default '{}', prohibited_ai_services text[] not null default '{}',
     created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
-    primary key (tenant, group_id), unique (tenant, name))`,
+    primary key (tenant, group_id))`,
+  `create unique index groups_name on groups (tenant, lower(name))`,
   `create table user_groups (
     tenant text not null, user_id uuid not null, group_name text not null, added_at timestamptz not null default now(),
     primary key (tenant, user_id, group_name), foreign key (tenant, user_id) references users on delete cascade)`,
@@ -115,7 +103,8 @@ const ORDINARY = [
     tenant text not null, role_id uuid not null default gen_random_uuid(), name text not null, description text,
     permissions jsonb not null default '{}', is_system_role boolean not null default false,
     created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
-    primary key (tenant, role_id), unique (tenant, name))`,
+    primary key (tenant, role_id))`,
+  `create unique index roles_name on roles (tenant, lower(name))`,
   `create table user_roles (
     tenant text not null, user_id uuid not null, role_name text not null, assigned_at timestamptz not null default now(),
     assigned_by uuid, expires_at timestamptz,
@@ -125,6 +114,7 @@ const ORDINARY = [
     ip_addresses text[] not null default '{}', mac_addresses text[] not null default '{}', serial_number text,
     owner text, department text, os text, os_version text, compliance_status text, edr_agent_installed boolean, edr_agent_version text,
     crown_jewel boolean not null default false, sensitivity text, data_classification text[] not null default '{}',
+    installed_software jsonb, vulnerabilities jsonb, last_scan timestamptz, acquired_date timestamptz, retired_date timestamptz,
     status text not null default 'active', created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
     primary key (tenant, asset_id))`,
   `create unique index assets_hostname on assets (tenant, lower(hostname))`,
@@ -146,11 +136,16 @@ const ORDINARY = [
   `create table ai_services (
     tenant text not null, service_id text not null, overrides jsonb not null default '{}', discovered_at timestamptz, last_seen timestamptz,
     created_at timestamptz not null default now(), updated_at timestamptz not null default now(), primary key (tenant, service_id))`,
+  `create table ai_service_signatures (
+    tenant text not null, signature_id uuid not null default gen_random_uuid(), service_id text not null, signature_type text not null,
+    pattern text not null, confidence double precision not null default 1 check (confidence between 0 and 1),
+    created_at timestamptz not null default now(), primary key (tenant, signature_id), unique (tenant, service_id, signature_type, pattern))`,
   `create table violations (
     tenant text not null, violation_id uuid not null, day date not null, person_key text not null, policy_id text not null, service_id text not null,
     user_id text, user_name text, user_department text, violation_type text not null, policy_name text, severity text not null,
     resource_type text, resource_name text, status text not null default 'open' check (status in ('open', 'investigating', 'resolved', 'false_positive')),
-    assigned_to uuid, resolution_notes text, resolved_at timestamptz, count bigint not null, first_seen timestamptz not null, last_seen timestamptz not null,
+    assigned_to uuid, resolution_notes text, resolved_at timestamptz, notification_sent boolean not null default false,
+    escalated boolean not null default false, escalated_at timestamptz, count bigint not null, first_seen timestamptz not null, last_seen timestamptz not null,
     last_decision_id uuid not null, primary key (tenant, violation_id), unique (tenant, person_key, policy_id, service_id, day))`,
   `create table exceptions (
     tenant text not null, exception_id uuid not null default gen_random_uuid(), exception_type text not null, reason text not null, justification text not null,
@@ -166,21 +161,22 @@ const ORDINARY = [
   `create unique index reviews_pending on reviews (tenant, person_key, service_id, policy_id, action) where status = 'pending'`,
   `create index reviews_answered on reviews (tenant, person_key, service_id, policy_id, action, answered_at desc)`,
   `create table proxy_tokens (
-    tenant text not null, token_id uuid not null default gen_random_uuid(), user_id uuid not null, token_hash bytea not null unique,
-    created_at timestamptz not null default now(), revoked_at timestamptz, primary key (tenant, token_id),
+    tenant text not null, token_id uuid not null default gen_random_uuid(), user_id uuid not null, token_hash bytea not null,
+    created_at timestamptz not null default now(), revoked_at timestamptz, primary key (tenant, token_id), unique (tenant, token_hash),
     foreign key (tenant, user_id) references users on delete cascade)`,
   `create table api_keys (
     tenant text not null, key_id uuid not null default gen_random_uuid(), name text not null, scopes text[] not null, user_id uuid,
-    key_hash bytea not null unique, created_at timestamptz not null default now(), revoked_at timestamptz, primary key (tenant, key_id),
+    key_hash bytea not null, created_at timestamptz not null default now(), revoked_at timestamptz, primary key (tenant, key_id),
+    unique (tenant, key_hash),
     foreign key (tenant, user_id) references users on delete cascade)`,
   `create table point_modes (tenant text primary key, mode text not null, until timestamptz not null, set_at timestamptz not null default now())`,
-  `create table writers (tenant text not null, writer uuid not null, seq bigint not null, updated_at timestamptz not null default now(), primary key (writer))`,
+  `create table writers (tenant text not null, writer uuid not null, seq bigint not null, updated_at timestamptz not null default now(), primary key (tenant, writer))`,
   `create table dead_letters (
-    writer uuid not null, seq bigint not null, reason text not null, record text not null, set_aside_at timestamptz not null default now(),
-    primary key (writer, seq))`,
+    tenant text not null, writer uuid not null, seq bigint not null, reason text not null, leaf bytea not null, record text not null, personal bytea,
+    set_aside_at timestamptz not null default now(), primary key (tenant, writer, seq))`,
   `create table gaps (
     tenant text not null, writer uuid not null, seq bigint not null, time timestamptz not null, gap_from timestamptz not null, gap_to timestamptz not null,
-    count bigint not null, reason text not null, leaf bytea not null, record text not null, primary key (writer, seq))`,
+    count bigint not null, reason text not null, leaf bytea not null, record text not null, primary key (tenant, writer, seq))`,
 ]
 
 const INDEXES = [
@@ -190,6 +186,6 @@ const INDEXES = [
   'create index decisions_service on decisions (tenant, resource_id, time desc)',
   'create index decisions_decision on decisions (tenant, decision, time desc)',
   'create index outcomes_decision on outcomes (tenant, decision_id)',
-  'create index violations_newest on violations (tenant, last_seen desc, violation_id desc)',
+  'create index violations_newest on violations (tenant, first_seen desc, violation_id desc)',
   'create index audit_events_newest on audit_events (tenant, time desc, event_id desc)',
 ]

@@ -16,8 +16,9 @@ interface UserRow {
   readonly risk_score: number | null
   readonly clearance_level: string | null
   readonly attributes: Record<string, unknown>
+  readonly department: string | null
   readonly departments:
-    | { id: string; name: string; allowed: string[]; prohibited: string[] }[]
+    | { id: string; name: string; parent: string | null; allowed: string[]; prohibited: string[] }[]
     | null
   readonly groups:
     | { id: string | null; name: string; allowed: string[] | null; prohibited: string[] | null }[]
@@ -26,6 +27,7 @@ interface UserRow {
 }
 
 const MAX_DEPARTMENT_DEPTH = 64
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 export class StoredDirectory {
   readonly #db: Kysely<Tables>
@@ -44,17 +46,17 @@ export class StoredDirectory {
       with recursive person as (
         select * from users where tenant = ${this.#tenant} and user_id = ${id}
       ), chain as (
-        select d.*, 0 as depth from departments d join person p on d.tenant = p.tenant and d.name = p.department
+        select d.*, 0 as depth from departments d join person p on d.tenant = p.tenant and lower(d.name) = lower(p.department)
         union all
-        select d.*, c.depth + 1 from departments d join chain c on d.tenant = c.tenant and d.name = c.parent where c.depth < ${MAX_DEPARTMENT_DEPTH}
+        select d.*, c.depth + 1 from departments d join chain c on d.tenant = c.tenant and lower(d.name) = lower(c.parent) where c.depth < ${MAX_DEPARTMENT_DEPTH}
       )
-      select p.user_id, p.name, p.email, p.status, p.employee_type, p.job_title, p.risk_score, p.clearance_level, p.attributes,
-        (select json_agg(json_build_object('id', c.department_id, 'name', c.name, 'allowed', c.allowed_ai_services, 'prohibited', c.prohibited_ai_services)
+      select p.user_id, p.name, p.email, p.status, p.employee_type, p.job_title, p.risk_score, p.clearance_level, p.attributes, p.department,
+        (select json_agg(json_build_object('id', c.department_id, 'name', c.name, 'parent', c.parent, 'allowed', c.allowed_ai_services, 'prohibited', c.prohibited_ai_services)
           order by c.depth desc) from chain c) as departments,
-        (select json_agg(json_build_object('id', g.group_id, 'name', m.group_name, 'allowed', g.allowed_ai_services, 'prohibited', g.prohibited_ai_services)
-          order by m.group_name) from user_groups m left join groups g on g.tenant = m.tenant and g.name = m.group_name
+        (select json_agg(json_build_object('id', g.group_id, 'name', coalesce(g.name, m.group_name), 'allowed', g.allowed_ai_services, 'prohibited', g.prohibited_ai_services)
+          order by coalesce(g.name, m.group_name) collate "C") from user_groups m left join groups g on g.tenant = m.tenant and lower(g.name) = lower(m.group_name)
           where m.tenant = p.tenant and m.user_id = p.user_id) as groups,
-        (select json_agg(r.role_name order by r.role_name) from user_roles r where r.tenant = p.tenant and r.user_id = p.user_id
+        (select json_agg(r.role_name order by r.role_name collate "C") from user_roles r where r.tenant = p.tenant and r.user_id = p.user_id
           and (r.expires_at is null or r.expires_at > now())) as roles
       from person p`.execute(this.#db)
     const row = rows[0]
@@ -66,12 +68,15 @@ export class StoredDirectory {
       .selectFrom('assets')
       .selectAll()
       .where('tenant', '=', this.#tenant)
-      .where(sql`lower(hostname)`, '=', hostname.toLowerCase())
+      .where(sql`lower(hostname)`, '=', hostname.toLowerCase().replaceAll('\0', '\ufffd'))
       .executeTakeFirst()
     if (row === undefined) return undefined
     const { tenant: _tenant, updated_at: _updated, ...fields } = row
     const document = Object.fromEntries(
-      Object.entries(fields).filter(([key, value]) => value !== null && key !== 'created_at'),
+      Object.entries(fields)
+        .filter(([key, value]) => value !== null && key !== 'created_at')
+        // As in JSON: the document is the same from memory and from the shared cache.
+        .map(([key, value]) => [key, value instanceof Date ? value.toISOString() : value]),
     )
     return {
       id: row.asset_id,
@@ -98,11 +103,14 @@ export class StoredDirectory {
           ]
     for (const [column, value] of wanted) {
       if (value === undefined) continue
-      const left = column === 'user_id' ? sql`user_id::text` : sql`lower(${sql.ref(column)})`
+      // An id that is none has no row, and its text no cast.
+      if (column === 'user_id' && !UUID.test(value)) continue
+      const holds =
+        column === 'user_id'
+          ? sql`user_id = ${value}::uuid`
+          : sql`lower(${sql.ref(column)}) = lower(${value.replaceAll('\0', '\ufffd')})`
       const { rows } = await sql<{ user_id: string }>`
-        select user_id from users where tenant = ${this.#tenant} and ${left} = lower(${value})`.execute(
-        this.#db,
-      )
+        select user_id from users where tenant = ${this.#tenant} and ${holds}`.execute(this.#db)
       const [row] = rows
       if (row !== undefined) return row.user_id
     }
@@ -113,7 +121,7 @@ export class StoredDirectory {
 function subjectOf(row: UserRow): Subject {
   const departments = row.departments ?? []
   const groups = row.groups ?? []
-  const own = departments.at(-1)
+  const department = departmentOf(row, departments)
   const units = [...departments, ...groups]
   const user: UserInput = {
     id: row.user_id,
@@ -123,9 +131,7 @@ function subjectOf(row: UserRow): Subject {
     groups: groups.map(({ name }) => name),
     roles: row.roles ?? [],
     ...(row.email === null ? {} : { email: row.email }),
-    ...(own === undefined
-      ? {}
-      : { department: { id: own.id, name: own.name, path: departments.map(({ name }) => name) } }),
+    ...(department === undefined ? {} : { department }),
     ...(row.employee_type === null ? {} : { employee_type: row.employee_type }),
     ...(row.job_title === null ? {} : { job_title: row.job_title }),
     ...(row.risk_score === null ? {} : { risk_score: row.risk_score }),
@@ -137,6 +143,25 @@ function subjectOf(row: UserRow): Subject {
     person: row.user_id,
     allowed_services: new Set(units.flatMap(({ allowed }) => allowed ?? [])),
     prohibited_services: new Set(units.flatMap(({ prohibited }) => prohibited ?? [])),
-    units: new Set(units.flatMap(({ id, name }) => (id === null ? [name] : [id, name]))),
+    units: new Set([
+      ...(department?.path ?? []),
+      ...units.flatMap(({ id, name }) => (id === null ? [name] : [id, name])),
+    ]),
+  }
+}
+
+/** A department that nobody has described is its name, as a person's own and as the parent of another. */
+function departmentOf(
+  row: UserRow,
+  known: NonNullable<UserRow['departments']>,
+): UserInput['department'] {
+  const own = known.at(-1)
+  if (own === undefined)
+    return row.department === null ? undefined : { name: row.department, path: [row.department] }
+  const root = known[0]?.parent ?? null
+  return {
+    id: own.id,
+    name: own.name,
+    path: [...(root === null ? [] : [root]), ...known.map(({ name }) => name)],
   }
 }

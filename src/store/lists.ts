@@ -13,6 +13,7 @@ export interface Page {
 export type Filter = Readonly<Record<string, string | number | undefined>>
 
 const DEFAULT_LIMIT = 100
+const EXPORT_ROWS = 1000
 
 export class Lists {
   readonly #db: Kysely<Tables>
@@ -24,7 +25,7 @@ export class Lists {
   }
 
   async decisions(filter: Filter): Promise<Page> {
-    return this.#page('decisions', 'time', 'decision_id', filter, decisionView, [
+    return this.#page('decisions', filter, [
       equal('decision', filter['decision']),
       equal('source', filter['source']),
       equal('primary_policy_id', filter['policy']),
@@ -50,7 +51,7 @@ export class Lists {
   }
 
   async violations(filter: Filter): Promise<Page> {
-    return this.#page('violations', 'last_seen', 'violation_id', filter, violationView, [
+    return this.#page('violations', filter, [
       equal('severity', filter['severity']),
       equal('status', filter['status']),
       equal('policy_id', filter['policy']),
@@ -61,8 +62,8 @@ export class Lists {
   }
 
   async reviews(filter: Filter): Promise<Page> {
-    return this.#page('reviews', 'first_seen', 'review_id', filter, reviewView, [
-      equal('status', filter['status']),
+    return this.#page('reviews', filter, [
+      reviewStatus(filter['status']),
       equal('policy_id', filter['policy']),
       equal('service_id', filter['service']),
       equal('person', filter['user']),
@@ -75,65 +76,74 @@ export class Lists {
     from: Date | undefined,
     to: Date | undefined,
   ): AsyncGenerator<Readonly<Record<string, unknown>>> {
-    const { time, id, view } = EXPORTS[table]
-    let after: { time: unknown; id: unknown } | undefined
+    const { time, last, id, view } = SHOWN[table]
+    let after: Cursor | undefined
     for (;;) {
-      const conditions = [
+      const where = [
         sql`tenant = ${this.#tenant}`,
-        ...(from === undefined ? [] : [sql`${sql.ref(time)} >= ${from}`]),
-        ...(to === undefined ? [] : [sql`${sql.ref(time)} < ${to}`]),
-        ...(after === undefined
-          ? []
-          : [
-              sql`(${sql.ref(time)}, ${sql.ref(id)}) > (${after.time}::timestamptz, ${after.id}::uuid)`,
-            ]),
+        ...between(last, time, from, to),
+        ...(after === undefined ? [] : [beyond(time, id, '>', after)]),
       ]
       const { rows } = await sql<Record<string, unknown>>`
-        select *, ${sql.ref(time)}::text as cursor_time from ${sql.table(table)} where ${sql.join(conditions, sql` and `)}
-        order by ${sql.ref(time)}, ${sql.ref(id)} limit 1000`.execute(this.#db)
-      for (const row of rows) yield view(row)
-      const last = rows.at(-1)
-      if (last === undefined || rows.length < 1000) return
-      after = { time: last['cursor_time'], id: last[id] }
+        select *, ${exact(time)} as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
+        order by ${sql.ref(time)}, ${sql.ref(id)} limit ${EXPORT_ROWS}`.execute(this.#db)
+      for (const { cursor_time: _time, ...row } of rows) yield view(row)
+      const end = rows.at(-1)
+      if (end === undefined || rows.length < EXPORT_ROWS) return
+      after = [String(end['cursor_time']), String(end[id])]
     }
   }
 
   async #page(
     table: 'decisions' | 'violations' | 'reviews',
-    time: string,
-    id: string,
     filter: Filter,
-    view: (row: Record<string, unknown>) => Record<string, unknown>,
     conditions: readonly (RawBuilder<unknown> | undefined)[],
   ): Promise<Page> {
+    const { time, last, id, view } = SHOWN[table]
     const limit = Number(filter['limit'] ?? DEFAULT_LIMIT)
     const cursor = readCursor(filter['cursor'])
     const where = [
       sql`tenant = ${this.#tenant}`,
       ...conditions.filter((condition) => condition !== undefined),
-      ...(filter['since'] === undefined
-        ? []
-        : [sql`${sql.ref(time)} >= ${filter['since']}::timestamptz`]),
-      ...(filter['until'] === undefined
-        ? []
-        : [sql`${sql.ref(time)} < ${filter['until']}::timestamptz`]),
-      ...(cursor === undefined
-        ? []
-        : [
-            sql`(${sql.ref(time)}, ${sql.ref(id)}) < (${cursor[0]}::timestamptz, ${cursor[1]}::uuid)`,
-          ]),
+      ...between(last, time, filter['since'], filter['until']),
+      ...(cursor === undefined ? [] : [beyond(time, id, '<', cursor)]),
     ]
     const { rows } = await sql<Record<string, unknown>>`
-      select *, ${sql.ref(time)}::text as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
+      select *, ${exact(time)} as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
       order by ${sql.ref(time)} desc, ${sql.ref(id)} desc limit ${limit + 1}`.execute(this.#db)
     const shown = rows.slice(0, limit)
-    const last = shown.at(-1)
+    const end = shown.at(-1)
     const next =
-      rows.length > limit && last !== undefined
-        ? Buffer.from(JSON.stringify([last['cursor_time'], last[id]])).toString('base64url')
+      rows.length > limit && end !== undefined
+        ? Buffer.from(JSON.stringify([end['cursor_time'], end[id]])).toString('base64url')
         : null
     return { items: shown.map(({ cursor_time: _time, ...row }) => view(row)), next_cursor: next }
   }
+}
+
+/** Time and id of the row that a page ended with. */
+type Cursor = readonly [string, string]
+
+/** To the microsecond, whatever the time zone and date style of the session. */
+function exact(time: string): RawBuilder<unknown> {
+  return sql`to_char(${sql.ref(time)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+}
+
+function beyond(time: string, id: string, sign: '<' | '>', [at, row]: Cursor): RawBuilder<unknown> {
+  return sql`(${sql.ref(time)}, ${sql.ref(id)}) ${sql.raw(sign)} (${at}::timestamptz, ${row}::uuid)`
+}
+
+/** What lasts for a while is in a range that it overlaps. */
+function between(
+  last: string,
+  first: string,
+  since: unknown,
+  until: unknown,
+): RawBuilder<unknown>[] {
+  return [
+    ...(since === undefined ? [] : [sql`${sql.ref(last)} >= ${since}::timestamptz`]),
+    ...(until === undefined ? [] : [sql`${sql.ref(first)} < ${until}::timestamptz`]),
+  ]
 }
 
 function equal(
@@ -154,7 +164,14 @@ function either(
   )})`
 }
 
-function readCursor(cursor: string | number | undefined): [string, string] | undefined {
+/** An approval that has run out is neither approved nor anything else any more. */
+function reviewStatus(status: string | number | undefined): RawBuilder<unknown> | undefined {
+  if (status === 'expired') return sql`status = 'approved' and valid_until <= now()`
+  if (status === 'approved') return sql`status = 'approved' and valid_until > now()`
+  return equal('status', status)
+}
+
+function readCursor(cursor: string | number | undefined): Cursor | undefined {
   if (cursor === undefined) return undefined
   try {
     const [time, id] = JSON.parse(
@@ -243,7 +260,6 @@ function auditView(row: Record<string, unknown>): Record<string, unknown> {
     personal: _personal,
     seq: _seq,
     writer: _writer,
-    cursor_time: _time,
     ...rest
   } = row
   return rest
@@ -253,8 +269,13 @@ function numbers(row: Record<string, unknown>): Record<string, number> {
   return Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value)]))
 }
 
-const EXPORTS = {
-  decisions: { time: 'time', id: 'decision_id', view: decisionView },
-  violations: { time: 'last_seen', id: 'violation_id', view: violationView },
-  audit_events: { time: 'time', id: 'event_id', view: auditView },
+/**
+ * The times of a row and its id. Lists are in the order of a time that does not change while somebody turns
+ * pages: a violation that is seen again stays where it is.
+ */
+const SHOWN = {
+  decisions: { time: 'time', last: 'time', id: 'decision_id', view: decisionView },
+  violations: { time: 'first_seen', last: 'last_seen', id: 'violation_id', view: violationView },
+  audit_events: { time: 'time', last: 'time', id: 'event_id', view: auditView },
+  reviews: { time: 'first_seen', last: 'last_seen', id: 'review_id', view: reviewView },
 } as const

@@ -8,6 +8,7 @@ import { Pool } from 'pg'
 import { CordonError } from '../base/errors.ts'
 import type { Log } from '../observe/log.ts'
 import { takeLock } from './lock.ts'
+import { makePartitions } from './partitions.ts'
 import { openEmbedded } from './pglite-pool.ts'
 import type { Tables } from './tables.ts'
 
@@ -30,6 +31,7 @@ const EMBEDDED_MAJOR = '18'
 const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000
 const STATEMENT_TIMEOUT_MS = 60_000
+const PARTITIONS_EVERY_MS = 24 * 3_600_000
 /** Any number, the same for every Cordon. */
 const MIGRATION_LOCK = 7_303_601
 
@@ -39,7 +41,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
   try {
     await migrate(store.db, options.migrationsDir)
-    return store
+    return await withPartitions(store, options.log)
   } catch (error) {
     await store.close()
     throw error instanceof CordonError
@@ -94,6 +96,27 @@ function openServerStore({ databaseUrl, log }: StoreOptions): Store {
   pool.on('error', (error) => log.warn({ err: error.message }, 'a database connection was lost'))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return { db, kind: 'postgres', close: () => db.destroy() }
+}
+
+/** Coming months exist before their first record does, however long the process runs. */
+async function withPartitions(store: Store, log: Log): Promise<Store> {
+  const make = async (): Promise<void> => {
+    try {
+      await makePartitions(store.db, new Date())
+    } catch (error) {
+      // The default partition takes what comes meanwhile.
+      log.warn({ err: reason(error) }, 'the partitions of coming months could not be made')
+    }
+  }
+  await make()
+  const timer = setInterval(() => void make(), PARTITIONS_EVERY_MS).unref()
+  return {
+    ...store,
+    close: async () => {
+      clearInterval(timer)
+      await store.close()
+    },
+  }
 }
 
 async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {

@@ -34,7 +34,8 @@ export class RecordSink implements Sink {
   }
 
   async cursors(): Promise<ReadonlyMap<string, number>> {
-    const rows = await this.#parts.db.selectFrom('writers').select(['writer', 'seq']).execute()
+    const { rows } = await sql<{ writer: string; seq: string }>`
+      select writer, max(seq) as seq from writers group by writer`.execute(this.#parts.db)
     return new Map(rows.map(({ writer, seq }) => [writer, Number(seq)]))
   }
 
@@ -42,37 +43,36 @@ export class RecordSink implements Sink {
     const last = records.at(-1)
     if (last === undefined) return
     const opened = await this.#parts.db.transaction().execute(async (transaction) => {
+      const { tenant } = last.record
+      // The row is there before it is locked: two recorders that begin together would both find nothing to wait for.
+      await sql`insert into writers (tenant, writer, seq) values (${tenant}, ${writer}, 0) on conflict do nothing`.execute(
+        transaction,
+      )
       // Another recorder may have come further: what it shipped is left alone.
       const cursor = await sql<{
         seq: string
       }>`select seq from writers where writer = ${writer} for update`.execute(transaction)
-      const shipped = Number(cursor.rows[0]?.seq ?? 0)
+      const shipped = Math.max(...cursor.rows.map(({ seq }) => Number(seq)))
       const fresh = records.filter(({ seq }) => seq > shipped)
       await insertAll(transaction, fresh)
       const violations = await this.#violations(transaction, fresh)
-      await sql`
-        insert into writers (tenant, writer, seq, updated_at) values (${last.record.tenant}, ${writer}, ${last.seq}, now())
-        on conflict (writer) do update set seq = greatest(writers.seq, excluded.seq), updated_at = now()`.execute(
-        transaction,
-      )
+      await moveCursor(transaction, tenant, writer, last.seq)
       return violations
     })
     for (const severity of opened) this.#parts.onViolation(severity)
   }
 
   async setAside(
-    { writer, seq, text: exact, record }: ShippedRecord,
+    { writer, seq, text: exact, leaf, record, personalBytes }: ShippedRecord,
     reason: string,
   ): Promise<void> {
+    const personal = personalBytes.length === 0 ? null : personalBytes
     await this.#parts.db.transaction().execute(async (transaction) => {
       await sql`
-        insert into dead_letters (writer, seq, reason, record) values (${writer}, ${seq}, ${reason}, ${exact.replaceAll('\\u0000', '\\ufffd')})
+        insert into dead_letters (tenant, writer, seq, reason, leaf, record, personal)
+        values (${record.tenant}, ${writer}, ${seq}, ${reason}, ${leaf}, ${exact}, ${personal})
         on conflict do nothing`.execute(transaction)
-      await sql`
-        insert into writers (tenant, writer, seq) values (${record.tenant}, ${writer}, ${seq})
-        on conflict (writer) do update set seq = greatest(writers.seq, excluded.seq), updated_at = now()`.execute(
-        transaction,
-      )
+      await moveCursor(transaction, record.tenant, writer, seq)
     })
   }
 
@@ -144,6 +144,19 @@ export class RecordSink implements Sink {
     const { rows: result } = await upsertViolations(transaction, rows)
     return result.filter(({ opened }) => opened).map(({ severity }) => severity)
   }
+}
+
+async function moveCursor(
+  transaction: Transaction<Tables>,
+  tenant: string,
+  writer: string,
+  seq: number,
+): Promise<void> {
+  await sql`
+    insert into writers (tenant, writer, seq) values (${tenant}, ${writer}, ${seq})
+    on conflict (tenant, writer) do update set seq = greatest(writers.seq, excluded.seq), updated_at = now()`.execute(
+    transaction,
+  )
 }
 
 type Columns = Readonly<Record<string, string>>
@@ -333,7 +346,7 @@ function arrays(columns: Columns, rows: readonly Row[]): ReturnType<typeof sql.j
     Object.entries(columns).map(([name, type]) =>
       type === 'text'
         ? sql`${arrayLiteral(rows, name)}::text::text[]`
-        : sql`string_to_array(${lines(rows, name)}::text, e'\\n', '')::${sql.raw(type === JSON_TEXT ? 'text' : type)}[]`,
+        : sql`string_to_array(${lines(rows, name, type)}::text, e'\\n', '')::${sql.raw(type === JSON_TEXT ? 'text' : type)}[]`,
     ),
   )
 }
@@ -343,18 +356,25 @@ function arrays(columns: Columns, rows: readonly Row[]): ReturnType<typeof sql.j
  * it needs no quoting, and PostgreSQL cuts it four times as fast as it reads an array. Parameters go as bytes:
  * drivers pass these on as they are, while they walk through strings several times.
  */
-function lines(rows: readonly Row[], name: string): Buffer {
-  let text = ''
+function lines(rows: readonly Row[], name: string, type: string): Buffer {
+  let joined = ''
   for (const [index, row] of rows.entries()) {
-    if (index > 0) text += '\n'
+    if (index > 0) joined += '\n'
     const value = row[name]
     if (value === undefined || value === null) continue
-    if (Buffer.isBuffer(value)) text += `\\x${value.toString('hex')}`
-    else if (typeof value === 'object') text += JSON.stringify(value)
-    else text += String(value as string | number | bigint | boolean)
+    if (Buffer.isBuffer(value)) joined += `\\x${value.toString('hex')}`
+    else if (typeof value === 'string') joined += type === 'jsonb' ? storable(value) : value
+    else joined += JSON.stringify(value)
   }
-  return Buffer.from(text)
+  return Buffer.from(joined)
 }
+
+/** PostgreSQL takes JSON with NUL or half a surrogate pair as text, not as jsonb. */
+function storable(json: string): string {
+  return json.replaceAll(UNSTORABLE, '\\ufffd')
+}
+
+const UNSTORABLE = /(?<=(?<!\\)(?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/g
 
 /** A column of any text, as the text of an array. */
 function arrayLiteral(rows: readonly Row[], name: string): Buffer {
@@ -365,14 +385,19 @@ function arrayLiteral(rows: readonly Row[], name: string): Buffer {
     if (value === undefined || value === null) literal += 'NULL'
     else {
       const element = typeof value === 'string' ? value : JSON.stringify(value)
-      literal += `"${element.replaceAll(SPECIAL, '\\$&')}"`
+      literal += `"${element.replaceAll(SPECIAL, escaped)}"`
     }
   }
   return Buffer.from(`${literal}}`)
 }
 
+/** PostgreSQL has no NUL in a text; the record beside the columns keeps it in its JSON. */
+function escaped(character: string): string {
+  return character === '\0' ? '\ufffd' : `\\${character}`
+}
+
 /** PostgreSQL manual, section 8.15.6: what needs a backslash between the quotes of an array element. */
-const SPECIAL = /["\\]/g
+const SPECIAL = /["\\\0]/g
 
 function only<T>(records: readonly ShippedRecord[], kind: string): Of<T>[] {
   return records.filter(({ record }) => record.kind === kind) as unknown as Of<T>[]

@@ -90,6 +90,13 @@ export class Reviews {
 
 /** A review as the API shows it. */
 export function reviewView(row: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { tenant: _tenant, person_key: _key, policy_id: policyId, count, ...rest } = row
-  return { ...rest, policy_id: policyId === '' ? null : policyId, count: Number(count) }
+  const { tenant: _tenant, person_key: _key, policy_id: policyId, status, count, ...rest } = row
+  const until = rest['valid_until']
+  const hasRunOut = status === 'approved' && until instanceof Date && until.getTime() <= Date.now()
+  return {
+    ...rest,
+    status: hasRunOut ? 'expired' : status,
+    policy_id: policyId === '' ? null : policyId,
+    count: Number(count),
+  }
 }

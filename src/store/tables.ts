@@ -213,5 +213,13 @@ export interface Tables {
   }
   point_modes: { tenant: string; mode: string; until: Time; set_at: Created }
   writers: { tenant: string; writer: string; seq: string; updated_at: Created }
-  dead_letters: { writer: string; seq: string; reason: string; record: string }
+  dead_letters: {
+    tenant: string
+    writer: string
+    seq: string
+    reason: string
+    leaf: Buffer
+    record: string
+    personal: Buffer | null
+  }
 }

@@ -1,0 +1,108 @@
+// A real PostgreSQL for one test file: data folder, port and process of its own.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { env, getuid } from 'node:process'
+import { createInterface } from 'node:readline'
+import { Client } from 'pg'
+
+export interface TestPostgres {
+  /** An empty database of its own. */
+  database(): Promise<string>
+  stop(): Promise<void>
+}
+
+const VERSIONS = '/usr/lib/postgresql'
+
+/** Why there is none; false where there is one. */
+export function noPostgres(): string | false {
+  return binaries() === undefined && 'PostgreSQL is not installed (initdb is not found)'
+}
+
+export async function startPostgres(): Promise<TestPostgres> {
+  const bin = binaries()
+  if (bin === undefined) throw new Error('PostgreSQL is not installed')
+  const dir = mkdtempSync(join(tmpdir(), 'cordon-postgres-'))
+  const owner = ownerOf()
+  if (owner !== undefined) chownSync(dir, owner.uid, owner.gid)
+  const data = join(dir, 'data')
+  const as = owner === undefined ? {} : owner
+  execFileSync(
+    join(bin, 'initdb'),
+    ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'],
+    { ...as, cwd: dir, stdio: 'ignore' },
+  )
+  const port = await freePort()
+  const server = spawn(
+    join(bin, 'postgres'),
+    ['-D', data, '-p', String(port), '-k', dir, '-c', 'fsync=off', '-c', 'log_min_messages=log'],
+    { ...as, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
+  )
+  await ready(server)
+  const url = (name: string): string => `postgres://postgres@127.0.0.1:${port}/${name}`
+  let next = 1
+  return {
+    database: async () => {
+      const name = `test_${next++}`
+      const client = new Client({ connectionString: url('postgres') })
+      await client.connect()
+      try {
+        await client.query(`create database ${name}`)
+      } finally {
+        await client.end()
+      }
+      return url(name)
+    },
+    stop: async () => {
+      // Immediate: nobody needs what is in it.
+      server.kill('SIGQUIT')
+      if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+function binaries(): string | undefined {
+  const newest = existsSync(VERSIONS)
+    ? readdirSync(VERSIONS).toSorted((a, b) => Number(b) - Number(a))
+    : []
+  const folders = [
+    ...newest.map((version) => join(VERSIONS, version, 'bin')),
+    ...(env['PATH'] ?? '').split(':'),
+  ]
+  return folders.find((folder) => existsSync(join(folder, 'initdb')))
+}
+
+/** PostgreSQL refuses to run as root. */
+function ownerOf(): { readonly uid: number; readonly gid: number } | undefined {
+  if (getuid?.() !== 0) return undefined
+  const id = (flag: string): number =>
+    Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }))
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+async function ready(server: ChildProcess): Promise<void> {
+  if (server.stderr === null) return
+  const lines: string[] = []
+  for await (const line of createInterface({ input: server.stderr })) {
+    lines.push(line)
+    if (line.includes('ready to accept connections')) {
+      server.stderr.resume()
+      return
+    }
+  }
+  throw new Error(`PostgreSQL does not start: ${lines.join('\n')}`)
+}
+
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const address = probe.address()
+  probe.close()
+  if (typeof address !== 'object' || address === null) throw new Error('no port is free')
+  return address.port
+}
