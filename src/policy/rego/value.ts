@@ -173,7 +173,9 @@ class Reader {
         const digits = this.#token(NUMBER)
         const number = Number(digits)
         if (/^-?\d+$/.test(digits)) return Number.isSafeInteger(number) ? number : BigInt(digits)
-        return this.#exactly && String(number) !== digits ? new RegoDecimal(digits) : number
+        return this.#exactly && (String(number) !== digits || Number.isInteger(number))
+          ? new RegoDecimal(digits)
+          : number
       }
     }
   }

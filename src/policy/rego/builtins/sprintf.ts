@@ -6,7 +6,9 @@ import { formatFloat } from './floats.ts'
 import { type Operands, arrayAt, boundedText, BuiltinLimit, MAX_TEXT, textAt } from './operands.ts'
 import { canBackquote, quote, quoteRune, valueText } from './quote.ts'
 
-type Argument =
+export type Argument =
+  | { readonly type: 'nil' }
+  | { readonly type: 'bool'; readonly value: boolean }
   | { readonly type: 'int64' | '*big.Int'; readonly value: bigint }
   | { readonly type: 'float64'; readonly value: number }
   | { readonly type: 'string'; readonly value: string }
@@ -28,7 +30,11 @@ const MAX_NUMBER = 1_000_000
 const MAX_CODE_POINT = 0x10_ff_ff
 
 export function sprintf(operands: Operands): RegoValue {
-  return new Printer(textAt(operands, 0), arrayAt(operands, 1).map(argumentOf)).print()
+  return formatted(textAt(operands, 0), arrayAt(operands, 1).map(argumentOf))
+}
+
+export function formatted(format: string, values: readonly Argument[]): string {
+  return new Printer(format, values).print()
 }
 
 class Printer {
@@ -194,12 +200,20 @@ class Printer {
 }
 
 function printArgument(argument: Argument, verb: string, flags: Flags): string {
+  if (argument.type === 'nil') {
+    if (verb === 'T' || verb === 'v') return pad('<nil>', flags)
+    return `%!${verb}(<nil>)`
+  }
   if (verb === 'T') return pad(cut(argument.type, flags), flags)
   switch (argument.type) {
     case 'string':
       return printText(argument, verb, flags)
     case 'float64':
       return printFloat(argument, verb, flags)
+    case 'bool':
+      return verb === 't' || verb === 'v'
+        ? pad(String(argument.value), flags)
+        : badVerb(argument, verb, flags)
     default:
       return printInteger(argument, verb, flags)
   }

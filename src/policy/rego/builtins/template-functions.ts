@@ -1,7 +1,7 @@
 // The functions that Go templates come with.
 
 import { fail } from './operands.ts'
-import { sprintf } from './sprintf.ts'
+import { type Argument, formatted } from './sprintf.ts'
 import { goText, isList, isTrue, NumberText, type Value } from './template-values.ts'
 
 type TemplateFunction = (values: readonly Value[]) => Value
@@ -59,10 +59,21 @@ function printed(values: readonly Value[]): string {
 
 function printf([format, ...values]: readonly Value[]): Value {
   if (typeof format !== 'string') return fail('a format is expected')
-  const operands = values.map((value) =>
-    typeof value === 'bigint' || typeof value === 'number' ? value : goText(value),
-  )
-  return sprintf([format, operands]) as string
+  return formatted(format, values.map(argumentOf))
+}
+
+function argumentOf(value: Value): Argument {
+  if (value === undefined || value === null) return { type: 'nil' }
+  switch (typeof value) {
+    case 'bigint':
+      return { type: 'int64', value }
+    case 'number':
+      return { type: 'float64', value }
+    case 'boolean':
+      return { type: 'bool', value }
+    default:
+      return { type: 'string', value: goText(value) }
+  }
 }
 
 function lengthOf(value: Value): bigint {

@@ -1,0 +1,182 @@
+// Do the built-ins of a policy that runs, those in the wasm and those of the host, answer as OPA does?
+
+import t from 'tap'
+import { askBoth, type BuiltinCall } from '../support/differential.ts'
+import { withoutOpa } from '../support/policy-folder.ts'
+
+const options = { skip: withoutOpa() }
+
+const TEXTS = [
+  '',
+  'a',
+  'aXbX',
+  'é😀x',
+  ' \tx ',
+  '\u0000a',
+  'ǅ',
+  '1e5',
+  '+1',
+  '0x10',
+  'a%20b',
+  'YQ==',
+]
+const NUMBERS = [
+  0,
+  1,
+  -1,
+  2.5,
+  -0.5,
+  0.1,
+  3,
+  7,
+  1e21,
+  1e-7,
+  2n ** 53n + 1n,
+  2n ** 63n - 1n,
+  2n ** 64n,
+]
+const PATTERNS = [
+  '',
+  'a+',
+  '(a)(b)?',
+  '^|X',
+  '(?i)x',
+  String.raw`\pL`,
+  String.raw`\C`,
+  '(?<n>a)',
+  '[',
+  'a{2,',
+]
+const ZONES = ['UTC', 'America/New_York', 'Asia/Kolkata', 'Nope/Zone']
+const LAYOUTS = ['RFC3339Nano', 'RFC850', 'Jan _2 06 3:4:5pm', '002 .000 Z07:00', 'x']
+const TIMES = [0, -1, 951_827_696n * 10n ** 9n, 1_711_850_400_123_456_789n, -(2n ** 63n)]
+const OBJECTS = [{}, { a: 1 }, { a: { b: [1, { c: 2 }] }, z: 's' }]
+const SETS = [set(), set(1, 'b'), [], [1, 2], 'x', null]
+const TEMPLATES = [
+  '{{.a}}|{{.q}}',
+  '{{range $k, $v := .a}}{{$k}}{{$v}}{{end}}',
+  '{{if .z -}} x {{- else}}y{{end}}',
+  '{{len .z}}{{html .z}}',
+  '{{nope}}',
+  '{{printf "%5s|%v" .z .a}}',
+]
+
+const FAMILIES: Readonly<Record<string, readonly BuiltinCall[]>> = {
+  arithmetic: [
+    ...['plus', 'minus', 'mul', 'div', 'rem'].flatMap((name) => all(name, NUMBERS, NUMBERS)),
+    ...['abs', 'ceil', 'floor', 'round', 'to_number'].flatMap((name) => all(name, NUMBERS)),
+    ...['sum', 'product', 'max', 'min', 'sort', 'count'].flatMap((name) =>
+      all(name, [[], NUMBERS, NUMBERS.slice(3, 7), set(1, 2.5), ['a']]),
+    ),
+    ...all('minus', [set(1, 2)], [set(2), set()]),
+    ...all('numbers.range_step', [1, 5], [5, 1], [2, 0]),
+    ...all('bits.lsh', [1, -1, 5], [0, 3, 70, -1]),
+  ],
+  texts: [
+    ...[
+      'lower',
+      'upper',
+      'trim_space',
+      'strings.reverse',
+      'base64.encode',
+      'base64.is_valid',
+      'base64.decode',
+      'base64url.decode',
+      'hex.encode',
+      'urlquery.encode',
+      'urlquery.decode',
+      'crypto.sha256',
+      'json.is_valid',
+      'units.parse',
+      'units.parse_bytes',
+      'uri.parse',
+      'semver.is_valid',
+      'time.parse_duration_ns',
+    ].flatMap((name) => all(name, TEXTS)),
+    ...[
+      'contains',
+      'split',
+      'trim',
+      'indexof',
+      'indexof_n',
+      'strings.count',
+      'crypto.hmac.sha1',
+    ].flatMap((name) => all(name, TEXTS, TEXTS)),
+    ...all('yaml.is_valid', ['a: b', '"\u0001"', 'a: *x', '- a\nb: 1', '{a', '?']),
+    ...all('replace', TEXTS, ['', 'X', 'é'], ['', 'Z']),
+    ...all('substring', TEXTS, [0, 1, 5], [-1, 2]),
+    ...all('concat', ['', ','], [['a', 'b'], set('b', 'a'), [1]]),
+    ...all('strings.render_template', TEMPLATES, OBJECTS),
+  ],
+  sprintf: all(
+    'sprintf',
+    ['%v', '%d', '%5.1f|', '%x', '%q', '%+08d', '%T', '%e', '%s %s', '%[2]v'],
+    [...[...NUMBERS, ...TEXTS, true, null, [1.5, 'x'], { a: set() }].map((item) => [item]), [1, 2]],
+  ),
+  patterns: [
+    ...['regex.match', 'regex.split'].flatMap((name) => all(name, PATTERNS, TEXTS)),
+    ...all('regex.is_valid', PATTERNS),
+    ...all('regex.replace', TEXTS, PATTERNS, ['$1x', '${1}']),
+    ...all('regex.find_all_string_submatch_n', PATTERNS, TEXTS, [-1, 1]),
+    ...all('glob.match', ['a*', '{a,b}?', '[!a]*', '**.x'], [null, [], ['X']], TEXTS),
+    ...all(
+      'net.cidr_contains',
+      ['10.0.0.0/8', '::ffff:10.0.0.0/104', '::/0'],
+      ['10.1.1.1', '10.0.0.0/08', '::1', 'x'],
+    ),
+    ...all('net.cidr_merge', [
+      ['10.0.0.0/25', '10.0.0.128/25', '10.0.0.5'],
+      ['::/1', '8000::/1'],
+    ]),
+  ],
+  times: [
+    ...['time.clock', 'time.date', 'time.weekday'].flatMap((name) =>
+      all(name, [...TIMES, ...TIMES.slice(0, 4).flatMap((at) => ZONES.map((zone) => [at, zone]))]),
+    ),
+    ...TIMES.slice(0, 4).flatMap((at) =>
+      ZONES.flatMap((zone) => LAYOUTS.map((layout) => call('time.format', [at, zone, layout]))),
+    ),
+    ...all('time.add_date', TIMES.slice(0, 4), [1], [-13], [31]),
+    ...all('time.diff', TIMES.slice(0, 4), TIMES.slice(0, 4)),
+    ...all('time.parse_ns', LAYOUTS, ['2020-01-02T03:04:05.6+01:00', 'Jan  2 20 3:4:5am', 'x']),
+  ],
+  documents: [
+    ...['json.marshal', 'yaml.marshal', 'type_name', 'object.keys'].flatMap((name) =>
+      all(name, [...OBJECTS, ...SETS, ...TEXTS, ...NUMBERS]),
+    ),
+    ...['json.filter', 'json.remove'].flatMap((name) =>
+      all(name, OBJECTS, [[], [''], ['a/b/1', '/z'], set('a'), [['a', 'b', 0]]]),
+    ),
+    ...['object.remove', 'object.filter'].flatMap((name) =>
+      all(name, OBJECTS, [['a'], set('z'), {}, 'a']),
+    ),
+    ...all('object.get', OBJECTS, ['a', ['a', 'b', 1, 'c'], []], [null]),
+    ...all('object.union_n', [[], OBJECTS, [{ a: 1 }, 2]]),
+    ...all('object.subset', [...OBJECTS, ...SETS.slice(0, 4)], [...OBJECTS, ...SETS.slice(0, 4)]),
+    ...all('json.unmarshal', ['{"a":1.0}', '[1,2', '1e2', '"\\ud83d"', '9223372036854775808']),
+    ...all('yaml.unmarshal', ['a: 1_0\nb: ~', '- yes\n- 0o7', 'a: |\n x\n', '"\\ud83d"', '%']),
+  ],
+}
+
+for (const [family, calls] of Object.entries(FAMILIES)) {
+  t.test(`${family}: ${calls.length} calls have the results of OPA`, options, async (t) => {
+    for (const { call: text, opa, own } of await askBoth(calls)) t.equal(own, opa, text)
+  })
+}
+
+function set(...items: readonly unknown[]): unknown {
+  return { $set: items }
+}
+
+function call(name: string, ...args: readonly unknown[]): BuiltinCall {
+  return { name, args }
+}
+
+/** Every combination of operands. */
+function all(name: string, ...operands: readonly (readonly unknown[])[]): readonly BuiltinCall[] {
+  const rows = operands.reduce<readonly (readonly unknown[])[]>(
+    (known, values) => known.flatMap((row) => values.map((value) => [...row, value])),
+    [[]],
+  )
+  return rows.map((args) => ({ name, args }))
+}
