@@ -98,8 +98,7 @@ function metrics(): Block {
 
 /** The names stand on the page, because most belong to later releases; here is which are found today. */
 function findings(): Block {
-  const page = readFileSync(join(import.meta.dirname, 'reference/findings.md'), 'utf8')
-  const named = [...page.matchAll(/^\| `(\w+)` +\|/gm)].map(([, name = '']) => name)
+  const named = namedTypes()
   const found = detectedTypes()
   const names = [...named, ...[...found].filter((name) => !named.includes(name)).toSorted()]
   return {
@@ -112,14 +111,22 @@ function findings(): Block {
   }
 }
 
+/** The names of the page that stand as a text in the detectors, and whatever they call a type. */
 export function detectedTypes(): ReadonlySet<string> {
   const sources = globSync(join(PROGRAM_DIR, 'src/content/*.ts'))
     .map((file) => readFileSync(file, 'utf8'))
     .join('\n')
+  const texts = new Set([...sources.matchAll(/'(\w+)'/g)].map(([, text = '']) => text))
   return new Set([
+    ...namedTypes().filter((name) => texts.has(name)),
     ...SECRET_SHAPES.map(({ type }) => type),
     ...[...sources.matchAll(/\btype: '(\w+)'/g)].map(([, type = '']) => type),
   ])
+}
+
+function namedTypes(): readonly string[] {
+  const page = readFileSync(join(import.meta.dirname, 'reference/findings.md'), 'utf8')
+  return [...page.matchAll(/^\| `(\w+)` +\|/gm)].map(([, name = '']) => name)
 }
 
 interface Operation {

@@ -9,6 +9,7 @@ import { pages, withoutAlignment } from '../docs/generate.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { PROGRAM_DIR } from '../src/config/schema.ts'
 import { FINDING_CATEGORIES } from '../src/model/finding.ts'
+import { loadServices } from '../src/signatures/load.ts'
 
 const root = join(import.meta.dirname, '..')
 const PROSE = ['*.md', 'docs/**/*.md', 'bench/*.md']
@@ -125,6 +126,12 @@ t.test('the readme tells what a setting is by default', async (t) => {
     t.ok(isSetting, `${setting} is a setting`)
     if (row !== undefined && value.startsWith('`')) t.match(row, value, `${setting}: ${value}`)
   }
+})
+
+t.test('the number of services that the pages tell is the number of services', async (t) => {
+  const { services } = loadServices([join(root, 'signatures')])
+  for (const page of ['README.md', 'CHANGELOG.md', 'docs/decisions/0001-foundation.md'])
+    t.match(read(page), new RegExp(`\\b${services.length} (?:AI )?services`), page)
 })
 
 const SETTINGS = new Set([
