@@ -33,6 +33,12 @@ export interface CallersOptions {
   readonly now: () => number
 }
 
+interface Verified {
+  readonly principal: Principal
+  /** The name that went with the right password. */
+  readonly login: string
+}
+
 const REMEMBERED = 20_000
 const REMEMBER_MS = 60_000
 const MAX_HEADER = 4096
@@ -81,12 +87,12 @@ export class Callers implements Identifier {
   readonly #options: CallersOptions
   readonly #clients: Networks
   readonly #mappings: readonly { readonly list: Networks; readonly mapping: NetworkMapping }[]
-  readonly #known = new LRUCache<string, Principal>({ max: REMEMBERED, ttl: REMEMBER_MS })
+  readonly #known = new LRUCache<string, Verified>({ max: REMEMBERED, ttl: REMEMBER_MS })
   readonly #failures = new LRUCache<string, number>({ max: REMEMBERED, ttl: WINDOW_MS })
   /** When the next guess of somebody who has guessed too often may be looked at. */
   readonly #turns = new LRUCache<string, number>({ max: REMEMBERED, ttl: WINDOW_MS })
   /** By the hash of the header: the many connections of a browser ask once. */
-  readonly #open = new Map<string, Promise<Principal | Refusal>>()
+  readonly #open = new Map<string, Promise<Verified | Refusal>>()
   readonly #openOf = new Map<string, number>()
   #generation = 0
 
@@ -117,11 +123,9 @@ export class Callers implements Identifier {
     if (proxyAuthorization !== undefined) {
       const key = keyOf(proxyAuthorization)
       const known = this.#known.get(key)
-      if (known !== undefined) return { ok: true, principal: known, ...seen }
+      if (known !== undefined) return { ok: true, ...known, ...seen }
       return this.#verifyOnce(key, proxyAuthorization, address ?? 'local').then((result) =>
-        'status' in result
-          ? { ok: false, refusal: result }
-          : { ok: true, principal: result, ...seen },
+        'status' in result ? { ok: false, refusal: result } : { ok: true, ...result, ...seen },
       )
     }
     if (mapping?.user !== undefined || mapping?.department !== undefined) {
@@ -146,7 +150,7 @@ export class Callers implements Identifier {
     this.#known.clear()
   }
 
-  #verifyOnce(key: string, header: string, address: string): Promise<Principal | Refusal> {
+  #verifyOnce(key: string, header: string, address: string): Promise<Verified | Refusal> {
     const asked = `${address} ${key}`
     const open = this.#open.get(asked)
     if (open !== undefined) return open
@@ -164,7 +168,7 @@ export class Callers implements Identifier {
     return verifying
   }
 
-  async #verify(key: string, header: string, address: string): Promise<Principal | Refusal> {
+  async #verify(key: string, header: string, address: string): Promise<Verified | Refusal> {
     const credentials = readBasic(header)
     if (credentials === undefined) return WRONG_CREDENTIALS
     const { user, password } = credentials
@@ -182,8 +186,9 @@ export class Callers implements Identifier {
       const principal = await this.#principalOf(user, password)
       if (principal === undefined) return WRONG_CREDENTIALS
       this.#failures.delete(guesser)
-      if (generation === this.#generation) this.#known.set(key, principal)
-      return principal
+      const verified = { principal, login: user }
+      if (generation === this.#generation) this.#known.set(key, verified)
+      return verified
     } catch {
       this.#failures.set(guesser, failures)
       return CANNOT_VERIFY

@@ -472,7 +472,7 @@ export class Exchange implements RelayOwner {
     const referer = fieldValue(fields, 'referer')
     log.write({
       address: this.#client.address,
-      login: this.#caller?.principal.login,
+      login: this.#caller?.principal.login ?? this.#caller?.login,
       method,
       target: publicPart(target),
       minor,

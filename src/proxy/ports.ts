@@ -37,6 +37,8 @@ export type Caller =
   | {
       readonly ok: true
       readonly principal: Principal
+      /** What the access log calls the person, where the principal has no login. */
+      readonly login?: string
       readonly network?: string
       readonly address?: string
     }

@@ -206,5 +206,13 @@ t.test('407 leaves the connection usable, for requests and for tunnels', async (
   const upstream = await origin.accept()
   t.equal(await upstream.hear('inside'), 'inside')
   t.equal(rig.decided.length, 1)
+  client.socket.end()
+  upstream.socket.end()
+  await client.untilClosed()
+  t.strictSame(
+    rig.log.map(({ status, login }) => `${status} ${login}`),
+    [...Array.from({ length: 4 }, () => '407 undefined'), '200 maya'],
+    'the log names who was let in',
+  )
   t.notMatch(JSON.stringify(rig.log), new RegExp(TOKEN.slice(0, 8)))
 })

@@ -8,14 +8,9 @@ import { CordonError } from '../../src/base/errors.ts'
 import { Htpasswd } from '../../src/proxy/htpasswd.ts'
 
 const PASSWORDS = [
-  'a',
   'word',
   'fifteen letters',
-  'sixteen letters!',
   'größe ✓ 語',
-  "with spaces, 'quotes' and $signs",
-  'x'.repeat(63),
-  'x'.repeat(64),
   'x'.repeat(65),
 ]
 
@@ -37,8 +32,6 @@ for (const kind of ['-apr1', '-5', '-6']) {
       const users = file({ maya: made(kind, password) })
       t.equal(await users.verify('maya', password), 'maya', password)
       t.equal(await users.verify('maya', `${password}x`), undefined)
-      t.equal(await users.verify('maya', password.slice(1)), undefined)
-      t.equal(await users.verify('Maya', password), undefined)
     }
   })
 }
@@ -73,7 +66,7 @@ t.test('bcrypt, however its hash begins, up to the 72 bytes that it reads', asyn
 t.test('nobody is in an empty file, and no name has a value by accident', async (t) => {
   t.equal(await file({}).verify('maya', 'word'), undefined)
   const users = file({ maya: hashSync('word', 4) })
-  for (const name of ['kim', '__proto__', 'constructor', ''])
+  for (const name of ['kim', 'Maya', '__proto__', 'constructor', ''])
     t.equal(await users.verify(name, 'word'), undefined)
 })
 
