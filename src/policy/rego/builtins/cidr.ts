@@ -12,7 +12,7 @@ import {
 } from './operands.ts'
 
 /** 32 or 128 bits; an IPv4 address mapped into IPv6 counts as the IPv4 address, as in Go. */
-interface Address {
+export interface Address {
   readonly bits: 32 | 128
   readonly value: bigint
 }
@@ -241,7 +241,7 @@ function groupsOf(text: string, mayEndInV4: boolean): bigint[] | undefined {
 }
 
 /** RFC 5952: the first longest run of zero groups is `::`. */
-function addressText({ bits, value }: Address): string {
+export function addressText({ bits, value }: Address): string {
   if (bits === 32)
     return [24n, 16n, 8n, 0n].map((shift) => String((value >> shift) & 0xffn)).join('.')
   if (value >> 32n === 0xff_ffn) return addressText({ bits: 32, value: value & 0xff_ff_ff_ffn })

@@ -16,24 +16,21 @@ import { JWT_SIGN_BUILTINS } from './jwt-sign.ts'
 import { JWT_BUILTINS } from './jwt.ts'
 import { NATIVE } from './native.ts'
 import { BuiltinFailure, type Builtin, type BuiltinTable } from './operands.ts'
+import { KEY_BUILTINS } from './private-keys.ts'
 import { regexBuiltins } from './regex.ts'
 import { STRING_BUILTINS } from './strings.ts'
 import { TEMPLATE_BUILTINS } from './template-run.ts'
 import { timeBuiltins } from './time.ts'
 import { UNIT_BUILTINS } from './units.ts'
 import { VERSION_BUILTINS } from './versions.ts'
+import { X509_BUILTINS } from './x509.ts'
 
-const OF_GO = 'its result is the inner form of a Go library'
+const CLOCK = 'it reads the clock'
 
 /** Deterministic built-ins of OPA that Cordon does not have: a policy that uses one is refused. */
 export const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
-  ['crypto.parse_private_keys', 'private keys do not belong into policies'],
-  ['crypto.x509.parse_and_verify_certificates', OF_GO],
-  ['crypto.x509.parse_and_verify_certificates_with_options', OF_GO],
-  ['crypto.x509.parse_certificate_request', OF_GO],
-  ['crypto.x509.parse_certificates', OF_GO],
-  ['crypto.x509.parse_keypair', OF_GO],
-  ['crypto.x509.parse_rsa_private_key', 'private keys do not belong into policies'],
+  ['crypto.x509.parse_and_verify_certificates', CLOCK],
+  ['crypto.x509.parse_and_verify_certificates_with_options', CLOCK],
   ['graphql.is_valid', 'GraphQL is not read'],
   ['graphql.parse', 'GraphQL is not read'],
   ['graphql.parse_and_verify', 'GraphQL is not read'],
@@ -100,11 +97,13 @@ function tables(): BuiltinTable {
     ...GLOB_BUILTINS,
     ...JWT_BUILTINS,
     ...JWT_SIGN_BUILTINS,
+    ...KEY_BUILTINS,
     ...PATH_BUILTINS,
     ...STRING_BUILTINS,
     ...TEMPLATE_BUILTINS,
     ...UNIT_BUILTINS,
     ...VERSION_BUILTINS,
+    ...X509_BUILTINS,
     ...regexBuiltins(),
     ...timeBuiltins(),
     // Nothing is printed where a decision is made.
