@@ -9,6 +9,7 @@ import { type FieldList, fieldValue, type RequestHead } from '../http1/message.t
 import type { AccessRequest, RequestContext } from '../model/request.ts'
 import type { Deadlines } from './deadlines.ts'
 import { FieldMap } from './field-map.ts'
+import { countedDown } from './max-forwards.ts'
 import type { OriginConnection } from './origin-connection.ts'
 import type { OriginPool } from './origin-pool.ts'
 import { ParentConnect } from './parent-connect.ts'
@@ -322,11 +323,16 @@ export class Exchange implements RelayOwner {
       this.#connect(target, via)
       return
     }
+    const head = countedDown(this.#head)
+    if (head === undefined) {
+      this.#answerOptions()
+      return
+    }
     this.#relay = new Relay(
       this.#parts,
       this.#client,
       {
-        head: this.#head,
+        head,
         key: via === undefined ? authority : PARENT,
         requestTarget: via === undefined ? requestTarget : `http://${authority}${requestTarget}`,
         host: authority,
@@ -337,6 +343,15 @@ export class Exchange implements RelayOwner {
       this,
     )
     this.#relay.start()
+  }
+
+  /** The request has come as far as it may: it is answered as its origin might. */
+  #answerOptions(): void {
+    const keeps = this.#head.keepAlive && this.#client.keepAlive && !this.#hasBody
+    this.#status = 200
+    const connection = !keeps ? 'Connection: close\r\n' : ''
+    this.#client.socket.write(`HTTP/1.1 200 OK\r\n${connection}Content-Length: 0\r\n\r\n`)
+    this.#end(keeps)
   }
 
   #connect({ destination, authority }: Target, via: ParentProxy | undefined): void {

@@ -120,6 +120,23 @@ t.test('a tunnel that is silent for the idle time is closed', async (t) => {
   t.match(endings, [{ status: 200, bytes_in: 1 }])
 })
 
+t.test('a client that has ended may wait for a moment, then it counts as gone', async (t) => {
+  const { origin, client, pass, outcomes } = await set(t)
+  client.say(get(origin))
+  const upstream = await origin.accept()
+  await upstream.hear('\r\n\r\n')
+  client.socket.end()
+  await settled()
+  pass(1500)
+  upstream.say('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok')
+  await client.hear('ok')
+  pass(1500)
+  t.equal(upstream.ended, false)
+  pass(500)
+  await upstream.untilEnded()
+  t.equal(outcomes.get('aborted'), 1)
+})
+
 t.test('an idle origin connection is not used beyond half of its keep-alive time', async (t) => {
   const { origin, client, pass } = await set(t)
   for (const [keepAlive, ms, connections] of [

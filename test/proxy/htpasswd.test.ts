@@ -7,12 +7,7 @@ import t from 'tap'
 import { CordonError } from '../../src/base/errors.ts'
 import { Htpasswd } from '../../src/proxy/htpasswd.ts'
 
-const PASSWORDS = [
-  'word',
-  'fifteen letters',
-  'größe ✓ 語',
-  'x'.repeat(65),
-]
+const PASSWORDS = ['word', 'fifteen letters', 'größe ✓ 語', 'x'.repeat(65)]
 
 function made(kind: string, password: string, ...more: string[]): string {
   return execFileSync('openssl', ['passwd', kind, ...more, '-stdin'], {
