@@ -102,7 +102,11 @@ export class Proxy implements ConnectionOwner, Tunnels {
   async listen(address: ListenAddress): Promise<number | undefined> {
     const server = createServer(
       { allowHalfOpen: true, noDelay: true, pauseOnConnect: false },
-      (socket) => this.accept(socket),
+      (socket) => {
+        // A peer that has gone already has no address, and without one it would count as local.
+        if (socket.remoteAddress === undefined && !('path' in address)) socket.destroy()
+        else this.accept(socket)
+      },
     )
     server.listen('path' in address ? address.path : { ...address, backlog: 4096 })
     await once(server, 'listening')
