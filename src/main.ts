@@ -1,5 +1,12 @@
 // The program: a gateway worker when the primary says so, else the command line.
-// What is not needed is not loaded, so that commands answer at once.
+// What is not needed is not loaded, and what is loaded was compiled before, so that commands answer at once.
+
+import { enableCompileCache } from 'node:module'
+import { tmpdir } from 'node:os'
+import { cacheDirs } from './config/cache.ts'
+
+const { code } = cacheDirs(process.env, tmpdir())
+if (code !== undefined) enableCompileCache(code)
 
 if (process.argv[2] === 'worker' && process.send !== undefined) {
   const { runWorker } = await import('./app/worker.ts')

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 export interface CacheDirs {
   readonly tools: string
   readonly policies: string
+  /** V8's code of our own files; absent without a home of one's own, since code from a shared folder is not run. */
+  readonly code?: string
 }
 
 export function cacheDirs(
@@ -12,7 +14,12 @@ export function cacheDirs(
   tmp: string,
 ): CacheDirs {
   const home = env['HOME']
-  const base =
-    env['XDG_CACHE_HOME'] ?? (home === undefined || home === '' ? tmp : join(home, '.cache'))
-  return { tools: join(base, 'cordon/tools'), policies: join(base, 'cordon/policies') }
+  const own =
+    env['XDG_CACHE_HOME'] ?? (home === undefined || home === '' ? undefined : join(home, '.cache'))
+  const base = join(own ?? tmp, 'cordon')
+  return {
+    tools: join(base, 'tools'),
+    policies: join(base, 'policies'),
+    ...(own === undefined ? {} : { code: join(base, 'code') }),
+  }
 }
