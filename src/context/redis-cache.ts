@@ -1,63 +1,85 @@
 // The shared tier on Redis: values with a time to live, and invalidation by publish and subscribe.
+//
+// Every key holds a generation, a counter in Redis; to invalidate is to count it up, and old keys run out by
+// themselves. The number is read whenever a connection comes (back), because what was published meanwhile
+// was not heard. Until it is known there are no hits.
 
 import { Redis } from 'ioredis'
 import type { Log } from '../observe/log.ts'
-import type { SharedCache } from './directory.ts'
+import type { SharedCache } from './shared-cache.ts'
 
-const PREFIX = 'cordon:subject:'
+const PREFIX = 'cordon:directory:'
 const CHANNEL = 'cordon:invalidate'
+const GENERATION = 'cordon:generation'
 
 /** Never throws at construction: a Redis that is away is a Redis that is slow. */
 export class RedisCache implements SharedCache {
   readonly #client: Redis
   readonly #subscriber: Redis
   readonly #log: Log
-  #generation = '0'
+  readonly #listeners: (() => void)[] = []
+  #generation: number | undefined
+  /** The last that was known, to see a Redis that came back older than it went. */
+  #highest = 0
+  /** Somebody changed something while Redis was away. */
+  #owesInvalidation = false
 
   constructor(url: string, log: Log) {
-    const options = {
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
+    const shared = {
       connectTimeout: 2000,
-      commandTimeout: 1000,
-      lazyConnect: false,
       retryStrategy: (times: number) => Math.min(times * 200, 5000),
     }
     this.#log = log
-    this.#client = new Redis(url, options)
+    this.#client = new Redis(url, {
+      ...shared,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: 1000,
+    })
     this.#subscriber = new Redis(url, {
-      connectTimeout: options.connectTimeout,
-      retryStrategy: options.retryStrategy,
-      enableOfflineQueue: true,
+      ...shared,
+      autoResubscribe: false,
       maxRetriesPerRequest: null,
     })
     for (const client of [this.#client, this.#subscriber])
       client.on('error', (error: Error) => log.debug({ err: error.message }, 'redis'))
+    this.#client.on('close', () => {
+      this.#generation = undefined
+    })
+    this.#client.on('ready', () => this.#catchUp())
+    this.#subscriber.on('ready', () => {
+      // First hear, then ask: nothing falls in between.
+      this.#subscriber.subscribe(CHANNEL).then(
+        () => this.#catchUp(),
+        (error: unknown) => this.#log.warn({ err: String(error) }, 'redis subscription failed'),
+      )
+    })
+    this.#subscriber.on('message', (_channel: string, generation: string) =>
+      this.#learn(Number(generation)),
+    )
   }
 
   async get(key: string): Promise<string | null> {
-    return this.#client.get(PREFIX + this.#generation + key)
+    if (this.#client.status !== 'ready') throw new Error('redis is away')
+    if (this.#generation === undefined) return null
+    return this.#client.get(this.#key(key, this.#generation))
   }
 
   async set(key: string, value: string, ttlMs: number): Promise<void> {
-    await this.#client.set(PREFIX + this.#generation + key, value, 'PX', ttlMs)
+    if (this.#generation === undefined) return
+    await this.#client.set(this.#key(key, this.#generation), value, 'PX', ttlMs)
   }
 
   onInvalidate(listener: () => void): void {
-    this.#subscriber
-      .subscribe(CHANNEL)
-      .catch((error: unknown) =>
-        this.#log.warn({ err: String(error) }, 'redis subscription failed'),
-      )
-    this.#subscriber.on('message', (_channel: string, generation: string) => {
-      // Old keys are never read again; they run out by themselves.
-      this.#generation = generation
-      listener()
-    })
+    this.#listeners.push(listener)
   }
 
+  /** Rejects while Redis is away; others are told when it is back. */
   async invalidate(): Promise<void> {
-    const generation = await this.#client.incr('cordon:generation')
+    this.#owesInvalidation = true
+    const generation = await this.#client.incr(GENERATION)
+    this.#owesInvalidation = false
+    this.#learn(generation)
     await this.#client.publish(CHANNEL, String(generation))
   }
 
@@ -65,5 +87,32 @@ export class RedisCache implements SharedCache {
     this.#client.disconnect()
     this.#subscriber.disconnect()
     await Promise.resolve()
+  }
+
+  #key(key: string, generation: number): string {
+    return `${PREFIX}${generation}:${key}`
+  }
+
+  #catchUp(): void {
+    if (this.#client.status !== 'ready') return
+    this.#read().catch((error: unknown) =>
+      this.#log.debug({ err: String(error) }, 'redis: the generation could not be read'),
+    )
+  }
+
+  async #read(): Promise<void> {
+    const generation = Number((await this.#client.get(GENERATION)) ?? 0)
+    // A Redis that lost its last writes may hold keys that were invalid already.
+    if (this.#owesInvalidation || generation < this.#highest) await this.invalidate()
+    else this.#learn(generation)
+  }
+
+  /** What memory knows stays where nothing has changed, for instance after a short break. */
+  #learn(generation: number): void {
+    if (!Number.isSafeInteger(generation)) return
+    const isNew = generation !== this.#highest
+    this.#generation = generation
+    this.#highest = Math.max(this.#highest, generation)
+    if (isNew) for (const listener of this.#listeners) listener()
   }
 }
