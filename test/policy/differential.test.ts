@@ -1,8 +1,10 @@
 // Do the built-ins of a policy that runs, those in the wasm and those of the host, answer as OPA does?
 
 import t from 'tap'
+import { createHostBuiltins } from '../../src/policy/rego/builtins/registry.ts'
 import { askBoth, type BuiltinCall } from '../support/differential.ts'
-import { withoutOpa } from '../support/policy-folder.ts'
+import { toolchain, withoutOpa } from '../support/policy-folder.ts'
+import { compileFiles, engineOf, outcomesOf } from '../support/rego-policies.ts'
 
 const options = { skip: withoutOpa() }
 
@@ -180,3 +182,32 @@ function all(name: string, ...operands: readonly (readonly unknown[])[]): readon
   )
   return rows.map((args) => ({ name, args }))
 }
+
+const WALKS = [
+  '[x | some x in {"zeta", "alpha", "é", "😀", "a"}]',
+  '[x | some x in {3, 10, "a", [1], {"k": 1}, null, {1, 2}}]',
+  '[[k, v] | some k, v in input.o]',
+  '[step | walk(input.o, step)]',
+  '[[a, b] | some a in input.o.a; some b in {"q", "p"}]',
+  'sprintf("%v", [[x | some x in {"d", "a"}]])',
+  '[k | some k in object.keys(input.o)]',
+]
+
+t.test('sets and objects are walked over in the order of their members', options, async (t) => {
+  const files = Object.fromEntries(
+    WALKS.map((walk, index) => [
+      `p${index}.rego`,
+      `package p${index}\nallow if true\nreason := json.marshal(${walk})\n`,
+    ]),
+  )
+  const input = { o: { z: 1, a: { y: 1, b: [2, { q: 1, c: 2 }] }, m: null, B: 3, 10: 1, 9: 2 } }
+  const engine = engineOf(await compileFiles(files), createHostBuiltins())
+  const outcomes = outcomesOf(engine, input)
+  for (const [index, walk] of WALKS.entries()) {
+    const { stdout } = await toolchain().run(
+      ['eval', '--format', 'raw', '--stdin-input', `json.marshal(${walk})`],
+      { input: JSON.stringify(input) },
+    )
+    t.same(outcomes.get(`p${index}`)?.reasons, [stdout.trim()], walk)
+  }
+})

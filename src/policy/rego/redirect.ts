@@ -2,7 +2,8 @@
 //
 // A few differ from OPA itself (a network that does not hold an IPv4-mapped address, a `replace` that
 // never ends, sets in the order of their hashes). Their code, found by its name in the name section, is
-// replaced by a call of the imported `opa_builtinN` with an id beyond those that OPA gives out.
+// replaced by a call of the imported `opa_builtinN` with an id beyond those that OPA gives out. The walk over
+// sets and objects of more than one member asks the host too.
 
 import { Cursor, joined, section, SECTION, type Section, sectionsOf, u32 } from './wasm-binary.ts'
 
@@ -52,6 +53,9 @@ const REDIRECTIONS: readonly Redirection[] = [
   },
 ]
 
+/** The id of the walk. */
+export const NEXT_MEMBER_ID = FIRST_ID + REDIRECTIONS.length
+
 /** The built-ins behind the ids that redirected functions call. */
 export const REDIRECTED: ReadonlyMap<number, string> = new Map(
   REDIRECTIONS.map(({ builtin }, index) => [FIRST_ID + index, builtin]),
@@ -69,11 +73,16 @@ export function redirect(wasm: Uint8Array): Uint8Array {
     if (index === undefined || target === -1) continue
     bodies.set(index - imports.length, callOf(target, FIRST_ID + offset, operands))
   }
-  if (bodies.size === 0) return wasm
+  const walk = names.get('opa_value_iter')
+  const target = imports.indexOf('opa_builtin2')
+  const prefixes = new Map<number, readonly number[]>()
+  if (walk !== undefined && target !== -1)
+    prefixes.set(walk - imports.length, walkPrefix(target, NEXT_MEMBER_ID))
+  if (bodies.size === 0 && prefixes.size === 0) return wasm
   return joined(
     wasm,
     sections.map(({ id, body }) =>
-      section(id, id === SECTION.code ? replaced(body, bodies) : body),
+      section(id, id === SECTION.code ? replaced(body, bodies, prefixes) : body),
     ),
   )
 }
@@ -85,13 +94,41 @@ function callOf(target: number, id: number, operands: number): readonly number[]
   return [...code, 0x10, ...u32(target), 0x0b]
 }
 
-function replaced(body: Uint8Array, bodies: ReadonlyMap<number, readonly number[]>): number[] {
+/**
+ * if (node != 0 && (node->type | 1) == 7 && node->len > 1) return opa_builtin2(id, 0, node, previous)
+ *
+ * Objects are of type 6, sets of type 7; both have their length at offset 12.
+ */
+function walkPrefix(target: number, id: number): readonly number[] {
+  const isCollection = [0x20, 0, 0x2d, 0, 0, 0x41, 1, 0x72, 0x41, 7, 0x46, 0x04, 0x40]
+  const isLong = [0x20, 0, 0x28, 2, 12, 0x41, 1, 0x4b, 0x04, 0x40]
+  const ask = [0x41, ...u32(id), 0x41, 0, 0x20, 0, 0x20, 1, 0x10, ...u32(target), 0x0f]
+  return [0x20, 0, 0x04, 0x40, ...isCollection, ...isLong, ...ask, 0x0b, 0x0b, 0x0b]
+}
+
+/** A function's code with instructions before its first one, after its locals. */
+function prefixed(code: Uint8Array, prefix: readonly number[]): readonly number[] {
+  const cursor = new Cursor(code)
+  for (let groups = cursor.u32(); groups > 0; groups--) {
+    cursor.u32()
+    cursor.at += 1
+  }
+  return [...code.subarray(0, cursor.at), ...prefix, ...code.subarray(cursor.at)]
+}
+
+function replaced(
+  body: Uint8Array,
+  bodies: ReadonlyMap<number, readonly number[]>,
+  prefixes: ReadonlyMap<number, readonly number[]>,
+): number[] {
   const cursor = new Cursor(body)
   const count = cursor.u32()
   const out = [...u32(count)]
   for (let index = 0; index < count; index++) {
     const size = cursor.u32()
-    const code = bodies.get(index) ?? body.subarray(cursor.at, cursor.at + size)
+    const own = body.subarray(cursor.at, cursor.at + size)
+    const prefix = prefixes.get(index)
+    const code = bodies.get(index) ?? (prefix === undefined ? own : prefixed(own, prefix))
     out.push(...u32(code.length))
     for (const byte of code) out.push(byte)
     cursor.at += size

@@ -23,10 +23,6 @@ const HABITS: readonly Habit[] = [
     pattern: /!=\s*(\binput(?:\.\w+|\[[^\]\n]*\])+)/g,
     message: (path) => `a rule with "... != ${path}" does not hold where ${path} is absent`,
   },
-  {
-    pattern: /\b(concat\([^,()\n]*,\s*\{|json\.marshal(?:_with_options)?\(\s*\{(?=[^:{}\n]*[|}]))/g,
-    message: () => 'a set is written in no order that OPA promises: sort it first',
-  },
 ]
 
 const MAX_WARNINGS = 100

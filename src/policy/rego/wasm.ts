@@ -5,7 +5,8 @@
 
 import { CordonError } from '../../base/errors.ts'
 import { meter } from './fuel.ts'
-import { redirect, REDIRECTED } from './redirect.ts'
+import { SortedIteration } from './order.ts'
+import { NEXT_MEMBER_ID, redirect, REDIRECTED } from './redirect.ts'
 import {
   decode,
   encode,
@@ -50,6 +51,7 @@ interface Instance {
   readonly base: number
   readonly data: number
   readonly entrypoints: ReadonlyMap<string, number>
+  readonly order: SortedIteration
 }
 
 const PAGE_BYTES = 65_536
@@ -126,6 +128,7 @@ export class Shard {
     try {
       exports.fuel.value = FUEL
       exports.opa_heap_ptr_set(this.#heap)
+      instance.order.clear()
       const context = exports.opa_eval_ctx_new()
       exports.opa_eval_ctx_set_input(context, this.#input)
       exports.opa_eval_ctx_set_data(context, instance.data)
@@ -151,8 +154,13 @@ export class Shard {
   #open(): Instance {
     const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES })
     const names = new Map(REDIRECTED)
+    const order = new SortedIteration(memory, (address) =>
+      readText(memory, exports.opa_value_dump(address)),
+    )
     const call = (id: number, _context: number, ...args: number[]): number =>
       this.#call(exports, memory, names, id, args)
+    const call2 = (id: number, context: number, a: number, b: number): number =>
+      id === NEXT_MEMBER_ID ? order.next(a, b) : call(id, context, a, b)
     const instance = new WebAssembly.Instance(this.#module, {
       env: {
         memory,
@@ -162,7 +170,7 @@ export class Shard {
         opa_println: () => undefined,
         opa_builtin0: call,
         opa_builtin1: call,
-        opa_builtin2: call,
+        opa_builtin2: call2,
         opa_builtin3: call,
         opa_builtin4: call,
       },
@@ -180,7 +188,7 @@ export class Shard {
     }
     const entrypoints = new Map(Object.entries(jsonAt(memory, exports, exports.entrypoints())))
     const data = writeText(memory, exports, this.#data, 'opa_json_parse')
-    return { exports, memory, base: exports.opa_heap_ptr_get(), data, entrypoints }
+    return { exports, memory, base: exports.opa_heap_ptr_get(), data, entrypoints, order }
   }
 
   #call(
