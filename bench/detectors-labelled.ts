@@ -61,16 +61,15 @@ for (const line of readFileSync(file, 'utf8').split('\n')) {
 report()
 
 function judge({ id, text, expected, scope, note }: Row): void {
-  const report = detect({ text })
-  const spans = report.spans()
-  const points = [...text]
+  const { input, spans } = detect({ text })
+  const points = Array.from(text)
   const open = new Set(expected)
-  for (const found of spans) {
+  for (const found of spans()) {
     const label = [...open].find((one) => one.type === found.type && touches(one, found))
     if (label !== undefined) {
       open.delete(label)
       scoreOf(found.type).hit += 1
-    } else if (inScope(found.type, scope, report.input.findings)) {
+    } else if (inScope(found.type, scope, input.findings)) {
       if (expected.some((one) => one.type === found.type && touches(one, found))) continue
       scoreOf(found.type).wrong += 1
       if (flag === '--misses') tell('wrong', id, found.type, text)
@@ -104,7 +103,7 @@ function inScope(
 function isExcluded(type: string, value: string, note: string | undefined): boolean {
   if (note?.includes('score only shape detectors') === true) return true
   if (type === 'credit_card')
-    return ['378282246310005', '30569309025904', '4242424242424242'].includes(
+    return ['378282246310005', '30569309025904', '4242424242424242', '6759649826438453'].includes(
       value
         .normalize('NFKC')
         .replaceAll(/\P{Nd}/gu, '')

@@ -13,13 +13,17 @@ const NAME_MOST = 32
 const LAST = new Set(Buffer.from('ytnlshdeagvYTNLSHDEAGV0123456789'))
 const SECRET_NAME =
   /(?:(?:api|access|auth|private|secret|encryption|signing|master|session|account|client|app|service|ssh|storage|shared|license|subscription|webhook)[_.-]?key|apikey|secret|token|credentials?|creds|auth)(?:[_.-]?(?:value|b64|base64|prod|dev|test|staging|live|\d{1,2}))?$/i
+/** `MY_KEY` is one; keys that open nothing are none. */
+const OTHER_KEY =
+  /(?<!public|primary|foreign|partition|sort|cache|index|map|hash|unique|registry|translation|i18n|object|host|lookup|group|sort|react|row)[_.-]key(?:[_.-]?\d{1,2})?$/i
+const OTHER_KEY_LEAST = 16
 const PASSWORD_NAME =
   /(?:pass(?:word|wd|phrase|code)|passwort|kennwort|contrase[ñn]a|senha|pwd)(?:[_.-]?\d{1,2})?$|(?:^|[_.-])pass$/i
 const VALUE = /["'`]?\s{0,4}(?:=>|:=|[=:])?\s{0,4}(?:b?["'`])?([^\s"'`,;<>(){}[\]]{6,150})/y
 const SPOKEN = /(?:is|was|lautet|ist|est|es)\s{1,2}["'`]?([^\s"'`,;<>(){}[\]]{6,64})/y
 /** Names, paths, hosts, versions, calls: written by people, not drawn at random. */
 const WRITTEN =
-  /^(?:[A-Za-z]+(?:[._/-][A-Za-z]+)*[\d]{0,2}|(?:https?|file|s3|arn|urn|git|ssh):.*|\.{0,2}\/.*|v?\d+(?:[.:]\d+)+\S*|process\.env\S*|os\.\S*|self\.\S*|this\.\S*|[a-z]+(?:\.[a-z][A-Za-z]+)+\S*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
+  /^(?:(?:https?|file|s3|arn|urn|git|ssh):.*|\.{0,2}\/.*|v?\d+(?:[.:]\d+)+\S*|process\.env\S*|os\.\S*|self\.\S*|this\.\S*|[a-z]+(?:\.[a-z][A-Za-z]+)+\S*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 const CONNECTION =
   /(?:^|;)\s{0,2}(?:Server|Data Source|Host|Addr|Address|Network Address|Endpoint|DSN|Provider)\s?=/i
 
@@ -28,10 +32,12 @@ export function findAssigned(text: string, at: number): Candidate | undefined {
   const name = nameBefore(text, at)
   if (name === undefined) return undefined
   const isPassword = PASSWORD_NAME.test(name)
-  if (!isPassword && !SECRET_NAME.test(name)) return undefined
+  const isNamed = isPassword || SECRET_NAME.test(name)
+  if (!isNamed && !OTHER_KEY.test(name)) return undefined
   const found = matchAt(VALUE, text, at)
   if (found === null) return undefined
   const value = trimmed(found[1] ?? '')
+  if (!isNamed && value.length < OTHER_KEY_LEAST) return undefined
   const start = at + found[0].lastIndexOf(found[1] ?? '')
   const place = { category: 'secret', start, end: start + value.length } as const
   if (isPlaceholder(value) || isCode(text, start + value.length)) return undefined
@@ -97,15 +103,24 @@ function isGenerated(value: string): boolean {
   return (
     value.length >= 10 &&
     /^[A-Za-z0-9_+/.=~!@#$%^&*:?|\\-]+$/.test(value) &&
-    /\d/.test(value) &&
     /[A-Za-z]/.test(value) &&
+    (/\d/.test(value) || (/[a-z]/.test(value) && /[A-Z]/.test(value))) &&
     !WRITTEN.test(value) &&
+    !isWordy(value) &&
     entropy(value) >= 3.5
   )
 }
 
+/** Letters in words of three and more on average, with up to two digits at the end: a name, not a key. */
+function isWordy(value: string): boolean {
+  const isDotted = /^[A-Za-z_$][\w$]*(?:\??\.[A-Za-z_$][\w$]*)+\??\.?$/.test(value)
+  if (!isDotted && !/^[A-Za-z._/-]+\d{0,2}$/.test(value)) return false
+  const words = value.match(/[A-Z]?[a-z]+|[A-Z]+/g) ?? []
+  return words.join('').length >= words.length * 3
+}
+
 function isChosen(value: string): boolean {
-  if (value.length < 6 || WRITTEN.test(value) || /^\d+$/.test(value)) return false
+  if (value.length < 6 || WRITTEN.test(value) || isWordy(value) || /^\d+$/.test(value)) return false
   const classes = [/[a-z]/, /[A-Z]/, /\d/, /[^A-Za-z0-9]/].filter((one) => one.test(value)).length
   return (
     classes >= (value.length >= 8 ? 2 : 3) && /[\d!@#$%^&*?+~]/.test(value) && entropy(value) >= 2.5

@@ -11,20 +11,10 @@ const AFTER = new RegExp(
   'iy',
 )
 
-export const BIRTH_WORDS: readonly string[] = [
-  ...[
-    'birth',
-    'birthdate',
-    'birthday',
-    'birth_date',
-    'born',
-    'dob',
-    'date_of_birth',
-    'dateOfBirth',
-  ],
-  ...['geboren', 'geburtsdatum', 'geb', 'naissance', 'nacimiento', 'nascita', 'nato'],
-  ...['nascimento', 'geboortedatum', 'delsedatum', 'urodzenia'],
-]
+export const BIRTH_WORDS: readonly string[] = (
+  'birth birthdate birthday birth_date born dob date_of_birth dateOfBirth ' +
+  'geboren geburtsdatum geb naissance nacimiento nascita nato nascimento geboortedatum delsedatum urodzenia'
+).split(' ')
 
 export function findBirth(text: string, wordEnd: number): Candidate | undefined {
   const found = matchAt(AFTER, text, wordEnd)

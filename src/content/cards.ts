@@ -98,6 +98,8 @@ function judge(
   const grouped = groups.length > 1
   const named = alone || CARD_WORD.test(text.slice(Math.max(0, start - BEFORE), start))
   // A number that is announced as a card is one, whoever issued it (first digit 3 to 6: banks and travel).
+  // In a path a number names a page.
+  if (!named && text.charAt(start - 1) === '/') return undefined
   if (!known && !(named && digits.length >= 14 && /^[3-6]/.test(digits))) return undefined
   // In one piece a number of 12 or 13 digits is more often an article, a time or an order.
   if (!named && (digits.length < 14 || (grouped && !GROUPS.has(groups)))) return undefined

@@ -6,7 +6,7 @@ export const UPPER = 4
 export const HYPHEN = 8
 export const UNDERSCORE = 16
 /** `+` and `/`, which base64 adds. */
-export const PLUS_SLASH = 32
+const PLUS_SLASH = 32
 
 export const LETTER = LOWER | UPPER
 /** A word is letters and digits. */

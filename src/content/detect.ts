@@ -17,14 +17,14 @@ import type { View } from './view.ts'
 export interface ContentReport {
   readonly input: ContentInput
   /** Where the findings are, in code points of the original text. */
-  spans(): readonly Span[]
+  readonly spans: () => readonly Span[]
 }
 
 const DEFAULT_MAX_BYTES = 10 * 1024 * 1024
 /** A text this short is searched as a whole in both readings. */
 const WHOLE_MOST = 64 * 1024
-/** Longer than any value but a private key, which has line ends all through where it is escaped. */
-const WINDOW = 4096
+/** Longer than any value but those of many lines, which have line ends all through where they are escaped. */
+const WINDOW = 1024
 const TEXT_TYPE =
   /^(?:text\/|application\/(?:json|xml|yaml|javascript|x-www-form-urlencoded|x-ndjson|sql|toml|csv)|message\/|.*\+(?:json|xml|yaml)$)/i
 
@@ -37,7 +37,7 @@ export function detect(
   const isText = mediaType === undefined || TEXT_TYPE.test(mediaType)
   const truncated = bytes > maxBytes
   const searched = truncated ? firstBytes(text, maxBytes) : text
-  const places = isText ? resolve(searchAll(searched, isJson(searched, mediaType))) : []
+  const places = isText ? resolve(searchAll(searched, isJsonText(searched, mediaType))) : []
   const labels = isText ? markingsOf(searched) : []
   const findings = summarise(places)
   return {
@@ -55,7 +55,7 @@ export function detect(
   }
 }
 
-function isJson(text: string, mediaType: string | undefined): boolean {
+function isJsonText(text: string, mediaType: string | undefined): boolean {
   return mediaType === undefined
     ? /^\s{0,16}(?:\{\s{0,64}"|\[\s{0,64}[[{"])/.test(text)
     : /json/i.test(mediaType)

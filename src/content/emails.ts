@@ -46,7 +46,8 @@ function startOfLocal(text: string, at: number): number | undefined {
     break
   }
   while (start < at && text.charAt(start) === '.') start += 1
-  return start === at || text.charAt(at - 1) === '.' ? undefined : start
+  const isMade = /[A-Za-z0-9\u00C0-\u024F]/.test(text.slice(start, at))
+  return isMade && text.charAt(at - 1) !== '.' ? start : undefined
 }
 
 /** `scheme://user:password@host` and `scheme://user@host` name an account, not a mailbox. */

@@ -1,13 +1,40 @@
 // Is a run of characters base64 (RFC 4648, both alphabets) or hex of a text? Then that text is searched too.
 
-import { DIGIT, LOWER, UPPER } from './characters.ts'
+import { classAt, DIGIT, LOWER, RUN, UPPER } from './characters.ts'
 
 const LEAST = 12
 /** Of base64: shorter runs are words far more often. */
 const LEAST_BASE64 = 16
 const HEX = /^(?:[0-9a-fA-F]{2})+$/
+/** Lines of an encoded block (RFC 2045, RFC 7468) are at least this long. */
+const LINE_LEAST = 56
 /** Enough of the start to tell text from pictures, keys and words, before all of it is decoded. */
 const SAMPLE = 64
+
+interface Run {
+  readonly end: number
+  readonly classes: number
+}
+
+/** How far the characters of base64 go from a place on, over line ends where they are a block. */
+export function runAt(text: string, start: number): Run {
+  let end = start
+  let classes = 0
+  let line = start
+  for (; ; end++) {
+    const kind = classAt(text, end)
+    if ((kind & RUN) !== 0) {
+      classes |= kind
+      continue
+    }
+    const next = text.charCodeAt(end) === 13 ? end + 1 : end
+    const goesOn =
+      text.charCodeAt(next) === 10 && end - line >= LINE_LEAST && (end - line) % 4 === 0
+    if (!goesOn || (classAt(text, next + 1) & RUN) === 0) return { end, classes }
+    line = next + 1
+    end = next
+  }
+}
 
 /** The text inside a run, or undefined where it holds none. */
 export function decodeRun(run: string, classes: number): string | undefined {

@@ -17,6 +17,8 @@ export interface Identifier {
   readonly context?: RegExp
   /** Without a check digit, or with too many others of its form, standing alone says nothing. */
   readonly needsContext?: true
+  /** Words before it that say it is something else. */
+  readonly unless?: RegExp
   readonly confidence: number
 }
 
@@ -53,15 +55,17 @@ export class Identifiers {
     const row = this.#byStart[kind * LONGEST_WORD + end - start]
     if (row === undefined || isTail(text, start)) return
     for (const identifier of row) {
-      const { type, category, pattern, valid, context, needsContext } = identifier
+      const { type, category, pattern, valid, context, needsContext, unless } = identifier
       const shape = matchAt(pattern, text, start)?.[0]
       if (shape === undefined) continue
       const to = start + shape.length
       if (continues(text, to)) continue
       if (valid !== undefined && !valid(shape.replaceAll(/[^A-Za-z0-9]/g, '').toUpperCase()))
         continue
+      const before = text.slice(Math.max(0, start - REACH), start)
+      if (unless?.test(before) === true) continue
       let { confidence } = identifier
-      if (context !== undefined && !context.test(text.slice(Math.max(0, start - REACH), start))) {
+      if (context !== undefined && !context.test(before)) {
         if (valid === undefined || needsContext === true || !alone(start, to)) continue
         confidence *= ALONE
       }

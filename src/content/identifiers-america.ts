@@ -4,6 +4,8 @@
 import { isDate, luhn, weighted } from './check-digits.ts'
 import type { Identifier } from './identifier.ts'
 
+/** Nine digits in threes are a telephone number in many countries. */
+const PHONE_WORD = /phone|\btel|t[ée]l|mobil|m[óo]vil|\bfax|\bcall|\bcell|handy|\+\d{1,3}\W{0,2}$/i
 const SSN_WORD = /\bssn|social.?sec|\bss ?(?:no|number|#)/i
 const SSN_EXAMPLES = new Set([
   '078051120',
@@ -140,8 +142,9 @@ export const AMERICAN: readonly Identifier[] = [
     type: 'ca_sin',
     category: 'government_id',
     starts: 'd3',
-    pattern: /[1-79]\d{2}([- ])\d{3}\1\d{3}/y,
+    pattern: /(?<!\d[- ])[1-79]\d{2}([- ])\d{3}\1\d{3}(?![- ]\d)/y,
     valid: isSin,
+    unless: PHONE_WORD,
     confidence: 0.7,
   },
   {

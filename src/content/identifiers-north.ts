@@ -56,7 +56,7 @@ export const NORTHERN: readonly Identifier[] = [
     pattern: /\d{6}-?\d{4}/y,
     valid: isDanish,
     context: /\bcpr\b|personnummer/i,
-    confidence: 0.8,
+    confidence: 0.9,
   },
   {
     type: 'pl_pesel',

@@ -25,17 +25,26 @@ const V4 = /\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2})?(?![\w-]|\.\d|\.[A-Za-z_])/y
 const V6 = /[0-9A-Fa-f:]{3,45}(?:\.\d{1,3}){0,3}(?:%[A-Za-z0-9]{1,16})?(?:\/\d{1,3})?/y
 const MAC =
   /[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![\w.])/y
+/** Four small numbers are a version, a section or an object identifier, unless a word says address. */
+const ADDRESS_WORD =
+  /\b(?:ip(?:v4)?|address(?:es)?|addr|host|server|dns|client|from|to|gateway|source|dest\w*|remote|resolver|nameserver|ping|connect\w*)\b[^\d]{0,16}$/i
 const VERSION =
-  /\b(?:v|ver|version|release|build|firmware|driver|file ?version|assembly ?version)[\s:="']{0,3}$/i
+  /(?:§|\b(?:oid|object ?identifier|section|sec\.?|chapter|appendix|figure|table|rfc ?\d*|v|ver|version|release|build|firmware|driver|file ?version|assembly ?version))[\s:="'(-]{0,3}$/i
 
 /** A dotted address whose first number stands at a place. */
 export function findIpv4(text: string, at: number): Candidate | undefined {
   const found = matchAt(V4, text, at)?.[0]
-  if (found === undefined || /[\w.]/.test(text.charAt(at - 1))) return undefined
+  if (found === undefined || /[\w.-]/.test(text.charAt(at - 1))) return undefined
   const [address = '', bits] = found.split('/')
   if (!isIPv4(address) || SPECIAL.check(address, 'ipv4') || Number(bits ?? 0) > 32) return undefined
-  if (VERSION.test(text.slice(Math.max(0, at - 20), at))) return undefined
+  const before = text.slice(Math.max(0, at - 32), at)
+  if (VERSION.test(before) || (isSmall(address) && !ADDRESS_WORD.test(before))) return undefined
   return place(at, found.length)
+}
+
+/** Every number has one digit, and they differ: 8.8.8.8 and 1.1.1.1 are addresses to everybody. */
+function isSmall(address: string): boolean {
+  return address.length === 7 && new Set(address).size > 3
 }
 
 /** An address with colons that starts at a place. */

@@ -20,7 +20,7 @@ const LOOK_ALIKES: ReadonlyMap<string, string> = pairs(
 )
 
 function pairs(text: string): ReadonlyMap<string, string> {
-  const characters = [...text]
+  const characters = Array.from(text)
   return new Map(
     characters.flatMap((from, index) =>
       index % 2 === 0 ? [[from, characters[index + 1] ?? ''] as const] : [],

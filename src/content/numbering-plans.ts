@@ -4,7 +4,7 @@ import { getCountries, getCountryCallingCode, Metadata } from 'libphonenumber-js
 
 const LENGTHS = new Map<string, Set<number>>()
 for (const country of getCountries()) {
-  const code = String(getCountryCallingCode(country))
+  const code = getCountryCallingCode(country)
   const metadata = new Metadata()
   metadata.selectNumberingPlan(country)
   const lengths = LENGTHS.get(code) ?? new Set()

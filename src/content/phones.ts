@@ -12,7 +12,7 @@ const EXTENSION = /[ ,]{0,2}(?:x|ext\.?) ?\d{1,6}/iy
 const DATE = /^(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)?\d{2})(?:\b|[ T])/
 const WORDS =
   'phone|tele(?:phone|fon|foon|fono|fone)|t[eé]l[eé]phone|tel[eé]fono|telef\\w*|tel|mobile|mobil|m[oó]vil|cellulare|celular|cell|handy|puhelin|fax|desk|office|sms|text me|whatsapp|signal|call(?: me| us| him| her| them)?|ring|dial|reach (?:me|us|him|her|them)|answering|messages? to|contact(?: number| no)?|電話|电话|手机'
-const ANNOUNCED = new RegExp(`(?:${WORDS})(?![a-z])[^\\d]{0,28}$`, 'i')
+const ANNOUNCED = new RegExp(`(?<![a-zà-ÿ])(?:${WORDS})(?![a-z])[^\\d]{0,28}$`, 'i')
 const NUMBER_WORD =
   /\b(?:number|nummer|num[eé]ro|n[uú]mero|numaram?|registered)(?: is| ist| est| es)?[\s:#]{0,3}$/i
 const OTHER_NUMBER =
@@ -54,7 +54,7 @@ export function findPhone(text: string, first: number, alone: boolean): Candidat
 function isInside(text: string, first: number): boolean {
   if (classAt(text, first - 2) !== DIGIT || !BETWEEN.has(text.charCodeAt(first - 1))) return false
   const isThree = classAt(text, first + 2) === DIGIT && classAt(text, first + 3) !== DIGIT
-  return !isThree && !text.startsWith('00', first)
+  return !isThree
 }
 
 function phone(start: number, end: number, confidence: number): Candidate {
@@ -137,7 +137,7 @@ function judge(
   const separated = ends.length > 1
   // Digits set apart one by one are a list.
   if (ends.length > 3 && digits.length < ends.length * 2) return undefined
-  if (FICTION.test(`1${digits}`)) return undefined
+  if (FICTION.test(`1${digits}`) || FICTION.test(digits.replace(/^0/, '44'))) return undefined
   const before = text.slice(Math.max(0, at - BEFORE), at)
   if (OTHER_NUMBER.test(before)) return undefined
   if (ANNOUNCED.test(before) || matchAt(LABELLED, text, end) !== null)

@@ -14,6 +14,7 @@ const PUTTY =
 const LEAST_BODY = 64
 const MOST_BODY = 64 * 1024
 const ACCOUNT = '"private_key"'
+const ACCOUNT_VALUE = /\s{0,8}:\s{0,8}"/y
 const ACCOUNT_REACH = 4096
 
 export function findPem(text: string, at: number): Candidate | undefined {
@@ -51,7 +52,7 @@ export function findServiceAccount(text: string, at: number): Candidate | undefi
   if (!/"type"\s{0,8}:\s{0,8}"$/.test(text.slice(Math.max(0, at - 32), at))) return undefined
   const after = text.slice(at, at + ACCOUNT_REACH)
   const before = text.slice(Math.max(0, at - ACCOUNT_REACH), at)
-  if (!after.includes(ACCOUNT) && !before.includes(ACCOUNT)) return undefined
+  if (!holdsKey(after) && !holdsKey(before)) return undefined
   return {
     type: 'google_service_account',
     category: 'secret',
@@ -59,4 +60,9 @@ export function findServiceAccount(text: string, at: number): Candidate | undefi
     end: at + 15,
     confidence: HIGH,
   }
+}
+
+function holdsKey(part: string): boolean {
+  const at = part.indexOf(ACCOUNT)
+  return at !== -1 && matchAt(ACCOUNT_VALUE, part, at + ACCOUNT.length) !== null
 }

@@ -7,21 +7,9 @@ import { findAnnounced } from './announced.ts'
 import { findAssigned } from './assignments.ts'
 import type { Candidate } from './candidate.ts'
 import { findCard } from './cards.ts'
-import {
-  classAt,
-  CLASSES,
-  DIGIT,
-  HYPHEN,
-  LETTER,
-  LOWER,
-  RUN,
-  TOKEN,
-  UNDERSCORE,
-  UPPER,
-  WORD,
-} from './characters.ts'
+import { classAt, CLASSES, DIGIT, HYPHEN, LETTER, LOWER, TOKEN, UPPER, WORD } from './characters.ts'
 import { findEmail } from './emails.ts'
-import { decodeRun } from './encoded.ts'
+import { decodeRun, runAt } from './encoded.ts'
 import { findIban } from './iban.ts'
 import { Identifiers } from './identifier.ts'
 import { AMERICAN } from './identifiers-america.ts'
@@ -45,18 +33,22 @@ import { findWallet } from './wallets.ts'
 
 const IDENTIFIERS = new Identifiers([...AMERICAN, ...EUROPEAN, ...NORTHERN, ...WORLDWIDE])
 const RUN_LEAST = 12
-/** Lines of an encoded block (RFC 2045, RFC 7468) are at least this long. */
-const LINE_LEAST = 56
 /** Numbers that mean something have at least this many digits. */
 const DIGITS_LEAST = 6
 /** Longest word of letters only that an identifier begins with. */
 const LETTERS_MOST = 11
+/** Longest word of small letters that something begins with: the groups of an IPv6 address. */
+const SMALL_MOST = 4
 /** A text this short may be a value and nothing else. */
 const ALONE_MOST = 24
 
 /** Marks that something may stand around: `@ = ~ :` */
 const MARKS = new Uint8Array(0x1_0000)
 for (const code of [64, 61, 126, 58]) MARKS[code] = 1
+
+/** Tab, line ends, blank, brackets, hyphen, full stop, slash, colon, plus sign. */
+const GROUPING = new Uint8Array(0x1_0000)
+for (const code of [9, 10, 13, 32, 40, 41, 43, 45, 46, 47, 58]) GROUPING[code] = 1
 
 export class Scan {
   readonly #found: Candidate[] = []
@@ -96,7 +88,9 @@ export class Scan {
         const kind = at < size ? (CLASSES[text.charCodeAt(at)] ?? 0) : 0
         if ((kind & WORD) !== 0) wordClasses |= kind
         else {
-          if (wordClasses !== 0) this.#word(word, at, wordClasses)
+          // Most words are of small letters, and longer than any that something begins with.
+          if (wordClasses !== 0 && (wordClasses !== LOWER || at - word <= SMALL_MOST))
+            this.#word(word, at, wordClasses)
           classes |= wordClasses
           if ((kind & TOKEN) === 0) break
           classes |= kind
@@ -209,27 +203,11 @@ export class Scan {
     IDENTIFIERS.find(this.#text, start, end, classes, this.#alone, this.#found)
   }
 
-  /** A run of the characters of base64 from a token on, over line ends where it is a block. */
-  #run(start: number, from: number): void {
-    const text = this.#text
-    let end = start
-    let classes = 0
-    let line = start
-    for (; ; end++) {
-      const kind = classAt(text, end)
-      if ((kind & RUN) !== 0) {
-        classes |= kind
-        continue
-      }
-      const next = text.charCodeAt(end) === 13 ? end + 1 : end
-      const goesOn =
-        text.charCodeAt(next) === 10 && end - line >= LINE_LEAST && (end - line) % 4 === 0
-      if (!goesOn || (classAt(text, next + 1) & RUN) === 0) break
-      line = next + 1
-      end = next
-    }
-    this.#runEnd = Math.max(end, from)
-    if ((classes & DIGIT) !== 0) this.#add(findKeyed(text, start, end))
+  /** A run of the characters of base64, from a token on that ends at `least`. */
+  #run(start: number, least: number): void {
+    const { end, classes } = runAt(this.#text, start)
+    this.#runEnd = Math.max(end, least)
+    if ((classes & DIGIT) !== 0) this.#add(findKeyed(this.#text, start, end))
     if (this.#decodes && end - start >= RUN_LEAST) this.#decode(start, end, classes)
   }
 
@@ -237,8 +215,10 @@ export class Scan {
     const inner = decodeRun(this.#text.slice(start, end), classes)
     if (inner === undefined) return
     const run = ++this.#runs
+    let padded = end
+    while (padded < end + 2 && this.#text.charCodeAt(padded) === 61) padded += 1
     for (const { type, category, confidence } of new Scan(inner, false).run())
-      this.#found.push({ type, category, start, end, confidence, run })
+      this.#found.push({ type, category, start, end: padded, confidence, run })
   }
 
   readonly #alone = (start: number, end: number): boolean =>
@@ -249,19 +229,17 @@ export class Scan {
   }
 }
 
-/** Do enough digits follow, with no more than two other characters between them? */
+/** Do enough digits follow, with no more than two of the marks between them that numbers are grouped by? */
 function hasDigits(text: string, start: number): boolean {
   let digits = 0
   let gap = 0
-  for (let at = start; gap <= 2; at++) {
-    const kind = classAt(text, at)
-    if (kind === DIGIT) {
+  for (let at = start; gap <= 2 && at < text.length; at++) {
+    if (classAt(text, at) === DIGIT) {
       digits += 1
       if (digits >= DIGITS_LEAST) return true
       gap = 0
-    } else if ((kind & (LETTER | UNDERSCORE)) !== 0) return digits >= DIGITS_LEAST
-    else gap += 1
-    if (at >= text.length) return false
+    } else if (GROUPING[text.charCodeAt(at)] === 1) gap += 1
+    else return digits >= DIGITS_LEAST
   }
   return false
 }

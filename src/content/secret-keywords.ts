@@ -6,7 +6,7 @@ import { entropy } from './check-digits.ts'
 import { isPlaceholder } from './placeholders.ts'
 import { LOW, MEDIUM } from './secret-shape.ts'
 
-export interface KeywordShape {
+interface KeywordShape {
   readonly type: string
   readonly keyword: RegExp
   readonly value: RegExp
@@ -24,7 +24,7 @@ const MARKED = /^/
 const ANY =
   /aws|secret|cohere|co_api|api-key|azure|wandb|w&b|weights|assembly|deepgram|clarifai|private|cloudflare|cf_api|heroku|bitbucket|discord|telegr|datadog|dd_api|sumo|snyk|coinbase|kraken|contentful|algolia|asana|launchdarkly|linkedin|messagebird|plaid|twitter|atlassian|jira|confluence|alibaba|aliyun|mailchimp|mailgun|secp256k1|eth|elevenlabs|eleven_labs|xi-api-key|facebook|typeform|new_?relic|maxmind/i
 
-export const KEYWORD_SHAPES: readonly KeywordShape[] = [
+const KEYWORD_SHAPES: readonly KeywordShape[] = [
   keyed('aws_secret', /aws.{0,30}(?:secret|key)|secret_?access_?key/i, /^[A-Za-z0-9/+]{40}$/, 4),
   keyed('cohere', /cohere|co_api_key/i, /^[A-Za-z0-9]{40}$/, 4),
   keyed('elevenlabs', /eleven_?labs|xi-api-key/i, /^[0-9a-f]{32}$/, 3),

@@ -54,11 +54,11 @@ export function findJwt(text: string, at: number): Candidate | undefined {
 export function findCurl(text: string, at: number): Candidate | undefined {
   const found = matchAt(CURL, text, at)
   if (found === null) return undefined
-  const [whole, user = '', password, , header] = found
+  const [all, user = '', password, , header] = found
   const value = password ?? header ?? ''
   if (value.length < 3 || isPlaceholder(value) || value === user || entropy(value) < 1.9)
     return undefined
-  return secret('curl_credentials', at + whole.lastIndexOf(value), value.length, HIGH)
+  return secret('curl_credentials', at + all.lastIndexOf(value), value.length, HIGH)
 }
 
 export function findDockerAuth(text: string, at: number): Candidate | undefined {

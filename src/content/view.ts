@@ -3,8 +3,8 @@
 export interface View {
   readonly text: string
   /** Where, in the original, the character at a place begins and ends (UTF-16 units). */
-  start(index: number): number
-  end(index: number): number
+  readonly start: (index: number) => number
+  readonly end: (index: number) => number
 }
 
 /** Parts of a view: kept ones run along with the original, replaced ones stand as a whole for what they replaced. */

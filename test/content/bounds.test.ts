@@ -1,6 +1,6 @@
 // What is not searched is told; hostile texts end; nothing of a value is left in what comes out.
 
-import fc from 'fast-check'
+import { array, assert, base64String, constantFrom, oneof, property, string } from 'fast-check'
 import t from 'tap'
 import { detect } from '../../src/content/detect.ts'
 import { draw, jwt, pem } from './draw.ts'
@@ -50,7 +50,7 @@ t.test('markings give labels, findings do not', async (t) => {
   t.same(detect({ text: 'the secret of a confidential talk' }).input.data_classification, [])
 })
 
-const SIZE = 128 * 1024
+const SIZE = 32 * 1024
 const HOSTILE: readonly string[] = [
   'a',
   '7',
@@ -114,8 +114,8 @@ t.test('base64 of base64 of base64 is opened once', async (t) => {
   t.same(detect({ text }).input.findings, [])
 })
 
-t.test('a hundred thousand values are a hundred thousand', async (t) => {
-  const many = 100_000
+t.test('twenty thousand values are twenty thousand', async (t) => {
+  const many = 20_000
   t.match(detect({ text: 'maya@acme.example '.repeat(many) }).input.findings, [
     { type: 'email', count: many },
   ])
@@ -133,10 +133,10 @@ t.test('nothing of a value is in what comes out', async (t) => {
     () => `${draw('small', 12)}@${draw('small', 9)}.example`,
     () => Buffer.from(`token ${draw('alnum', 12)} ghp_${draw('alnum', 36)}`).toString('base64'),
   ]
-  fc.assert(
-    fc.property(
-      fc.array(fc.constantFrom(...secrets), { minLength: 1, maxLength: 4 }),
-      fc.string({ maxLength: 40 }),
+  assert(
+    property(
+      array(constantFrom(...secrets), { minLength: 1, maxLength: 4 }),
+      string({ maxLength: 40 }),
       (makers, between) => {
         const values = makers.map((make) => make())
         const report = detect({ text: values.join(` ${between}\n`) })
@@ -144,15 +144,15 @@ t.test('nothing of a value is in what comes out', async (t) => {
         return values.every((value) => pieces(value).every((piece) => !out.includes(piece)))
       },
     ),
-    { numRuns: 200 },
+    { numRuns: 60 },
   )
   t.pass('no six characters of any value')
 })
 
 t.test('spans lie in the text, in order, whatever the text', async (t) => {
-  const part = fc.oneof(
-    fc.string({ unit: 'grapheme', maxLength: 12 }),
-    fc.constantFrom(
+  const part = oneof(
+    string({ unit: 'grapheme', maxLength: 12 }),
+    constantFrom(
       CARD,
       'maya@acme.example',
       '+49 30 901820',
@@ -163,10 +163,10 @@ t.test('spans lie in the text, in order, whatever the text', async (t) => {
       '=',
       ':',
     ),
-    fc.base64String({ maxLength: 64 }),
+    base64String({ maxLength: 64 }),
   )
-  fc.assert(
-    fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
+  assert(
+    property(array(part, { maxLength: 12 }), (parts) => {
       const text = parts.join('')
       const { input, spans } = detect({ text })
       const size = Array.from(text).length
@@ -178,9 +178,9 @@ t.test('spans lie in the text, in order, whatever the text', async (t) => {
       )
       return ordered && places.length === total
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   )
-  t.pass('for 500 texts')
+  t.pass('for 200 texts')
 })
 
 function pieces(value: string): string[] {

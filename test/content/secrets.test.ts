@@ -192,7 +192,7 @@ const NAMED: readonly (readonly [string, () => string])[] = [
   ],
   [
     'google_service_account',
-    () => `{"type": "service_account", "project_id": "p", "private_key": "x"}`,
+    () => '{"type": "service_account", "project_id": "p", "private_key": "x"}',
   ],
   ['env_assignment', () => `SERVICE_TOKEN=${draw('alnum', 32)}`],
   ['env_assignment', () => `"apiKey": "${draw('alnum', 28)}"`],
@@ -202,7 +202,7 @@ const NAMED: readonly (readonly [string, () => string])[] = [
 
 for (const [type, make] of [...PREFIXED, ...NAMED]) {
   t.test(`${type} is found`, async (t) => {
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 3; round++) {
       const value = make()
       t.same(typesIn(value), [type], 'alone')
       t.same(typesIn(`Why does this fail?\n\n  ${value}\n\nThanks.`), [type], 'in a text')
@@ -229,7 +229,7 @@ const NONE: readonly (readonly [string, string])[] = [
   ['a template', 'OPENAI_API_KEY=${OPENAI_API_KEY}'],
   ['another template', 'token: {{ secrets.deploy_token_1 }}'],
   ['a reading of the environment', 'const apiKey = process.env.OPENAI_API_KEY_2'],
-  ['a documented example', `aws_access_key_id = AKIA${'IOSFODNN7'}EXAMPLE`],
+  ['a documented example', ['aws_access_key_id = AKIA', 'IOSFODNN7', 'EXAMPLE'].join('')],
   ['a placeholder of crosses', `sk-proj-${'x'.repeat(48)}`],
   ['stars', `api_key: ${'*'.repeat(32)}`],
   ['words', 'password: correct'],
