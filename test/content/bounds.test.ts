@@ -3,7 +3,7 @@
 import { array, assert, base64String, constantFrom, oneof, property, string } from 'fast-check'
 import t from 'tap'
 import { detect } from '../../src/content/detect.ts'
-import { draw, jwt, pem } from './draw.ts'
+import { draw, jwt, pem } from '../support/draw.ts'
 
 const CARD = '4539148803436467'
 

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { detect } from '../../src/content/detect.ts'
-import { draw } from './draw.ts'
+import { draw } from '../support/draw.ts'
 
 const EMAIL = 'maya.lind@acme.example'
 const CARD = '4539148803436467'

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { detect } from '../../src/content/detect.ts'
-import { draw, jwt, pem, uuid } from './draw.ts'
+import { draw, jwt, pem, uuid } from '../support/draw.ts'
 
 const T3 = Buffer.from('OpenAI').toString('base64').slice(0, 8)
 const BEDROCK = Buffer.from('bedrock.amazonaws.com').toString('base64')
