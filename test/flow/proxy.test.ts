@@ -350,7 +350,7 @@ t.test('the access log has every request in combined format, without queries', a
   const line = log.split('\n').find((text) => text.includes('test/page ')) ?? ''
   t.match(
     line,
-    /^127\.0\.0\.1 - \S+ \[\d\d\/[A-Z][a-z]{2}\/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET http:\/\/plain\.test\/page HTTP\/1\.1" 200 5 "http:\/\/from\.test\/x" "a \\"quoted\\" agent"$/,
+    /^127\.0\.0\.1 - maya \[\d\d\/[A-Z][a-z]{2}\/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET http:\/\/plain\.test\/page HTTP\/1\.1" 200 5 "http:\/\/from\.test\/x" "a \\"quoted\\" agent"$/,
   )
   t.match(log, / 407 /)
   t.match(log, /"CONNECT chat\.open\.test:443 HTTP\/1\.1" 200 /)
