@@ -61,6 +61,8 @@ for (const [name, text] of Object.entries(ordinary)) {
   const best = Math.min(...Array.from({ length: ROUNDS }, () => cpu(flat)))
   print(name, `${(((MIB / best) * 1000) / 1e6).toFixed(1).padStart(6)} MB/s`)
 }
+for (const inner of ['maya@acme.example ', '4539 1488 0343 6467\n'])
+  HOSTILE.push(Buffer.from(inner.repeat(3)).toString('base64'))
 let steep = 0
 for (const piece of HOSTILE) {
   const small = repeated(piece, MIB / 4)

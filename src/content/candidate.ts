@@ -7,6 +7,6 @@ export interface Candidate {
   readonly start: number
   readonly end: number
   readonly confidence: number
-  /** Values that lie in one encoded run share its number: they stand side by side, not over each other. */
+  /** Values that lie in one encoded run share its number and its place. */
   readonly run?: number
 }

@@ -51,7 +51,14 @@ function choose(cluster: Candidate[], kept: Candidate[]): void {
       a.start - b.start,
   )
   const taken = new Places()
-  for (const candidate of cluster) if (taken.add(candidate)) kept.push(candidate)
+  // All values of an encoded run stand at one place: what holds for the first of them holds for all.
+  const runs = new Map<number, boolean>()
+  for (const candidate of cluster) {
+    const isTaken =
+      (candidate.run === undefined ? undefined : runs.get(candidate.run)) ?? taken.add(candidate)
+    if (candidate.run !== undefined) runs.set(candidate.run, isTaken)
+    if (isTaken) kept.push(candidate)
+  }
 }
 
 /** Disjoint places, kept by blocks so that one cluster of many candidates stays cheap. */
@@ -76,5 +83,5 @@ class Places {
 const BLOCK_BITS = 8
 
 function excludes(a: Candidate, b: Candidate): boolean {
-  return a.start < b.end && b.start < a.end && (a.run === undefined || a.run !== b.run)
+  return a.start < b.end && b.start < a.end
 }

@@ -19,6 +19,7 @@ import { WORLDWIDE } from './identifiers-world.ts'
 import { findIpv4, findIpv6, findMac } from './network.ts'
 import { findPhone } from './phones.ts'
 import { findPem } from './private-keys.ts'
+import { resolve } from './resolve.ts'
 import { findKeyed } from './secret-keywords.ts'
 import { findShapes } from './secret-shapes.ts'
 import {
@@ -217,7 +218,7 @@ export class Scan {
     const run = ++this.#runs
     let padded = end
     while (padded < end + 2 && this.#text.charCodeAt(padded) === 61) padded += 1
-    for (const { type, category, confidence } of new Scan(inner, false).run())
+    for (const { type, category, confidence } of resolve(new Scan(inner, false).run()))
       this.#found.push({ type, category, start, end: padded, confidence, run })
   }
 

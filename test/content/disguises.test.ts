@@ -107,6 +107,13 @@ t.test('two values of one type in one encoded run are two', async (t) => {
   t.equal(detect({ text }).input.findings[0]?.count, 2)
 })
 
+t.test('a value in an encoded run has one type, and a run may hold many values', async (t) => {
+  const one = Buffer.from('my number is 536-22-8714 or so').toString('base64')
+  t.same(detect({ text: one }).input.finding_types, ['us_ssn'])
+  const many = Buffer.from('a@acme.example '.repeat(5000)).toString('base64')
+  t.equal(detect({ text: many }).input.findings[0]?.count, 5000)
+})
+
 t.test('a value that both readings show counts once', async (t) => {
   const text = String.raw`C:\new\x ${EMAIL}\n and 100%25 &amp; ${CARD}`
   t.same(
