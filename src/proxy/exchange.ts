@@ -483,13 +483,13 @@ export class Exchange implements RelayOwner {
     this.#finished = true
     const { log, metrics } = this.#parts
     metrics.requests.inc({ door: 'proxy', outcome: this.#result })
-    const { method, target, minor, fields } = this.#head
+    const { method, minor, fields } = this.#head
     const referer = fieldValue(fields, 'referer')
     log.write({
       address: this.#client.address,
       login: this.#caller?.principal.login ?? this.#caller?.login,
       method,
-      target: publicPart(target),
+      target: publicPart(this.#loggedTarget()),
       minor,
       status: this.#status,
       bytesOut: this.#bytesOut,
@@ -498,6 +498,15 @@ export class Exchange implements RelayOwner {
       userAgent: fieldValue(fields, 'user-agent'),
     })
     this.#finishOutcome()
+  }
+
+  /** Inside a tunnel the request line does not name its host, the log does. */
+  #loggedTarget(): string {
+    const { target } = this.#head
+    const inside = this.#client.inside !== undefined && target.startsWith('/')
+    return inside && this.#target !== undefined
+      ? `http://${this.#target.authority}${target}`
+      : target
   }
 
   #finishOutcome(): void {

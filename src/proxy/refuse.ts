@@ -49,8 +49,7 @@ function mayHelpToRetry(status: number): boolean {
 
 function messageOf({ decision, details }: Refusal): string {
   if (decision === undefined) return details
-  const review = decision.review_id === null ? '' : `, review ${decision.review_id}`
-  return `${decision.reason} (decision ${decision.decision_id})${review}`
+  return `${decision.reason} (decision ${decision.decision_id})`
 }
 
 /** The error body that the service's own clients can read. */

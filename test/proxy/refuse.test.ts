@@ -193,8 +193,7 @@ t.test('a review says whom to wait for', async (t) => {
   const decision = { ...ALLOWED, decision: 'REVIEW' as const, reason: 'risky', review_id: 'r-1' }
   const api = shown(renderRefusal(refusal('risky', { decision }), request()))
   t.equal(api.fields.get('X-Cordon-Review-Id'), 'r-1')
-  t.match(JSON.parse(api.body).error.message, `risky (decision ${ALLOWED.decision_id})`)
-  t.match(api.body, 'r-1')
+  t.equal(JSON.parse(api.body).error.message, `risky (decision ${ALLOWED.decision_id})`)
 })
 
 t.test('the connection is named as it is meant, and HEAD has no body', async (t) => {
