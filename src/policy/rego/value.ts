@@ -3,6 +3,8 @@
 // The text form is that of OPA's wasm runtime (`opa_value_dump`, `opa_value_parse`): JSON with sets
 // as `{1, 2}` and the empty set as `set()`.
 
+import { stringifyExact } from '../../base/exact-json.ts'
+
 export type RegoValue =
   | null
   | boolean
@@ -245,6 +247,11 @@ export function fromJson(value: unknown): RegoValue {
   return value as RegoValue
 }
 
+/** As OPA does, a key that is no text becomes its JSON. */
+function keyText(key: RegoValue): string {
+  return key !== null && typeof key === 'object' ? stringifyExact(toJson(key)) : encode(key)
+}
+
 /** What `json.marshal` would write, parsed: sets become arrays, keys become texts. */
 export function toJson(value: RegoValue): unknown {
   if (value instanceof RegoDecimal) return value.value
@@ -252,7 +259,7 @@ export function toJson(value: RegoValue): unknown {
   if (value instanceof RegoObject) {
     return Object.fromEntries(
       value.entries.map(([key, item]) => [
-        typeof key === 'string' ? key : encode(key),
+        typeof key === 'string' ? key : keyText(key),
         toJson(item),
       ]),
     )

@@ -17,8 +17,8 @@ import { readYaml, writeYaml } from './yaml.ts'
 
 export const DOCUMENT_BUILTINS: BuiltinTable = {
   'json.marshal': (operands) => boundedText(writeJson(valueAt(operands, 0))),
-  'json.unmarshal': (operands) => present(readJson(textAt(operands, 0))),
-  'json.is_valid': ([text]) => typeof text === 'string' && readJson(text) !== undefined,
+  'json.unmarshal': (operands) => present(readJson(textAt(operands, 0), true)),
+  'json.is_valid': ([text]) => typeof text === 'string' && readJson(text, true) !== undefined,
   'json.marshal_with_options': marshalWithOptions,
   'json.patch': patch,
   'json.match_schema': matchSchema,

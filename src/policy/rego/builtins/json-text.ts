@@ -5,6 +5,8 @@ import { boundedText, fail } from './operands.ts'
 import { valueText } from './quote.ts'
 
 const MAX_DEPTH = 1000
+/** OPA reads no number beyond. */
+const MAX_EXPONENT = 32_768
 
 export interface Indentation {
   readonly prefix: string
@@ -56,23 +58,24 @@ function writeText(text: string): string {
   )
 }
 
-/** JSON text with exact integers; undefined where it is none. */
-export function readJson(text: string): RegoValue | undefined {
+/** JSON text with exact integers; undefined where it is none. `exactly`: other numbers keep their digits too. */
+export function readJson(text: string, exactly = false): RegoValue | undefined {
   let parsed: unknown
   try {
     parsed = JSON.parse(text, (_key: string, value: unknown, context?: { source?: string }) => {
       const source = context?.source
-      return typeof value === 'number' &&
-        source !== undefined &&
-        !Number.isSafeInteger(value) &&
-        /^-?\d+$/.test(source)
-        ? BigInt(source)
-        : value
+      if (typeof value !== 'number' || source === undefined) return value
+      if (/^-?\d+$/.test(source)) return Number.isSafeInteger(value) ? value : BigInt(source)
+      return exactly && String(value) !== source ? new RegoDecimal(source) : value
     })
   } catch {
     return undefined
   }
   return fromParsed(parsed, 0)
+}
+
+function exponentOf({ text }: RegoDecimal): number {
+  return Math.abs(Number(/[eE]([+-]?\d+)$/.exec(text)?.[1] ?? 0))
 }
 
 function fromParsed(value: unknown, depth: number): RegoValue {
@@ -81,6 +84,8 @@ function fromParsed(value: unknown, depth: number): RegoValue {
   if (typeof value === 'string') return value.toWellFormed()
   // Go's text of a number has no end, a float has.
   if (typeof value === 'number' && !Number.isFinite(value)) return fail('too large a number')
+  if (value instanceof RegoDecimal)
+    return exponentOf(value) > MAX_EXPONENT ? fail('too large a number') : value
   if (Array.isArray(value)) return value.map((item) => fromParsed(item, depth + 1))
   if (typeof value === 'object')
     return new RegoObject(
