@@ -89,12 +89,15 @@ function addDecoded(builder: ViewBuilder, index: number, encoded: string, decode
 }
 
 function plain(decoded: string): string {
+  if (decoded.length === 1 && decoded < '\u0080') return decoded
   let text = ''
   for (const character of decoded) text += readAs(character)
   return text
 }
 
 function decodeOne(encoded: string): string | undefined {
+  // By far the most of them: one mark behind one backslash.
+  if (encoded.length === 2) return ESCAPES.get(encoded.charAt(1))
   if (encoded.startsWith('\\')) return decodeEscape(encoded.replace(/^\\+/, ''))
   if (encoded.startsWith('%')) {
     const decoded = Buffer.from(encoded.replaceAll('%', ''), 'hex').toString('utf8')
