@@ -1,6 +1,6 @@
 // `cordon check`: everything that can be checked without starting; `--effective` tells what would be enforced.
 //
-// A database that is not there yet is not made.
+// A database is neither made nor migrated.
 
 import { accessSync, constants, existsSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -11,8 +11,9 @@ import { namedFileProblems } from '../app/named-files.ts'
 import { type LoadedRules, loadRules, readCatalogue } from '../app/rules.ts'
 import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
 import type { Listen } from '../config/leaf.ts'
-import type { Config } from '../config/schema.ts'
+import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import { ACTIONS, SOURCES } from '../model/request.ts'
+import { openLog } from '../observe/log.ts'
 import { type KnownNames, policyWarnings, scopeWarnings } from '../policy/check.ts'
 import { effectiveView, printEffective } from './effective.ts'
 import { configOf, type ExitCode, type Io, printJson } from './io.ts'
@@ -117,7 +118,7 @@ function knownNames(
   }
 }
 
-/** The store of a Cordon that does not run here; undefined where the embedded one is yet to be made. */
+/** The store of a Cordon that does not run here; undefined where it is yet to be made or migrated. */
 async function storeStanding(
   io: Io,
   config: Config,
@@ -128,8 +129,29 @@ async function storeStanding(
     mustBeWritable(folder)
     return undefined
   }
-  const { withStore } = await import('./own-store.ts')
-  return withStore(io, config, (commands) => commands.standing({ users }))
+  const [{ openAsItIs }, { directoryNames }, { modeInForce }] = await Promise.all([
+    import('../store/open.ts'),
+    import('../store/names.ts'),
+    import('../store/modes.ts'),
+  ])
+  const store = await openAsItIs({
+    databaseUrl: config.database_url,
+    dataDir: folder,
+    migrationsDir: join(PROGRAM_DIR, 'migrations'),
+    log: openLog({ role: 'cli' }, { write: () => undefined }),
+  })
+  if (store === undefined) {
+    io.err.write('warning: the database is not of this release yet; "cordon start" migrates it\n')
+    return undefined
+  }
+  try {
+    return {
+      names: await directoryNames(store.db, config.tenant, users),
+      override: (await modeInForce(store.db, config.tenant, Date.now())) ?? null,
+    }
+  } finally {
+    await store.close()
+  }
 }
 
 function mustBeWritable(folder: string): void {

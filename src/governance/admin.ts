@@ -9,6 +9,7 @@ import type { Mode } from '../model/decision.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { Credentials } from '../store/credentials.ts'
 import { Lists } from '../store/lists.ts'
+import { modeInForce } from '../store/modes.ts'
 import { type DirectoryNames, directoryNames } from '../store/names.ts'
 import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
@@ -182,14 +183,7 @@ export class Admin {
 
   /** The break-glass mode in force, if any. */
   async modeOverride(): Promise<{ readonly mode: Mode; readonly until: number } | undefined> {
-    const row = await this.#parts.db
-      .selectFrom('point_modes')
-      .select(['mode', 'until'])
-      .where('tenant', '=', this.#parts.tenant)
-      .executeTakeFirst()
-    return row !== undefined && row.until.getTime() > this.#parts.now()
-      ? { mode: row.mode as Mode, until: row.until.getTime() }
-      : undefined
+    return modeInForce(this.#parts.db, this.#parts.tenant, this.#parts.now())
   }
 
   async answerReview(

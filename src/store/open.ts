@@ -44,11 +44,22 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     return await withPartitions(store, options.log)
   } catch (error) {
     await store.close()
-    throw error instanceof CordonError
-      ? error
-      : new CordonError('STORE_UNAVAILABLE', `the store cannot be used: ${reason(error)}`, {
-          cause: error,
-        })
+    throw unusable(error)
+  }
+}
+
+/** Opens and changes nothing; undefined where the database is not of this release. */
+export async function openAsItIs(options: StoreOptions): Promise<Store | undefined> {
+  const store =
+    options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
+  try {
+    const known = await migrator(store.db, options.migrationsDir).getMigrations()
+    if (known.every(({ executedAt }) => executedAt !== undefined)) return store
+    await store.close()
+    return undefined
+  } catch (error) {
+    await store.close()
+    throw unusable(error)
   }
 }
 
@@ -123,17 +134,17 @@ async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {
   await db.connection().execute(async (connection) => {
     await sql`select pg_advisory_lock(${MIGRATION_LOCK})`.execute(connection)
     try {
-      const migrator = new Migrator({
-        db: connection,
-        provider: { getMigrations: () => readMigrations(folder) },
-      })
-      const { error } = await migrator.migrateToLatest()
+      const { error } = await migrator(connection, folder).migrateToLatest()
       if (error instanceof Error) throw error
       if (error !== undefined) throw new Error('the migrations failed', { cause: error })
     } finally {
       await sql`select pg_advisory_unlock(${MIGRATION_LOCK})`.execute(connection)
     }
   })
+}
+
+function migrator(db: Kysely<Tables>, folder: string): Migrator {
+  return new Migrator({ db, provider: { getMigrations: () => readMigrations(folder) } })
 }
 
 async function readMigrations(folder: string): Promise<Record<string, Migration>> {
@@ -144,6 +155,12 @@ async function readMigrations(folder: string): Promise<Record<string, Migration>
     migrations[name.slice(0, -3)] = (await import(join(folder, name))) as Migration
   }
   return migrations
+}
+
+function unusable(error: unknown): CordonError {
+  if (error instanceof CordonError) return error
+  const message = `the store cannot be used: ${reason(error)}`
+  return new CordonError('STORE_UNAVAILABLE', message, { cause: error })
 }
 
 function reason(error: unknown): string {
