@@ -10,18 +10,26 @@ export type Read = (text: string) => { readonly value: unknown } | { readonly wr
 
 const MAX_TEXT = 1024
 
-const text: Read = (value) =>
-  value.length <= MAX_TEXT ? { value } : { wrong: `must be at most ${MAX_TEXT} characters` }
-const list: Read = (value) => ({
-  value: [
-    ...new Set(
-      value
-        .split(';')
-        .map((item) => item.trim())
-        .filter((item) => item !== ''),
-    ),
-  ],
-})
+const MAX_LIST = 1000
+/** Line breaks and tabs too: a name with one is a mistake, and a trap for whoever reads a log. */
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f]/
+
+const text: Read = (value) => {
+  if (CONTROL.test(value)) return { wrong: 'holds a control character' }
+  return value.length <= MAX_TEXT ? { value } : { wrong: `must be at most ${MAX_TEXT} characters` }
+}
+const list: Read = (value) => {
+  if (CONTROL.test(value)) return { wrong: 'holds a control character' }
+  const items = value
+    .split(';')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+  if (items.length > MAX_LIST) return { wrong: `must be at most ${MAX_LIST} items` }
+  if (items.some((item) => item.length > MAX_TEXT))
+    return { wrong: `must hold items of at most ${MAX_TEXT} characters` }
+  return { value: [...new Set(items)] }
+}
 const score: Read = (value) =>
   /^\d{1,3}$/.test(value) && Number(value) <= 100
     ? { value: Number(value) }

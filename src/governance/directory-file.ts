@@ -1,12 +1,15 @@
 // A directory file as rows: CSV whose first line names the columns, or a JSON list of objects.
 
 import { CsvError, parse as parseCsv } from 'csv-parse/sync'
+import { parseDocument } from 'yaml'
 import type { Problem } from '../base/errors.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { COLUMNS, type Kind, REQUIRED } from './columns.ts'
 
 const MAX_ROWS = 1_000_000
 const MAX_PROBLEMS = 100
+/** Characters of a broken JSON file that are read again to find the place. */
+const MAX_PLACED = 1_000_000
 
 export interface DirectoryRow {
   readonly line: number
@@ -20,7 +23,8 @@ export interface DirectoryFile {
 }
 
 export function readDirectoryFile(file: string, content: string, kind: Kind): DirectoryFile {
-  const raw = /^\s*[[{]/.test(content) ? fromJson(file, content) : fromCsv(file, content)
+  const text = content.startsWith('\ufeff') ? content.slice(1) : content
+  const raw = /^\s*[[{]/.test(text) ? fromJson(file, text) : fromCsv(file, text)
   if ('problem' in raw) return { rows: [], problems: [raw.problem] }
   const problems: Problem[] = []
   const known = COLUMNS[kind]
@@ -45,10 +49,10 @@ export function readDirectoryFile(file: string, content: string, kind: Kind): Di
   for (const { line, cells } of raw.rows) {
     const values: Record<string, unknown> = {}
     for (const [column, cell] of Object.entries(cells)) {
-      const text = cell.trim()
+      const value = cell.trim()
       const read = known[column]
-      if (text === '' || read === undefined) continue
-      const result = text.includes('\0') ? { wrong: 'holds a NUL character' } : read(text)
+      if (value === '' || read === undefined) continue
+      const result = read(value)
       if ('wrong' in result)
         problems.push({ file, line, column: 1, message: `${column} ${result.wrong}` })
       else values[column] = result.value
@@ -118,49 +122,87 @@ function fromJson(file: string, content: string): Raw | { readonly problem: Prob
   let document: unknown
   try {
     document = JSON.parse(content)
-  } catch (error) {
-    return {
-      problem: {
-        file,
-        line: 1,
-        column: 1,
-        message: error instanceof Error ? error.message : 'no JSON',
-      },
-    }
+  } catch {
+    return { problem: { file, ...placeOfError(content), message: 'is not well-formed JSON' } }
   }
   if (!Array.isArray(document))
     return { problem: { file, line: 1, column: 1, message: 'must be a JSON list of objects' } }
   if (document.length > MAX_ROWS)
     return { problem: { file, message: `more than ${MAX_ROWS} rows` } }
   const rows: Raw['rows'][number][] = []
+  const lines = itemLines(content)
   for (const [index, item] of (document as unknown[]).entries()) {
+    const line = lines[index] ?? 1
     if (typeof item !== 'object' || item === null || Array.isArray(item)) {
       return {
         problem: {
           file,
-          line: index + 1,
+          line,
           column: 1,
           message: `item ${index + 1} must be an object`,
         },
       }
     }
-    const cells: Record<string, string> = {}
+    // Entries, because a key such as __proto__ would be no column of an object.
+    const cells: [string, string][] = []
     for (const [key, value] of Object.entries(item as Record<string, unknown>)) {
-      if (value === null) continue
-      if (Array.isArray(value)) cells[key] = value.map(String).join(';')
-      else if (typeof value === 'string') cells[key] = value
-      else if (typeof value === 'number' || typeof value === 'boolean') cells[key] = String(value)
+      const text = textOf(value)
+      if (text !== undefined) cells.push([key, text])
       else
         return {
           problem: {
             file,
-            line: index + 1,
+            line,
             column: 1,
             message: `item ${index + 1}: ${key} must be a text, number, boolean or list`,
           },
         }
     }
-    rows.push({ line: index + 1, cells })
+    rows.push({ line, cells: Object.fromEntries(cells) })
   }
   return { columns: [], rows }
+}
+
+/** JSON.parse tells a place only sometimes; YAML, which JSON is nearly a part of, always does. */
+function placeOfError(content: string): { readonly line: number; readonly column: number } {
+  if (content.length > MAX_PLACED) return { line: 1, column: 1 }
+  const [place] = parseDocument(content).errors[0]?.linePos ?? []
+  return { line: place?.line ?? 1, column: place?.col ?? 1 }
+}
+
+/** The cell that a value would be in CSV; undefined where it could be none. */
+function textOf(value: unknown): string | undefined {
+  if (value === null) return ''
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (!Array.isArray(value)) return undefined
+  const items = (value as unknown[]).map(textOf)
+  const isList = items.every((item) => item !== undefined && !item.includes(';'))
+  return isList ? items.join(';') : undefined
+}
+
+/** The line on which each item of a well-formed JSON list begins. */
+function itemLines(json: string): number[] {
+  const lines: number[] = []
+  let line = 1
+  let depth = 0
+  let isDue = false
+  for (let index = 0; index < json.length; index++) {
+    const character = json[index] ?? ''
+    if (character === '\n') line += 1
+    if (character.trim() === '') continue
+    if (isDue && character !== ']') lines.push(line)
+    isDue = false
+    if (character === '"') index = endOfString(json, index)
+    else if (character === '[' || character === '{') isDue = depth++ === 0
+    else if (character === ']' || character === '}') depth -= 1
+    else if (character === ',') isDue = depth === 1
+  }
+  return lines
+}
+
+function endOfString(json: string, start: number): number {
+  let index = start + 1
+  while (index < json.length && json[index] !== '"') index += json[index] === '\\' ? 2 : 1
+  return index
 }

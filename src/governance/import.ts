@@ -1,13 +1,16 @@
 // `cordon context import`: directory files into the database, all or nothing per file.
 //
-// A row names its thing by `name` (users also by e-mail or external id of a row that is there); what the
-// row leaves out stays as it is. The result says what became of every row.
+// A row names its thing by `name` (assets by host name); what the row leaves out stays as it is. Rows are
+// applied in order to what the database knows of the things that the file names, in memory; then what has
+// changed is written in a few statements. The result says what became of every row.
 
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
 import type { Tables } from '../store/tables.ts'
-import type { Kind } from './columns.ts'
+import { COLUMNS, type Kind } from './columns.ts'
 import { type DirectoryRow, readDirectoryFile } from './directory-file.ts'
+import { People } from './people.ts'
+import { type Change, Things } from './things.ts'
 
 export interface ImportResult {
   readonly file: string
@@ -18,7 +21,10 @@ export interface ImportResult {
   readonly refused: readonly Problem[]
 }
 
-type Change = 'created' | 'updated' | 'unchanged'
+/** Deeper ones are not followed when somebody's departments are looked up. */
+const MAX_DEPARTMENT_DEPTH = 64
+/** One change of a directory at a time: names are compared across columns, which no index does. */
+const DIRECTORY_LOCK = 7_303_603
 
 export async function importFile(
   db: Kysely<Tables>,
@@ -31,18 +37,15 @@ export async function importFile(
   if (refused.length === 0) {
     try {
       await db.transaction().execute(async (transaction) => {
-        const writer = new Writer(transaction, tenant)
-        for (const row of rows) {
-          const outcome = await writer.write(kind, row)
-          if (typeof outcome === 'string') counts[outcome] += 1
-          else refused.push({ file, line: row.line, column: 1, message: outcome.wrong })
+        const changes = await apply(transaction, tenant, kind, rows)
+        for (const [index, change] of changes.entries()) {
+          if (typeof change === 'string') counts[change] += 1
+          else
+            refused.push({ file, line: rows[index]?.line ?? 1, column: 1, message: change.wrong })
         }
         if (kind === 'departments')
           refused.push(
-            ...(await writer.cycles()).map((name) => ({
-              file,
-              message: `department "${name}" is its own ancestor`,
-            })),
+            ...(await nestingProblems(transaction, tenant)).map((message) => ({ file, message })),
           )
         if (refused.length > 0) throw new Rollback()
       })
@@ -54,7 +57,7 @@ export async function importFile(
   return { file, kind, ...counts, refused: [] }
 }
 
-/** Adds one user; throws CONFLICT where the name or e-mail is another's. */
+/** Adds one user; throws CONFLICT where the name or e-mail is another's, INPUT_INVALID where one is no name. */
 export async function addUser(
   db: Kysely<Tables>,
   tenant: string,
@@ -65,186 +68,81 @@ export async function addUser(
     readonly groups?: readonly string[]
   },
 ): Promise<{ readonly user_id: string }> {
+  const values = checked({ ...user, groups: (user.groups ?? []).join(';') })
+  if (values['name'] === undefined) throw new CordonError('INPUT_INVALID', 'a user needs a name')
   return db.transaction().execute(async (transaction) => {
-    const writer = new Writer(transaction, tenant)
-    const taken = await writer.holderOf([user.name, user.email])
+    await lock(transaction, tenant)
+    const people = await People.load(transaction, tenant, [values])
+    const taken = people.holderOf([values['name'], values['email']])
     if (taken !== undefined)
       throw new CordonError(
         'CONFLICT',
         `"${taken.value}" is the name, e-mail or external id of ${taken.name} already`,
       )
-    const outcome = await writer.write('users', {
-      line: 1,
-      values: { ...user, groups: user.groups ?? [] },
-    })
-    if (typeof outcome !== 'string') throw new CordonError('CONFLICT', outcome.wrong)
-    const row = await writer.user(user.name)
-    if (row === undefined) throw new CordonError('INTERNAL', 'the user could not be stored')
-    return { user_id: row.user_id }
+    people.apply(values)
+    await people.write()
+    const id = people.idOf(values['name'])
+    if (id === undefined) throw new CordonError('INTERNAL', 'the user could not be stored')
+    return { user_id: id }
   })
 }
 
 class Rollback extends Error {}
 
-interface UserRow {
-  readonly user_id: string
-  readonly name: string
+async function apply(
+  db: Transaction<Tables>,
+  tenant: string,
+  kind: Kind,
+  rows: readonly DirectoryRow[],
+): Promise<(Change | { readonly wrong: string })[]> {
+  await lock(db, tenant)
+  const values = rows.map((row) => row.values)
+  if (kind === 'users' || kind === 'memberships') {
+    const people = await People.load(db, tenant, values)
+    const changes = values.map((row) => (kind === 'users' ? people.apply(row) : people.join(row)))
+    if (changes.every((change) => typeof change === 'string')) await people.write()
+    return changes
+  }
+  const things = await Things.load(db, tenant, kind, values)
+  const changes = values.map((row) => things.apply(row))
+  await things.write()
+  return changes
 }
 
-class Writer {
-  readonly #db: Transaction<Tables>
-  readonly #tenant: string
-
-  constructor(db: Transaction<Tables>, tenant: string) {
-    this.#db = db
-    this.#tenant = tenant
-  }
-
-  async write(kind: Kind, row: DirectoryRow): Promise<Change | { readonly wrong: string }> {
-    switch (kind) {
-      case 'departments':
-        return this.#upsert('departments', 'name', row.values)
-      case 'groups':
-        return this.#upsert('groups', 'name', row.values)
-      case 'roles':
-        return this.#upsert('roles', 'name', row.values)
-      case 'assets':
-        return this.#upsert('assets', 'hostname', row.values)
-      case 'memberships':
-        return this.#membership(row.values)
-      case 'users':
-        return this.#user(row.values)
-    }
-  }
-
-  async user(name: string): Promise<UserRow | undefined> {
-    const { rows } =
-      await sql<UserRow>`select user_id, name from users where tenant = ${this.#tenant} and lower(name) = lower(${name})`.execute(
-        this.#db,
-      )
-    return rows[0]
-  }
-
-  /** Whoever already goes by one of the names. */
-  async holderOf(
-    names: readonly (string | undefined)[],
-    exceptId?: string,
-  ): Promise<{ readonly name: string; readonly value: string } | undefined> {
-    for (const value of names) {
-      if (value === undefined) continue
-      const { rows } = await sql<UserRow>`
-        select user_id, name from users where tenant = ${this.#tenant}
-          and lower(${value}) in (lower(name), lower(email), lower(external_id))`.execute(this.#db)
-      const other = rows.find(({ user_id: id }) => id !== exceptId)
-      if (other !== undefined) return { name: other.name, value }
-    }
-    return undefined
-  }
-
-  async cycles(): Promise<string[]> {
-    const { rows } = await sql<{
-      name: string
-      parent: string | null
-    }>`select name, parent from departments where tenant = ${this.#tenant}`.execute(this.#db)
-    const parents = new Map(rows.map(({ name, parent }) => [name, parent]))
-    return rows.flatMap(({ name }) => {
-      let current = parents.get(name)
-      for (let steps = 0; steps <= rows.length && current != null; steps++) {
-        if (current === name) return [name]
-        current = parents.get(current)
-      }
-      return []
-    })
-  }
-
-  async #user(
-    values: Readonly<Record<string, unknown>>,
-  ): Promise<Change | { readonly wrong: string }> {
-    const { groups, roles, ...fields } = values
-    const name = String(fields['name'])
-    const known = await this.user(name)
-    const taken = await this.holderOf(
-      [name, text(fields['email']), text(fields['external_id'])],
-      known?.user_id,
-    )
-    if (taken !== undefined)
-      return { wrong: `"${taken.value}" is the name, e-mail or external id of ${taken.name}` }
-    const change = await this.#upsert('users', 'name', fields)
-    if (typeof change !== 'string') return change
-    const id = (await this.user(name))?.user_id ?? ''
-    const memberships = await this.#replace('user_groups', 'group_name', id, groups)
-    const assigned = await this.#replace('user_roles', 'role_name', id, roles)
-    return change === 'unchanged' && (memberships || assigned) ? 'updated' : change
-  }
-
-  async #membership(
-    values: Readonly<Record<string, unknown>>,
-  ): Promise<Change | { readonly wrong: string }> {
-    const login = String(values['user'])
-    const { rows } = await sql<UserRow>`
-      select user_id, name from users where tenant = ${this.#tenant} and lower(${login}) in (lower(name), lower(email), lower(external_id))`.execute(
-      this.#db,
-    )
-    const [user] = rows
-    if (user === undefined) return { wrong: `there is no user "${login}"` }
-    const { rows: added } = await sql`
-      insert into user_groups (tenant, user_id, group_name) values (${this.#tenant}, ${user.user_id}, ${values['group']})
-      on conflict do nothing returning 1 as added`.execute(this.#db)
-    return added.length > 0 ? 'created' : 'unchanged'
-  }
-
-  /** Whether the list changed; an absent list stays as it is. */
-  async #replace(
-    table: 'user_groups' | 'user_roles',
-    column: string,
-    userId: string,
-    wanted: unknown,
-  ): Promise<boolean> {
-    if (!Array.isArray(wanted)) return false
-    const gone = await sql`
-      delete from ${sql.table(table)} where tenant = ${this.#tenant} and user_id = ${userId} and not (${sql.ref(column)} = any(${wanted}::text[]))
-      returning 1 as changed`.execute(this.#db)
-    const added = await sql`
-      insert into ${sql.table(table)} (tenant, user_id, ${sql.ref(column)})
-      select ${this.#tenant}, ${userId}, name from unnest(${wanted}::text[]) as name on conflict do nothing returning 1 as changed`.execute(
-      this.#db,
-    )
-    return gone.rows.length + added.rows.length > 0
-  }
-
-  async #upsert(
-    table: 'departments' | 'users' | 'groups' | 'roles' | 'assets',
-    key: string,
-    values: Readonly<Record<string, unknown>>,
-  ): Promise<Change> {
-    const columns = Object.keys(values)
-    const updates = columns.filter((column) => column !== key)
-    const found = await sql<Record<string, unknown>>`
-      select * from ${sql.table(table)} where tenant = ${this.#tenant} and lower(${sql.ref(key)}) = lower(${values[key]}) for update`.execute(
-      this.#db,
-    )
-    const [old] = found.rows
-    if (old === undefined) {
-      await sql`
-        insert into ${sql.table(table)} (tenant, ${sql.join(columns.map((column) => sql.ref(column)))})
-        values (${this.#tenant}, ${sql.join(columns.map((column) => values[column]))})`.execute(
-        this.#db,
-      )
-      return 'created'
-    }
-    const changed = updates.filter(
-      (column) => JSON.stringify(old[column] ?? null) !== JSON.stringify(values[column] ?? null),
-    )
-    if (changed.length === 0) return 'unchanged'
-    await sql`
-      update ${sql.table(table)} set ${sql.join(changed.map((column) => sql`${sql.ref(column)} = ${values[column]}`))}, updated_at = now()
-      where tenant = ${this.#tenant} and lower(${sql.ref(key)}) = lower(${values[key]})`.execute(
-      this.#db,
-    )
-    return 'updated'
-  }
+async function lock(db: Transaction<Tables>, tenant: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(${DIRECTORY_LOCK}, hashtext(${tenant}))`.execute(db)
 }
 
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined
+/** The values as a file would give them. */
+function checked(cells: Readonly<Record<string, string | undefined>>): Record<string, unknown> {
+  const values: Record<string, unknown> = {}
+  for (const [column, cell] of Object.entries(cells)) {
+    const text = cell?.trim() ?? ''
+    const read = COLUMNS.users[column]
+    if (read === undefined || (text === '' && column !== 'groups')) continue
+    const result = read(text)
+    if ('wrong' in result) throw new CordonError('INPUT_INVALID', `${column} ${result.wrong}`)
+    values[column] = result.value
+  }
+  return values
+}
+
+/** Departments that are their own ancestors, or that lie too deep to be looked up. */
+async function nestingProblems(db: Transaction<Tables>, tenant: string): Promise<string[]> {
+  const { rows } = await sql<{ name: string; parent: string | null }>`
+    select name, parent from departments where tenant = ${tenant} order by name`.execute(db)
+  const parents = new Map(
+    rows.map(({ name, parent }) => [name.toLowerCase(), parent?.toLowerCase()]),
+  )
+  return rows.flatMap(({ name }) => {
+    const own = name.toLowerCase()
+    let current = parents.get(own)
+    for (let depth = 0; current !== undefined; depth++) {
+      if (current === own) return [`department "${name}" is its own ancestor`]
+      if (depth >= MAX_DEPARTMENT_DEPTH)
+        return [`department "${name}" lies deeper than ${MAX_DEPARTMENT_DEPTH} levels`]
+      current = parents.get(current)
+    }
+    return []
+  })
 }
