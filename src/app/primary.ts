@@ -2,6 +2,7 @@
 //
 // Order: lock, store, rules, gateway, recorder, API and metrics, control socket, workers; the reverse when it ends.
 
+import { chmodSync, mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
@@ -78,6 +79,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     for (const closer of closers.splice(0).toReversed()) await closer()
   }
   try {
+    closeToOthers(config.data_dir, log)
     const locks = lockRoles(config.data_dir, role)
     closers.push(() => releaseAll(locks))
 
@@ -253,6 +255,16 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** Keys and records lie here: nobody else may look in, whoever made the folder. */
+function closeToOthers(dataDir: string, log: Log): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    chmodSync(dataDir, 0o700)
+  } catch (error) {
+    log.warn({ err: String(error) }, 'data_dir cannot be closed to other users of this machine')
   }
 }
 
