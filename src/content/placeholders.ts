@@ -13,5 +13,15 @@ export function isPlaceholder(value: string): boolean {
 
 /** One character over and over, or a pair. */
 function isMonotonous(value: string): boolean {
-  return value.length >= 4 && new Set(value).size <= Math.min(3, value.length / 3)
+  if (value.length < 4) return false
+  let left = Math.min(3, Math.floor(value.length / 3))
+  let seen = ''
+  for (const character of value) {
+    if (seen.includes(character)) continue
+    // Most values end here, after a few characters.
+    if (left === 0) return false
+    left -= 1
+    seen += character
+  }
+  return true
 }
