@@ -3,7 +3,6 @@
 import { join } from 'node:path'
 import { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
-import { detect } from '../content/detect.ts'
 import { Directory, type DirectorySource } from '../context/directory.ts'
 import { RedisCache } from '../context/redis-cache.ts'
 import type { SharedCache } from '../context/shared-cache.ts'
@@ -11,6 +10,7 @@ import { Corridor, type CorridorOptions, type Reviews, type Rules } from '../dec
 import { Spool } from '../ledger/spool.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import { Classifier } from './classifier.ts'
 import type { PointMode } from './point-mode.ts'
 
 export interface Gateway {
@@ -56,11 +56,12 @@ export function openGateway(parts: GatewayParts): Gateway {
     tenant: config.tenant,
     ...(shared === undefined ? {} : { shared }),
   })
+  const classifier = new Classifier(() => metrics.limits.inc({ limit: 'content' }))
   const corridor = new Corridor(
     {
       ids,
       people: directory,
-      classify: (content) => detect(content, current.proxy.limits.body_inspect_bytes),
+      classify: (content) => classifier.classify(content, current.proxy.limits.body_inspect_bytes),
       ledger: spool,
       reviews: parts.reviews,
       metrics,
@@ -80,6 +81,7 @@ export function openGateway(parts: GatewayParts): Gateway {
       current = next
     },
     close: async () => {
+      await classifier.close()
       await spool.close()
       await shared?.close()
     },

@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   STORE_UNAVAILABLE: { status: 503, means: 'The database does not answer.' },
   STORE_LOCKED: { status: 503, means: 'Another process holds the data directory.' },
   CANNOT_LISTEN: { status: 500, means: 'An address to listen on is taken or not ours.' },
+  TOO_BUSY: { status: 503, means: 'So much waits already that nothing more is taken.' },
   SPOOL_FULL: {
     status: 503,
     means: 'The spool has reached its limit; nothing may pass unrecorded.',

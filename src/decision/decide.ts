@@ -89,7 +89,8 @@ export interface CorridorOptions {
 export interface CorridorParts {
   readonly ids: IdSource
   readonly people: People
-  readonly classify: (content: OfferedContent) => Classified
+  /** At once for short texts. */
+  readonly classify: (content: OfferedContent) => Classified | Promise<Classified>
   readonly ledger: Ledger
   readonly reviews: Reviews
   readonly metrics: Metrics
@@ -161,7 +162,8 @@ export class Corridor implements Decider {
     const status = match === undefined ? undefined : effectiveStatus(match, subject)
     const recognised = performance.now()
 
-    const classified = request.content === undefined ? undefined : classify(request.content)
+    const answer = request.content === undefined ? undefined : classify(request.content)
+    const classified = answer instanceof Promise ? await answer : answer
     const content = withAssetLabels(classified?.input, asset)
     const input = inputDocument(request, {
       subject,
