@@ -1,6 +1,6 @@
-// Is there a text that two globs both match? (regex.globs_match; `.`, `*`, `+` and `[...]` as in OPA)
+// Does OPA find a text that two globs both match? (regex.globs_match; `.`, `*`, `+` and `[...]` as in OPA)
 
-import { boundedCount, type BuiltinTable, fail, textAt } from './operands.ts'
+import { BuiltinLimit, type BuiltinTable, fail, textAt } from './operands.ts'
 
 interface Token {
   /** Inclusive ranges of code points; empty: any character. */
@@ -10,10 +10,14 @@ interface Token {
 }
 
 const MAX_GLOB = 2000
+const MAX_STEPS = 50_000
 
 export const GLOB_BUILTINS: BuiltinTable = {
   'regex.globs_match': (operands) =>
-    intersect(parse(textAt(operands, 0)), parse(textAt(operands, 1))),
+    new Search().nonEmpty(
+      simplify(parse(textAt(operands, 0))),
+      simplify(parse(textAt(operands, 1))),
+    ),
 }
 
 function parse(glob: string): Token[] {
@@ -65,41 +69,100 @@ function rangesOf(members: readonly string[]): (readonly [number, number])[] {
       at += 2
     } else ranges.push([code(first), code(first)])
   }
-  return ranges.length === 0 ? fail('a malformed glob') : ranges
+  return ranges
 }
 
 function code(character: string): number {
   return character.codePointAt(0) ?? 0
 }
 
-/** Walks both globs together: a state is a place in each. */
-function intersect(a: readonly Token[], b: readonly Token[]): boolean {
-  const width = b.length + 1
-  const seen = new Uint8Array((a.length + 1) * width * 4)
-  const stack: [number, number, number][] = [[0, 0, 0]]
-  // The last number: bit 0 and 1 tell that the repeated token of a and of b has matched once.
-  for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
-    const [i, j, once] = state
-    const key = (i * width + j) * 4 + once
-    if (seen[key] === 1) continue
-    seen[key] = 1
-    boundedCount(stack.length)
-    const [left, right] = [a[i], b[j]]
-    if (left === undefined && right === undefined) return true
-    if (left !== undefined && mayEnd(left, (once & 1) !== 0)) stack.push([i + 1, j, once & 2])
-    if (right !== undefined && mayEnd(right, (once & 2) !== 0)) stack.push([i, j + 1, once & 1])
-    if (left === undefined || right === undefined || !overlap(left, right)) continue
-    stack.push([
-      left.flag === '' ? i + 1 : i,
-      right.flag === '' ? j + 1 : j,
-      (left.flag === '' ? 0 : 1) | (right.flag === '' ? 0 : 2),
-    ])
+/**
+ * The search of the library that OPA uses (gintersect), step by step: it looks for a text that is not
+ * empty, and a starred token takes as much as it can, so that it finds less than there is.
+ */
+class Search {
+  #steps = 0
+
+  nonEmpty(left: readonly Token[], right: readonly Token[]): boolean {
+    const trimmed = trim(left, right)
+    return trimmed !== undefined && this.#normal(...trimmed)
   }
-  return false
+
+  #normal(left: readonly Token[], right: readonly Token[]): boolean {
+    if (++this.#steps > MAX_STEPS)
+      throw new BuiltinLimit('time limit: globs are too hard to intersect')
+    let at = 0
+    for (; ; at++) {
+      const [a, b] = [left[at], right[at]]
+      if (a === undefined || b === undefined) return a === b
+      if (a.flag !== '' || b.flag !== '') break
+      if (!overlap(a, b)) return false
+    }
+    const [a, b] = [left.slice(at), right.slice(at)]
+    const [flagged, other] = a[0]?.flag === '' ? [b, a] : [a, b]
+    return flagged[0]?.flag === '+' ? this.#plus(flagged, other) : this.#star(flagged, other)
+  }
+
+  #plus(plussed: readonly Token[], other: readonly Token[]): boolean {
+    const [token, first] = [plussed[0], other[0]]
+    if (token === undefined || first === undefined || !overlap(token, first)) return false
+    if (this.#star(plussed, other.slice(1))) return true
+    return first.flag !== '' && this.#normal(plussed.slice(1), other)
+  }
+
+  #star(starred: readonly Token[], other: readonly Token[]): boolean {
+    const [token, following] = starred
+    for (const [index, each] of other.entries()) {
+      if (
+        following !== undefined &&
+        overlap(each, following) &&
+        this.#normal(starred.slice(1), other.slice(index))
+      )
+        return true
+      if (token === undefined || !overlap(each, token)) return false
+    }
+    return following === undefined
+  }
 }
 
-function mayEnd({ flag }: Token, once: boolean): boolean {
-  return flag === '*' || (flag === '+' && once)
+/** Equal beginnings and ends without flags go, all but one token each; undefined: they differ. */
+function trim(
+  left: readonly Token[],
+  right: readonly Token[],
+): [readonly Token[], readonly Token[]] | undefined {
+  const isPlain = (a: Token | undefined, b: Token | undefined): boolean =>
+    a?.flag === '' && b?.flag === ''
+  const meet = (a: Token | undefined, b: Token | undefined): boolean =>
+    a !== undefined && b !== undefined && overlap(a, b)
+  let start = 0
+  for (; isPlain(left[start], right[start]); start++)
+    if (!meet(left[start], right[start])) return undefined
+  if (start > 0) start -= 1
+  let [a, b] = [left.length - 1, right.length - 1]
+  for (; a >= start && b >= start && isPlain(left[a], right[b]); a--, b--)
+    if (!meet(left[a], right[b])) return undefined
+  if (a < left.length - 1) [a, b] = [a + 1, b + 1]
+  return [left.slice(start, a + 1), right.slice(start, b + 1)]
+}
+
+/** Neighbours with flags that are alike become one. */
+function simplify(tokens: readonly Token[]): readonly Token[] {
+  const simple: Token[] = []
+  for (const token of tokens) {
+    const last = simple.at(-1)
+    if (last === undefined || token.flag === '' || last.flag === '' || !isEqual(last, token))
+      simple.push(token)
+    else
+      simple[simple.length - 1] = {
+        ...last,
+        flag: [last.flag, token.flag].includes('+') ? '+' : '*',
+      }
+  }
+  return simple
+}
+
+function isEqual(a: Token, b: Token): boolean {
+  return a.any === b.any && JSON.stringify(a.ranges) === JSON.stringify(b.ranges)
 }
 
 function overlap(a: Token, b: Token): boolean {

@@ -6,7 +6,7 @@ import { valueText } from './quote.ts'
 
 const MAX_DEPTH = 1000
 /** OPA reads no number beyond. */
-const MAX_EXPONENT = 32_768
+const MAX_EXPONENT = 30_102
 
 export interface Indentation {
   readonly prefix: string
