@@ -15,7 +15,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { getuid } from 'node:process'
 import t, { type Test } from 'tap'
-import { segmentsOf } from '../../src/ledger/segment.ts'
+import { readFrame } from '../../src/ledger/frame.ts'
+import { SEGMENT_HEAD, segmentsOf } from '../../src/ledger/segment.ts'
 import { Spool, type SpoolOptions } from '../../src/ledger/spool.ts'
 import type { Syncer } from '../../src/ledger/syncer.ts'
 import { writersIn } from '../../src/ledger/writer-folder.ts'
@@ -282,6 +283,7 @@ t.test(
     await spool.append(auditRecord('after'))
     await spool.close()
     const sink = await shippedFrom(join(dir, 'ledger'))
+    t.equal(tornBytes(newest(join(dir, 'ledger'), spool.writer)), 0, 'no torn frame is left behind')
     const people = sink.records.flatMap(({ record: { kind, ...rest } }) =>
       kind === 'decision' && 'person_key' in rest ? [rest.person_key] : [],
     )
@@ -310,6 +312,19 @@ async function untilSynced(syncer: FailingSync): Promise<void> {
 function nextSecond(): () => number {
   let now = Date.now()
   return () => (now += 1000)
+}
+
+/** Bytes between and behind frames. */
+function tornBytes(path: string): number {
+  const bytes = readFileSync(path)
+  let at = SEGMENT_HEAD
+  let torn = 0
+  while (at < bytes.length) {
+    const read = readFrame(bytes, at)
+    if (read.kind !== 'frame') torn += 1
+    at = read.kind === 'frame' ? read.next : at + 1
+  }
+  return torn
 }
 
 function damage(path: string, word: string): void {
