@@ -45,7 +45,22 @@ export async function withStore<T>(
     onViolation: () => undefined,
   })
   const recorder = new Recorder(
-    { sink, metrics, log, onBacklog: () => undefined },
+    {
+      sink,
+      metrics,
+      log,
+      onBacklog: () => undefined,
+      onMissing: ({ from, to, count }) =>
+        spool.note({
+          kind: 'gap',
+          tenant: config.tenant,
+          time: Date.now(),
+          from,
+          to,
+          count,
+          reason: 'corrupt',
+        }),
+    },
     {
       dir,
       archiveDir: config.ledger.archive.dir,
