@@ -283,6 +283,6 @@ function readListen(value: unknown, origin: Origin, expects: string): Listen {
   return { kind: 'tcp', host, port: Number(port) }
 }
 
-export function isMap(value: unknown): value is Record<string, unknown> {
+function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -4,7 +4,7 @@ export const DIGIT = 1
 export const LOWER = 2
 export const UPPER = 4
 export const HYPHEN = 8
-export const UNDERSCORE = 16
+const UNDERSCORE = 16
 /** `+` and `/`, which base64 adds. */
 const PLUS_SLASH = 32
 

@@ -130,7 +130,7 @@ function unknown({ login, name, email, department }: Principal): Subject {
   }
 }
 
-export function serialiseSubject({
+function serialiseSubject({
   user,
   person,
   allowed_services: allowed,

@@ -16,7 +16,7 @@ import type { Tables } from '../store/tables.ts'
 import type { Kind } from './columns.ts'
 import { addUser, importFile, type ImportResult } from './import.ts'
 
-export const SCOPES = [
+const SCOPES = [
   'decisions:write',
   'decisions:self',
   'decisions:read',

@@ -8,8 +8,8 @@ import { stringifyExact } from '../base/exact-json.ts'
 import { decisionJson } from '../model/decision-json.ts'
 import type { DecisionRecord, LedgerRecord, PersonalPart } from '../model/record.ts'
 
-export const RECORD_VERSION = 1
-export const MAX_RECORD_BYTES = 256 * 1024
+const RECORD_VERSION = 1
+const MAX_RECORD_BYTES = 256 * 1024
 const SALT_BYTES = 16
 const SALTS = 256
 

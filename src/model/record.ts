@@ -2,7 +2,7 @@
 // part that the record commits to by a salted hash, so that they can be erased and proofs stay valid.
 
 import type { Decision, Mode, Severity } from './decision.ts'
-import type { InputDocument, UserInput } from './input.ts'
+import type { UserInput } from './input.ts'
 
 /** The erasable part of a record: whatever names a person, a device or an address. */
 export interface PersonalPart {
@@ -76,9 +76,6 @@ export interface GapRecord extends RecordBase {
 }
 
 export type LedgerRecord = DecisionRecord | OutcomeRecord | AuditRecord | GapRecord
-
-/** The input that a record keeps beside its personal part. */
-export type RecordedInput = Omit<InputDocument, 'user'> & { readonly user: Partial<UserInput> }
 
 /** A record as the store gets it. */
 export interface ShippedRecord {

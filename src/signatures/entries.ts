@@ -9,7 +9,7 @@ import type { Place, Problem } from '../base/errors.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { type Check, type ListCheck, SERVICE_KEYS } from './fields.ts'
 
-export const FILE_KEYS: readonly string[] = ['vendor', 'services']
+const FILE_KEYS: readonly string[] = ['vendor', 'services']
 const MAX_PROBLEMS = 200
 
 export interface Entry {

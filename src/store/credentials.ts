@@ -17,8 +17,8 @@ export interface StoredKey {
 }
 
 const SECRET_BYTES = 32
-export const TOKEN_PREFIX = 'cdt_'
-export const KEY_PREFIX = 'cdk_'
+const TOKEN_PREFIX = 'cdt_'
+const KEY_PREFIX = 'cdk_'
 
 /** 256 random bits leave nothing to guess, so a plain hash is enough. */
 export function hashOf(secret: string): Buffer {

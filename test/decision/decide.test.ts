@@ -75,7 +75,7 @@ interface Rig {
   readonly metrics: Metrics
   mode: Mode
   /** Everything that lies in the spool, as text. */
-  spooled(): Promise<string>
+  readonly spooled: () => Promise<string>
 }
 
 async function rig(

@@ -23,7 +23,7 @@ import { join } from 'node:path'
 import { env } from 'node:process'
 import { openStore } from '../../src/store/open.ts'
 
-export const ROOT = join(import.meta.dirname, '../..')
+const ROOT = join(import.meta.dirname, '../..')
 export const MAIN = join(ROOT, 'src/main.ts')
 const READY_MS = 120_000
 const PATIENCE_MS = 20_000

@@ -82,7 +82,7 @@ export function engineOf({ manifest, shards }: CompiledRego, builtins = plainBui
   )
 }
 
-export function inputOf(document: unknown): EngineInput {
+function inputOf(document: unknown): EngineInput {
   return { document, json: () => Buffer.from(stringifyExact(document)) }
 }
 

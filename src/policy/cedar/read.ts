@@ -53,7 +53,7 @@ export interface CedarFile {
   readonly warnings: readonly Problem[]
 }
 
-export const CEDAR_SCHEMA = readFileSync(join(import.meta.dirname, 'schema.cedarschema'), 'utf8')
+const CEDAR_SCHEMA = readFileSync(join(import.meta.dirname, 'schema.cedarschema'), 'utf8')
 
 export function readCedar(file: SourceFile): CedarFile {
   const refused = (...problems: Problem[]): CedarFile => ({ policies: [], problems, warnings: [] })

@@ -6,7 +6,7 @@
 import { isObject } from '../metadata.ts'
 
 /** Rules that make a package a policy. */
-export const CONVENTION_RULES = ['decision', 'deny', 'review', 'allow', 'obligations'] as const
+const CONVENTION_RULES = ['decision', 'deny', 'review', 'allow', 'obligations'] as const
 const EVALUATED_RULES: readonly string[] = [...CONVENTION_RULES, 'reason']
 
 export interface ModuleFacts {
@@ -21,7 +21,7 @@ export interface ModuleFacts {
   readonly refers: ReadonlySet<string>
 }
 
-export const READS_ALL = ''
+const READS_ALL = ''
 
 export function factsOf(module: unknown): ModuleFacts {
   if (!isObject(module)) throw new Error('no Rego module')

@@ -11,7 +11,7 @@ export interface BigFloat {
   readonly bits: number
 }
 
-export const BITS = 64
+const BITS = 64
 const MAX_EXPONENT = 20_000
 const DECIMAL = /^(-?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/
 

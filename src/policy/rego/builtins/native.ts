@@ -2,7 +2,7 @@
 //
 // The table of OPA's wasm compiler, by built-in and by the name of its function in the wasm.
 
-export const NATIVE_FUNCTIONS: ReadonlyMap<string, string> = new Map([
+const NATIVE_FUNCTIONS: ReadonlyMap<string, string> = new Map([
   ['abs', 'opa_arith_abs'],
   ['all', 'opa_agg_all'],
   ['and', 'opa_set_intersection'],

@@ -28,7 +28,7 @@ import { X509_BUILTINS } from './x509.ts'
 const CLOCK = 'it reads the clock'
 
 /** Deterministic built-ins of OPA that Cordon does not have: a policy that uses one is refused. */
-export const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
+const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['crypto.x509.parse_and_verify_certificates', CLOCK],
   ['crypto.x509.parse_and_verify_certificates_with_options', CLOCK],
   ['graphql.is_valid', 'GraphQL is not read'],

@@ -37,7 +37,7 @@ export const X509_BUILTINS: BuiltinTable = {
   'crypto.x509.parse_certificate_request': parseRequest,
 }
 
-export function certificatesOf(text: string): readonly Der[] {
+function certificatesOf(text: string): readonly Der[] {
   const decoded = text.startsWith('-----BEGIN') ? text : fromBase64(text)
   const source = typeof decoded === 'string' ? decoded : decoded.toString('latin1')
   if (!source.startsWith('-----BEGIN')) return bounded(Der.all(decoded as Buffer))
