@@ -69,7 +69,7 @@ export class Classifier {
     thread.on('message', (answer: ClassifyAnswer) => this.#answered(answer))
     const gone = (): void => {
       if (this.#thread === thread) this.#thread = undefined
-      for (const id of [...this.#waiting.keys()])
+      for (const id of this.#waiting.keys())
         this.#take(id)?.reject(new CordonError('INTERNAL', 'the search of content has ended'))
     }
     thread.on('error', gone)
