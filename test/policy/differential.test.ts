@@ -162,7 +162,12 @@ const FAMILIES: Readonly<Record<string, readonly BuiltinCall[]>> = {
 
 for (const [family, calls] of Object.entries(FAMILIES)) {
   t.test(`${family}: ${calls.length} calls have the results of OPA`, options, async (t) => {
-    for (const { call: text, opa, own } of await askBoth(calls)) t.equal(own, opa, text)
+    const answers = await askBoth(calls)
+    t.equal(answers.length, calls.length)
+    t.same(
+      answers.filter(({ opa, own }) => opa !== own),
+      [],
+    )
   })
 }
 
