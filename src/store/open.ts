@@ -32,6 +32,8 @@ const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000
 const STATEMENT_TIMEOUT_MS = 60_000
 const PARTITIONS_EVERY_MS = 24 * 3_600_000
+/** SQLSTATE undefined_table. */
+const NO_SUCH_TABLE = '42P01'
 /** Any number, the same for every Cordon. */
 const MIGRATION_LOCK = 7_303_601
 
@@ -40,7 +42,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const store =
     options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
   try {
-    await migrate(store.db, options.migrationsDir)
+    if (!(await isCurrent(store.db, options.migrationsDir)))
+      await migrate(store.db, options.migrationsDir)
     return await withPartitions(store, options.log)
   } catch (error) {
     await store.close()
@@ -53,8 +56,7 @@ export async function openAsItIs(options: StoreOptions): Promise<Store | undefin
   const store =
     options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
   try {
-    const known = await migrator(store.db, options.migrationsDir).getMigrations()
-    if (known.every(({ executedAt }) => executedAt !== undefined)) return store
+    if (await isCurrent(store.db, options.migrationsDir)) return store
     await store.close()
     return undefined
   } catch (error) {
@@ -130,11 +132,27 @@ async function withPartitions(store: Store, log: Log): Promise<Store> {
   }
 }
 
+/** Whether every migration was made. The migrator would look through the whole schema to tell. */
+async function isCurrent(db: Kysely<Tables>, folder: string): Promise<boolean> {
+  try {
+    const { rows } = await sql<{ name: string }>`select name from kysely_migration`.execute(db)
+    const made = new Set(rows.map(({ name }) => name))
+    return migrationNames(folder).every((name) => made.has(name))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === NO_SUCH_TABLE) return false
+    throw error
+  }
+}
+
 async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {
   await db.connection().execute(async (connection) => {
     await sql`select pg_advisory_lock(${MIGRATION_LOCK})`.execute(connection)
     try {
-      const { error } = await migrator(connection, folder).migrateToLatest()
+      const migrator = new Migrator({
+        db: connection,
+        provider: { getMigrations: () => readMigrations(folder) },
+      })
+      const { error } = await migrator.migrateToLatest()
       if (error instanceof Error) throw error
       if (error !== undefined) throw new Error('the migrations failed', { cause: error })
     } finally {
@@ -143,18 +161,18 @@ async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {
   })
 }
 
-function migrator(db: Kysely<Tables>, folder: string): Migrator {
-  return new Migrator({ db, provider: { getMigrations: () => readMigrations(folder) } })
-}
-
 async function readMigrations(folder: string): Promise<Record<string, Migration>> {
   const migrations: Record<string, Migration> = {}
-  for (const name of readdirSync(folder)
-    .filter((file) => /^\d{4}-.*\.ts$/.test(file))
-    .toSorted()) {
-    migrations[name.slice(0, -3)] = (await import(join(folder, name))) as Migration
-  }
+  for (const name of migrationNames(folder))
+    migrations[name] = (await import(join(folder, `${name}.ts`))) as Migration
   return migrations
+}
+
+function migrationNames(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((file) => /^\d{4}-.*\.ts$/.test(file))
+    .map((file) => file.slice(0, -3))
+    .toSorted()
 }
 
 function unusable(error: unknown): CordonError {
