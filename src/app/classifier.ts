@@ -3,8 +3,9 @@
 // A text of 10 MiB takes half a second, a hostile one some seconds; in the main thread every other
 // request would wait for it. What waits is bounded in bytes; beyond that the answer is TOO_BUSY.
 
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { CordonError } from '../base/errors.ts'
+import { openThread } from '../base/thread.ts'
 import { detect } from '../content/detect.ts'
 import type { Classified } from '../decision/decide.ts'
 import type { Span } from '../model/finding.ts'
@@ -64,7 +65,7 @@ export class Classifier {
 
   #open(): Worker {
     if (this.#thread !== undefined) return this.#thread
-    const thread = new Worker(new URL('./classify-thread.ts', import.meta.url))
+    const thread = openThread(new URL('./classify-thread.ts', import.meta.url))
     thread.unref()
     thread.on('message', (answer: ClassifyAnswer) => this.#answered(answer))
     const gone = (): void => {

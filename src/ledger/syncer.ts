@@ -1,6 +1,7 @@
 // fdatasync on a thread of its own: the shared pool also serves DNS and decompression.
 
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
+import { openThread } from '../base/thread.ts'
 
 export interface Syncer {
   /** Resolves when what was written to the descriptor before the call survives power loss. */
@@ -32,7 +33,7 @@ export class SyncThread implements Syncer {
 
   /** With the first sync: commands that record nothing start no thread. */
   #start(): Worker {
-    const worker = new Worker(new URL('./sync-thread.ts', import.meta.url))
+    const worker = openThread(new URL('./sync-thread.ts', import.meta.url))
     worker.unref()
     worker.on('message', ({ id, error }: { id: number; error?: string }) => {
       const open = this.#open.get(id)

@@ -1,7 +1,8 @@
 // htpasswd files as Apache and Squid read them: bcrypt, apr1, sha256-crypt, sha512-crypt. Weaker forms are refused.
 
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { CordonError, type Problem } from '../base/errors.ts'
+import { openThread } from '../base/thread.ts'
 import { MAX_ROUNDS } from './crypt.ts'
 import type { HashAnswer, HashQuestion } from './hash-thread.ts'
 
@@ -87,7 +88,7 @@ class Checker {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./hash-thread.ts', import.meta.url))
+    const worker = openThread(new URL('./hash-thread.ts', import.meta.url))
     worker.on('message', ({ id, matches }: HashAnswer) => {
       this.#open.get(id)?.resolve(matches)
       this.#open.delete(id)

@@ -1,10 +1,10 @@
 // A pg.Pool whose connections speak PostgreSQL's protocol to the embedded database in its thread.
 
-import { Worker } from 'node:worker_threads'
 import { protocol } from '@electric-sql/pglite'
 import { createPgConfig } from '@electric-sql/pglite/node-postgres'
 import { Pool } from 'pg'
 import { CordonError } from '../base/errors.ts'
+import { openThread } from '../base/thread.ts'
 
 interface Reply {
   readonly id?: number
@@ -20,7 +20,7 @@ export interface EmbeddedPool {
 
 /** Resolves when the database is ready; a new folder takes a few seconds. */
 export async function openEmbedded(dir: string): Promise<EmbeddedPool> {
-  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir } })
+  const worker = openThread(new URL('./pglite-worker.ts', import.meta.url), { dir })
   const open = new Map<
     number,
     { resolve: (bytes: Uint8Array) => void; reject: (error: Error) => void }
