@@ -86,7 +86,7 @@ async function started(server: Promise<Server>): Promise<Server> {
 function otherAiDomains(file: string): string[] {
   const { config } = loadConfig({ file, env: {}, cwd: dir })
   const domains = new Set(
-    readCatalogue(config).services.flatMap((service) => service.domains.map(plain)),
+    readCatalogue(config, {}).services.flatMap((service) => service.domains.map(plain)),
   )
   const isBelow = (domain: string): boolean =>
     domain.split('.').some((_, at, parts) => at > 0 && domains.has(parts.slice(at).join('.')))

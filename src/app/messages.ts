@@ -40,6 +40,8 @@ export interface PrimaryCalls {
 export interface WorkerCalls {
   /** Builds the new revision and takes it into force; the answer is its name. */
   reload(beginning: Beginning): Promise<string>
+  /** The log files were moved away: lines go to new ones from now on. */
+  reopenLogs(): void
   metrics(): Promise<object[]>
   /** What keeps the worker from its work, if anything. */
   health(): { readonly spool: string | undefined }

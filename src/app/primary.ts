@@ -29,7 +29,7 @@ import { type ModeOverride, PointMode } from './point-mode.ts'
 import { reloader } from './reload.ts'
 import { ReviewAnswers } from './review-answers.ts'
 import { type Role, ROLES } from './roles.ts'
-import { type Environment, type LoadedRules, loadRules, readCatalogue } from './rules.ts'
+import { type Environment, type LoadedRules, loadRules, readCatalogue, retire } from './rules.ts'
 import { servicesPage } from './services-page.ts'
 import { StoreWatch } from './store-watch.ts'
 import { Workers } from './workers.ts'
@@ -91,7 +91,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     })
     closers.push(() => store.close())
 
-    let catalogue = readCatalogue(config)
+    let catalogue = readCatalogue(config, env)
     let rules = await loadRules(config, catalogue, env)
     describe(metrics, rules)
 
@@ -243,7 +243,9 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         env,
         read: { file: options.configFile, env, cwd: options.cwd },
         current: () => config,
+        reopenLogs: () => workers.tell('reopenLogs', undefined),
         take: async (next) => {
+          retire(rules)
           ;({ config, catalogue, rules } = next)
           gateway.reload(config)
           mode.configure(config.policy.mode)

@@ -34,6 +34,7 @@ export interface OpenProxy {
   readonly addresses: readonly string[]
   /** Callers, egress and parent by the new settings; listeners and limits stay. */
   reload(config: Config): void
+  reopenLog(): void
   forgetCredentials(): void
   close(graceMs: number): Promise<void>
 }
@@ -107,11 +108,11 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   }
   return {
     addresses,
+    reopenLog: () => accessLog.reopen(),
     reload: (next) => {
       settings = settingsOf(parts, next)
       plainPorts.clear()
       for (const port of plainPortsOf(next)) plainPorts.add(port)
-      accessLog.reopen()
       proxy.forgetOrigins()
     },
     forgetCredentials: () => settings.callers.forget(),

@@ -25,6 +25,8 @@ export interface ReloadParts {
   readonly read: LoadOptions
   readonly current: () => Config
   readonly take: (next: Revision) => Promise<void>
+  /** Whatever becomes of the settings: whoever rotated the logs wants new files. */
+  readonly reopenLogs: () => void
 }
 
 /** What needs a start: whatever was opened, bound or sized with it. */
@@ -40,13 +42,14 @@ export function reloader(parts: ReloadParts): () => Promise<void> {
   }
 }
 
-async function reload({ log, env, read, current, take }: ReloadParts): Promise<void> {
+async function reload({ log, env, read, current, take, reopenLogs }: ReloadParts): Promise<void> {
+  reopenLogs()
   try {
     const loaded = loadConfig(read)
     for (const warning of loaded.warnings) log.warn(warning)
     const { config, ignored } = withFixedSettings(loaded.config, current())
     checkNamedFiles(config)
-    const catalogue = readCatalogue(config)
+    const catalogue = readCatalogue(config, env)
     const rules = await loadRules(config, catalogue, env)
     await take({ config, catalogue, rules })
     if (ignored.length > 0)

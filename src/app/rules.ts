@@ -14,6 +14,7 @@ import type { CompileOptions } from '../policy/rego/compile.ts'
 import { Toolchain } from '../policy/rego/toolchain.ts'
 import { Catalogue } from '../signatures/catalogue.ts'
 import { loadServices } from '../signatures/load.ts'
+import { CatalogueCache } from './catalogue-cache.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -28,8 +29,12 @@ export interface LoadedCatalogue {
 }
 
 /** The shipped catalogue with the configured folders over it. */
-export function readCatalogue(config: Config): LoadedCatalogue {
-  return loadServices([join(PROGRAM_DIR, 'signatures'), ...config.signatures.dirs])
+export function readCatalogue(config: Config, env: Environment): LoadedCatalogue {
+  const { catalogue } = cacheDirs(env, tmpdir())
+  return loadServices(
+    [join(PROGRAM_DIR, 'signatures'), ...config.signatures.dirs],
+    catalogue === undefined ? undefined : new CatalogueCache(catalogue),
+  )
 }
 
 export function compileOptions(env: Environment, mayInstall: boolean): CompileOptions {
@@ -60,4 +65,12 @@ export async function loadRules(
     .update(settings)
     .digest('hex')
   return { revision: `sha256:${revision}`, catalogue: new Catalogue(catalogue.services), policies }
+}
+
+/** Longer than any decision that began with the old rules. */
+const RETIRE_AFTER_MS = 60_000
+
+/** Frees what replaced rules hold, once nobody can be using them. */
+export function retire(replaced: LoadedRules): void {
+  setTimeout(() => replaced.policies.close(), RETIRE_AFTER_MS).unref()
 }

@@ -13,9 +13,9 @@ import { openGateway } from './gateway.ts'
 import { Link } from './link.ts'
 import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
 import { PointMode } from './point-mode.ts'
-import { openProxy } from './proxy-door.ts'
+import { type OpenProxy, openProxy } from './proxy-door.ts'
 import { ReviewAnswers } from './review-answers.ts'
-import { type Environment, loadRules } from './rules.ts'
+import { type Environment, loadRules, retire } from './rules.ts'
 
 /** Runs until the primary says drain, or goes away. */
 export async function runWorker(env: Environment): Promise<void> {
@@ -31,6 +31,7 @@ export async function runWorker(env: Environment): Promise<void> {
     },
     {
       reload: async (beginning: Beginning) => running?.reload(beginning),
+      reopenLogs: () => running?.proxy.reopenLog(),
       metrics: () => metrics.values(),
       health: () => ({ spool: running?.gateway.spool.failure }),
       mode: (override) => running?.mode.override(override),
@@ -104,12 +105,14 @@ export async function runWorker(env: Environment): Promise<void> {
     })
     running = {
       gateway,
+      proxy,
       mode,
       reload: async (next) => {
         const fresh = await loadRules(next.config, next.catalogue, env)
         proxy.reload(next.config)
         gateway.reload(next.config)
         mode.configure(next.config.policy.mode)
+        retire(rules)
         rules = fresh
         return fresh.revision
       },
@@ -128,6 +131,7 @@ export async function runWorker(env: Environment): Promise<void> {
 
 interface Running {
   readonly gateway: ReturnType<typeof openGateway>
+  readonly proxy: OpenProxy
   readonly mode: PointMode
   reload(beginning: Beginning): Promise<string>
   peopleChanged(): void

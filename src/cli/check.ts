@@ -38,7 +38,7 @@ export async function check(
     }
   }
   problems.push(...namedFileProblems(config))
-  const catalogue = await attempt(() => readCatalogue(config))
+  const catalogue = await attempt(() => readCatalogue(config, io.env))
   const rules =
     catalogue === undefined ? undefined : await attempt(() => loadRules(config, catalogue, io.env))
   const running = await connectControl(config.data_dir)

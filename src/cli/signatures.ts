@@ -20,7 +20,7 @@ export async function signaturesMatch(
   },
 ): Promise<ExitCode> {
   const { config } = configOf(io, options)
-  const catalogue = new Catalogue(readCatalogue(config).services)
+  const catalogue = new Catalogue(readCatalogue(config, io.env).services)
   if (options.stdin === true) {
     if (url !== undefined) throw new CordonError('INPUT_INVALID', 'give a URL or --stdin, not both')
     await eachLine(io, (line) => matchLine(catalogue, line))

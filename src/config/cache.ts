@@ -7,6 +7,8 @@ export interface CacheDirs {
   readonly policies: string
   /** V8's code of our own files; absent without a home of one's own, since code from a shared folder is not run. */
   readonly code?: string
+  /** The catalogue as it was read; absent as `code` is. */
+  readonly catalogue?: string
 }
 
 export function cacheDirs(
@@ -20,6 +22,6 @@ export function cacheDirs(
   return {
     tools: join(base, 'tools'),
     policies: join(base, 'policies'),
-    ...(own === undefined ? {} : { code: join(base, 'code') }),
+    ...(own === undefined ? {} : { code: join(base, 'code'), catalogue: join(base, 'catalogue') }),
   }
 }

@@ -9,7 +9,7 @@ import { didYouMean } from '../base/nearest.ts'
 import type { AiService } from '../model/service.ts'
 import { Catalogue } from './catalogue.ts'
 import { type Entry, readEntries } from './entries.ts'
-import { readSources } from './files.ts'
+import { readSources, type SourceFile } from './files.ts'
 
 const MAX_SERVICES = 500_000
 const MAX_ANCESTORS = 16
@@ -26,15 +26,32 @@ export interface LoadedServices {
   readonly digest: string
 }
 
+/** Keeps services that were read without a fault, by the digest of their sources. */
+export interface ServiceCache {
+  get(digest: string): unknown
+  put(digest: string, services: readonly AiService[]): void
+}
+
 /** The services without their index, for whoever only lists or checks them. */
-export function loadServices(dirs: readonly string[]): LoadedServices {
+export function loadServices(dirs: readonly string[], cache?: ServiceCache): LoadedServices {
+  const folders = dirs.map(readSources)
+  const hash = createHash('sha256')
+  for (const [order, sources] of folders.entries())
+    for (const { source } of sources) hash.update(`${order}\0${source}\0`)
+  const digest = hash.digest('hex')
+  const known = cache?.get(digest)
+  if (Array.isArray(known)) return { services: known as AiService[], digest }
+  const services = readServices(folders)
+  cache?.put(digest, services)
+  return { services, digest }
+}
+
+function readServices(folders: readonly (readonly SourceFile[])[]): AiService[] {
   const problems: Problem[] = []
   const merged = new Map<string, Entry>()
-  const hash = createHash('sha256')
-  for (const [order, dir] of dirs.entries()) {
+  for (const sources of folders) {
     const seen = new Map<string, Place>()
-    for (const { file, source } of readSources(dir)) {
-      hash.update(`${order}\0${source}\0`)
+    for (const { file, source } of sources) {
       for (const entry of readEntries(file, source, problems)) {
         const problem = merge(entry, seen, merged)
         if (problem !== undefined) problems.push({ ...entry.place, message: problem })
@@ -50,10 +67,7 @@ export function loadServices(dirs: readonly string[]): LoadedServices {
     throw new CordonError('SIGNATURE_INVALID', 'the catalogue is not valid', { problems })
   if (merged.size > MAX_SERVICES)
     throw new CordonError('SIGNATURE_INVALID', `more than ${MAX_SERVICES} services`)
-  return {
-    services: Array.from(merged.values(), ({ fields }) => serviceOf(fields)),
-    digest: hash.digest('hex'),
-  }
+  return Array.from(merged.values(), ({ fields }) => serviceOf(fields))
 }
 
 function merge(
