@@ -20,7 +20,7 @@ const store = await openStore({
 t.teardown(() => store.close())
 const { db } = store
 let tenants = 0
-const MANY = 4000
+const MANY = 1500
 
 interface Company {
   readonly tenant: string
