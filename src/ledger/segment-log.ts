@@ -57,6 +57,8 @@ export class SegmentLog {
   #current: Segment | undefined
   #unsynced: Group[] = []
   #unsyncedBytes = 0
+  /** The last group that somebody wants on the disk: what comes after it can wait for the next call. */
+  #until: Group | undefined
   #running: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
   #isInTrouble = false
@@ -122,8 +124,9 @@ export class SegmentLog {
     void this.sync()
   }
 
-  /** Syncs what was written, as far as the disk lets it; never rejects. */
+  /** Syncs what was written until now, as far as the disk lets it; never rejects. */
   sync(): Promise<void> {
+    this.#until = this.#unsynced.at(-1)
     this.#running ??= this.#drain().finally(() => {
       this.#running = undefined
     })
@@ -141,7 +144,7 @@ export class SegmentLog {
   }
 
   async #drain(): Promise<void> {
-    for (;;) {
+    while (this.#until !== undefined && this.#unsynced.includes(this.#until)) {
       const segment = this.#unsynced.find((group) => group.segment !== undefined)?.segment
       if (segment === undefined) break
       const covered = this.#unsynced.filter((group) => group.segment === segment)
