@@ -14,6 +14,7 @@ const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>
   decision: { file: 'decision.bench.ts', needs: [] },
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
+  profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },
 }
 const HERE = import.meta.dirname
 const RAW = join(HERE, 'raw')
