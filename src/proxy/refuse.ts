@@ -100,7 +100,7 @@ function pageOf({ status, details, decision, service, alternative }: Refusal): s
 <body><main><h1>${escape(title)}</h1><p>${escape(capital(reason))}.</p>
 ${alternative === undefined ? '' : `<p>You can use <strong>${escape(alternative)}</strong> instead.</p>`}
 ${waits ? '<p>Somebody has been asked. Try again once it is approved.</p>' : ''}
-<p>If you need this for your work, tell your security team the number below.</p>
+<p>If you need this for your work, give your security team the decision id below.</p>
 <dl>${facts.map(([name, value]) => `<dt>${escape(name)}</dt><dd>${escape(value)}</dd>`).join('')}</dl></main></body></html>
 `
 }
