@@ -1,4 +1,4 @@
-// What the migrations make, in both databases.
+// What the migrations make, in each of the databases.
 
 import { type Kysely, sql } from 'kysely'
 import type { Test } from 'tap'
@@ -47,6 +47,21 @@ export async function migrationContract(t: Test, { db }: Store): Promise<void> {
     for (const { name, columns } of unique.rows) t.match(columns, /\(tenant,|\(tenant\)/, name)
   })
 
+  if (await hasTimescale(db)) {
+    await t.test('the time series are hypertables', async (t) => {
+      const { rows } = await sql<{ name: string }>`
+        select hypertable_name as name from timescaledb_information.hypertables order by 1`.execute(
+        db,
+      )
+      t.same(
+        rows.map(({ name }) => name),
+        ['audit_events', 'decisions', 'outcomes', 'violation_facts'],
+      )
+      t.equal(await makePartitions(db, new Date()), 0, 'they make their chunks themselves')
+    })
+    return
+  }
+
   await t.test('the months around today are there', async (t) => {
     const months = await partitions(db, 'decisions')
     t.equal(months.length, 6, 'the last one, this one, three to come, and the default')
@@ -77,6 +92,11 @@ export async function migrationContract(t: Test, { db }: Store): Promise<void> {
       5 * 4,
     )
   })
+}
+
+async function hasTimescale(db: Kysely<Tables>): Promise<boolean> {
+  const { rows } = await sql`select from pg_extension where extname = 'timescaledb'`.execute(db)
+  return rows.length > 0
 }
 
 async function partitions(db: Kysely<Tables>, table: string): Promise<string[]> {

@@ -1,4 +1,4 @@
-// One contract for both databases: PostgreSQL where it is installed, and the embedded one.
+// One contract for all databases: PostgreSQL and TimescaleDB where they are installed, and the embedded one.
 
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import { Lists } from '../../src/store/lists.ts'
 import { openStore, type Store, type StoreOptions } from '../../src/store/open.ts'
 import { RecordSink } from '../../src/store/records.ts'
 import { Reviews } from '../../src/store/reviews.ts'
-import { noPostgres, startPostgres } from '../support/postgres.ts'
+import { noPostgres, noTimescale, startPostgres } from '../support/postgres.ts'
 import {
   auditRecord,
   decisionRecord,
@@ -28,6 +28,13 @@ const encoder = new RecordEncoder()
 
 t.test('PostgreSQL', { skip: noPostgres() }, async (t) => {
   const server = await startPostgres()
+  t.teardown(() => server.stop())
+  const databaseUrl = await server.database()
+  await contract(t, { databaseUrl, dataDir: t.testdir(), migrationsDir, log: silent })
+})
+
+t.test('TimescaleDB', { skip: noTimescale() }, async (t) => {
+  const server = await startPostgres({ timescale: true })
   t.teardown(() => server.stop())
   const databaseUrl = await server.database()
   await contract(t, { databaseUrl, dataDir: t.testdir(), migrationsDir, log: silent })

@@ -23,7 +23,21 @@ export function noPostgres(): string | false {
   return binaries() === undefined && 'PostgreSQL is not installed (initdb is not found)'
 }
 
-export async function startPostgres(): Promise<TestPostgres> {
+/** Why there is no TimescaleDB; false where there is one. */
+export function noTimescale(): string | false {
+  const bin = binaries()
+  if (bin === undefined) return noPostgres()
+  // Where Debian's packages keep what belongs to /usr/lib/postgresql/<version>/bin.
+  const share = join(bin, '..').replace('/lib/', '/share/')
+  return (
+    !existsSync(join(share, 'extension/timescaledb.control')) &&
+    'TimescaleDB is not installed beside PostgreSQL'
+  )
+}
+
+export async function startPostgres(
+  options: { readonly timescale?: boolean } = {},
+): Promise<TestPostgres> {
   const bin = binaries()
   if (bin === undefined) throw new Error('PostgreSQL is not installed')
   const dir = mkdtempSync(join(tmpdir(), 'cordon-postgres-'))
@@ -39,7 +53,18 @@ export async function startPostgres(): Promise<TestPostgres> {
   const port = await freePort()
   const server = spawn(
     join(bin, 'postgres'),
-    ['-D', data, '-p', String(port), '-k', dir, '-c', 'fsync=off', '-c', 'log_min_messages=log'],
+    [
+      '-D',
+      data,
+      '-p',
+      String(port),
+      '-k',
+      dir,
+      '-c',
+      'fsync=off',
+      '-c',
+      'log_min_messages=log',
+    ].concat(options.timescale === true ? ['-c', 'shared_preload_libraries=timescaledb'] : []),
     { ...as, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
   )
   await ready(server)
