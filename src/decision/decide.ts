@@ -188,12 +188,11 @@ export class Corridor implements Decider {
     const enforced = enforce(verdict, circumstances)
     const ended = performance.now()
 
-    const stages = metrics.decisionSeconds
-    stages.observe({ stage: 'context' }, (known - started) / 1000)
-    stages.observe({ stage: 'signature' }, (recognised - known) / 1000)
-    if (classified !== undefined)
-      stages.observe({ stage: 'content' }, (searched - recognised) / 1000)
-    stages.observe({ stage: 'policy' }, (ended - searched) / 1000)
+    const stages = metrics.stageSeconds
+    stages.observe('context', (known - started) / 1000)
+    stages.observe('signature', (recognised - known) / 1000)
+    if (classified !== undefined) stages.observe('content', (searched - recognised) / 1000)
+    stages.observe('policy', (ended - searched) / 1000)
     if (verdict.errors > 0) metrics.policyErrors.inc(verdict.errors)
 
     const spans =
@@ -284,9 +283,9 @@ export class Corridor implements Decider {
       const before = performance.now()
       const written = ledger.append(this.#record(judged, decision))
       if (written !== undefined) await written
-      metrics.decisionSeconds.observe({ stage: 'record' }, (performance.now() - before) / 1000)
+      metrics.stageSeconds.observe('record', (performance.now() - before) / 1000)
     }
-    metrics.decisionSeconds.observe({ stage: 'total' }, (performance.now() - judged.started) / 1000)
+    metrics.stageSeconds.observe('total', (performance.now() - judged.started) / 1000)
 
     const tenant = this.#options.tenant
     const refused =

@@ -11,6 +11,7 @@ import {
   Registry,
 } from 'prom-client'
 import { SEVERITIES } from '../model/decision.ts'
+import { StageHistogram } from './stage-histogram.ts'
 
 /** Services, departments and policies are capped; the rest is counted under `other`. */
 const MAX_LABEL_VALUES = 200
@@ -38,11 +39,9 @@ export class Metrics {
     'Decisions on AI services by service and department.',
     ['decision', 'service', 'department'],
   )
-  readonly decisionSeconds = this.#histogram(
+  readonly stageSeconds = this.#stages(
     'cordon_decision_duration_seconds',
     'Time of one decision by stage.',
-    ['stage'],
-    STAGE_BUCKETS,
   )
   readonly violations = this.#counter(
     'cordon_violations_total',
@@ -179,6 +178,12 @@ export class Metrics {
 
   #gauge<L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> {
     return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  #stages(name: string, help: string): StageHistogram {
+    const histogram = new StageHistogram(name, help, STAGE_BUCKETS)
+    this.#registry.registerMetric(histogram as unknown as Histogram)
+    return histogram
   }
 
   #histogram<L extends string>(
