@@ -3,20 +3,25 @@
 // Keys contain the record's own time, writer and sequence number, so a repeat collides with itself.
 
 import { type Kysely, sql, type Transaction } from 'kysely'
-import type {
-  AuditRecord,
-  DecisionRecord,
-  GapRecord,
-  OutcomeRecord,
-  ShippedRecord,
-  Sink,
-} from '../model/record.ts'
+import type { AuditRecord, GapRecord, OutcomeRecord, ShippedRecord, Sink } from '../model/record.ts'
+import {
+  AUDIT_COLUMNS,
+  auditRow,
+  DECISION_COLUMNS,
+  decisionRow,
+  decisionsOf,
+  department,
+  GAP_COLUMNS,
+  gapRow,
+  inputOf,
+  only,
+  OUTCOME_COLUMNS,
+  outcomeRow,
+  POSITION,
+  text,
+} from './record-rows.ts'
 import type { Tables } from './tables.ts'
-
-type Row = Readonly<Record<string, unknown>>
-type Of<K> = ShippedRecord & {
-  readonly record: K & { readonly writer: string; readonly seq: number }
-}
+import { arrays, type Columns, insert, names, type Row } from './unnest.ts'
 
 export interface RecordSinkParts {
   readonly db: Kysely<Tables>
@@ -159,104 +164,6 @@ async function moveCursor(
   )
 }
 
-type Columns = Readonly<Record<string, string>>
-
-/** Stored as text, but known to be JSON without line breaks. */
-const JSON_TEXT = 'json text'
-
-const POSITION: Columns = { writer: 'uuid', seq: 'bigint' }
-const DECISION_COLUMNS: Columns = {
-  tenant: 'text',
-  time: 'timestamptz',
-  decision_id: 'uuid',
-  request_id: 'uuid',
-  user_id: 'text',
-  user_name: 'text',
-  user_email: 'text',
-  user_department: 'text',
-  user_known: 'boolean',
-  person_key: 'text',
-  action: 'text',
-  resource_type: 'text',
-  resource_id: 'text',
-  resource_name: 'text',
-  resource_host: 'text',
-  resource_path: 'text',
-  resource_category: 'text',
-  resource_known: 'boolean',
-  resource_ai: 'boolean',
-  approval_status: 'text',
-  decision: 'text',
-  reason: 'text',
-  would_be: 'text',
-  confidence: 'double precision',
-  risk_score: 'integer',
-  policies_evaluated: 'jsonb',
-  primary_policy_id: 'text',
-  obligations: 'jsonb',
-  review_id: 'uuid',
-  mode: 'text',
-  revision: 'text',
-  source: 'text',
-  network: 'text',
-  ip_address: 'text',
-  geo_location: 'text',
-  user_agent: 'text',
-  device: 'jsonb',
-  content_classified: 'boolean',
-  findings: 'jsonb',
-  evaluation_us: 'integer',
-  ttl: 'integer',
-  ...POSITION,
-  leaf: 'bytea',
-  record: JSON_TEXT,
-  personal: 'bytea',
-}
-const OUTCOME_COLUMNS: Columns = {
-  tenant: 'text',
-  time: 'timestamptz',
-  request_id: 'uuid',
-  decision_id: 'uuid',
-  status: 'integer',
-  bytes_in: 'bigint',
-  bytes_out: 'bigint',
-  duration_ms: 'bigint',
-  ...POSITION,
-  leaf: 'bytea',
-  record: JSON_TEXT,
-}
-const AUDIT_COLUMNS: Columns = {
-  tenant: 'text',
-  time: 'timestamptz',
-  event_id: 'uuid',
-  event_type: 'text',
-  severity: 'text',
-  actor_id: 'text',
-  actor_name: 'text',
-  actor_type: 'text',
-  target_type: 'text',
-  target_id: 'text',
-  target_name: 'text',
-  action: 'text',
-  result: 'text',
-  event_data: 'jsonb',
-  changes: 'jsonb',
-  ...POSITION,
-  leaf: 'bytea',
-  record: JSON_TEXT,
-  personal: 'bytea',
-}
-const GAP_COLUMNS: Columns = {
-  tenant: 'text',
-  ...POSITION,
-  time: 'timestamptz',
-  gap_from: 'timestamptz',
-  gap_to: 'timestamptz',
-  count: 'bigint',
-  reason: 'text',
-  leaf: 'bytea',
-  record: JSON_TEXT,
-}
 const VIOLATION_FACT_COLUMNS: Columns = {
   tenant: 'text',
   time: 'timestamptz',
@@ -269,6 +176,7 @@ const VIOLATION_FACT_COLUMNS: Columns = {
   resource_id: 'text',
   ...POSITION,
 }
+
 const VIOLATION_COLUMNS: Columns = {
   tenant: 'text',
   violation_id: 'uuid',
@@ -310,19 +218,6 @@ async function insertAll(
   await insert(transaction, 'gaps', GAP_COLUMNS, only<GapRecord>(records, 'gap').map(gapRow))
 }
 
-/** INSERT ... SELECT FROM unnest: one parameter a column, whatever the number of rows. */
-async function insert(
-  transaction: Transaction<Tables>,
-  table: string,
-  columns: Columns,
-  rows: readonly Row[],
-): Promise<void> {
-  if (rows.length === 0) return
-  await sql`insert into ${sql.table(table)} (${names(columns)}) select * from unnest(${arrays(columns, rows)}) on conflict do nothing`.execute(
-    transaction,
-  )
-}
-
 async function upsertViolations(
   transaction: Transaction<Tables>,
   rows: readonly Row[],
@@ -335,229 +230,4 @@ async function upsertViolations(
       last_decision_id = case when excluded.last_seen > violations.last_seen then excluded.last_decision_id else violations.last_decision_id end,
       last_seen = greatest(violations.last_seen, excluded.last_seen)
     returning (xmax = 0) as opened, severity`.execute(transaction)
-}
-
-function names(columns: Columns): ReturnType<typeof sql.join> {
-  return sql.join(Object.keys(columns).map((name) => sql.ref(name)))
-}
-
-function arrays(columns: Columns, rows: readonly Row[]): ReturnType<typeof sql.join> {
-  return sql.join(
-    Object.entries(columns).map(([name, type]) =>
-      type === 'text'
-        ? sql`${arrayLiteral(rows, name)}::text::text[]`
-        : sql`string_to_array(${lines(rows, name, type)}::text, e'\\n', '')::${sql.raw(type === JSON_TEXT ? 'text' : type)}[]`,
-    ),
-  )
-}
-
-/**
- * A column whose values hold no line break and are never empty (numbers, ids, times, hex, JSON), one a line:
- * it needs no quoting, and PostgreSQL cuts it four times as fast as it reads an array. Parameters go as bytes:
- * drivers pass these on as they are, while they walk through strings several times.
- */
-function lines(rows: readonly Row[], name: string, type: string): Buffer {
-  let joined = ''
-  for (const [index, row] of rows.entries()) {
-    if (index > 0) joined += '\n'
-    const value = row[name]
-    if (value === undefined || value === null) continue
-    if (Buffer.isBuffer(value)) joined += `\\x${value.toString('hex')}`
-    else if (typeof value === 'string') joined += type === 'jsonb' ? storable(value) : value
-    else joined += JSON.stringify(value)
-  }
-  return Buffer.from(joined)
-}
-
-/** PostgreSQL takes JSON with NUL or half a surrogate pair as text, not as jsonb. */
-function storable(json: string): string {
-  return json.replaceAll(UNSTORABLE, '\\ufffd')
-}
-
-const UNSTORABLE = /(?<=(?<!\\)(?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/g
-
-/** A column of any text, as the text of an array. */
-function arrayLiteral(rows: readonly Row[], name: string): Buffer {
-  let literal = '{'
-  for (const [index, row] of rows.entries()) {
-    if (index > 0) literal += ','
-    const value = row[name]
-    if (value === undefined || value === null) literal += 'NULL'
-    else {
-      const element = typeof value === 'string' ? value : JSON.stringify(value)
-      literal += `"${element.replaceAll(SPECIAL, escaped)}"`
-    }
-  }
-  return Buffer.from(`${literal}}`)
-}
-
-/** PostgreSQL has no NUL in a text; the record beside the columns keeps it in its JSON. */
-function escaped(character: string): string {
-  return character === '\0' ? '\ufffd' : `\\${character}`
-}
-
-/** PostgreSQL manual, section 8.15.6: what needs a backslash between the quotes of an array element. */
-const SPECIAL = /["\\\0]/g
-
-function only<T>(records: readonly ShippedRecord[], kind: string): Of<T>[] {
-  return records.filter(({ record }) => record.kind === kind) as unknown as Of<T>[]
-}
-
-function decisionsOf(records: readonly ShippedRecord[]): Of<DecisionRecord>[] {
-  return only<DecisionRecord>(records, 'decision')
-}
-
-interface RecordedInput {
-  readonly user: Readonly<Record<string, unknown>>
-  readonly action: string
-  readonly resource: Readonly<Record<string, unknown>>
-  readonly content?: Readonly<Record<string, unknown>>
-  readonly context: Readonly<Record<string, unknown>>
-}
-
-function inputOf({ input }: DecisionRecord): RecordedInput {
-  return input as RecordedInput
-}
-
-function decisionRow({
-  record,
-  personal,
-  personalBytes,
-  leaf,
-  text: exact,
-  writer,
-  seq,
-}: Of<DecisionRecord>): Row {
-  const { decision, tenant, time, request_id, person_key, mode } = record
-  const { user, action, resource, content, context } = inputOf(record)
-  return {
-    tenant,
-    time: new Date(time).toISOString(),
-    decision_id: decision.decision_id,
-    request_id,
-    user_id: user['id'],
-    user_name: personal?.user?.name ?? personal?.login,
-    user_email: personal?.user?.email,
-    user_department: department(user),
-    user_known: user['known'] === true,
-    person_key,
-    action,
-    resource_type: resource['type'],
-    resource_id: resource['id'],
-    resource_name: resource['name'] ?? resource['host'],
-    resource_host: resource['host'],
-    resource_path: resource['path'],
-    resource_category: resource['category'],
-    resource_known: resource['known'] === true,
-    resource_ai: resource['ai'] === true,
-    approval_status: resource['approval_status'],
-    decision: decision.decision,
-    reason: decision.reason,
-    would_be: decision.would_be,
-    confidence: decision.confidence,
-    risk_score: decision.risk_score,
-    policies_evaluated: JSON.stringify(decision.policies_evaluated),
-    primary_policy_id: decision.primary_policy_id,
-    obligations: JSON.stringify(decision.obligations),
-    review_id: decision.review_id,
-    mode,
-    revision: decision.revision,
-    source: context['source'],
-    network: context['network'],
-    ip_address: personal?.ip_address,
-    geo_location: context['geo_location'],
-    user_agent: personal?.user_agent,
-    device: personal?.device === undefined ? null : JSON.stringify(personal.device),
-    content_classified: content?.['classified'],
-    findings: JSON.stringify(decision.findings),
-    evaluation_us: decision.evaluation_us,
-    ttl: decision.ttl,
-    writer,
-    seq,
-    leaf,
-    record: exact,
-    personal: personalBytes.length === 0 ? null : personalBytes,
-  }
-}
-
-function outcomeRow({ record, leaf, text: exact, writer, seq }: Of<OutcomeRecord>): Row {
-  const { tenant, time, request_id, decision_id, status, bytes_in, bytes_out, duration_ms } = record
-  return {
-    tenant,
-    time: new Date(time).toISOString(),
-    request_id,
-    decision_id,
-    status,
-    bytes_in,
-    bytes_out,
-    duration_ms: Math.round(duration_ms),
-    writer,
-    seq,
-    leaf,
-    record: exact,
-  }
-}
-
-function auditRow({ record, leaf, text: exact, writer, seq, personalBytes }: Of<AuditRecord>): Row {
-  const {
-    tenant,
-    time,
-    event_id,
-    event_type,
-    severity,
-    actor,
-    target,
-    action,
-    result,
-    data,
-    changes,
-  } = record
-  return {
-    tenant,
-    time: new Date(time).toISOString(),
-    event_id,
-    event_type,
-    severity,
-    actor_id: actor.id,
-    actor_name: actor.name,
-    actor_type: actor.type,
-    target_type: target?.type,
-    target_id: target?.id,
-    target_name: target?.name,
-    action,
-    result,
-    event_data: data === undefined ? null : JSON.stringify(data),
-    changes: changes === undefined ? null : JSON.stringify(changes),
-    writer,
-    seq,
-    leaf,
-    record: exact,
-    personal: personalBytes.length === 0 ? null : personalBytes,
-  }
-}
-
-function gapRow({ record, leaf, text: exact, writer, seq }: Of<GapRecord>): Row {
-  const { tenant, time, from, to, count, reason } = record
-  const iso = (ms: number): string => new Date(ms).toISOString()
-  return {
-    tenant,
-    writer,
-    seq,
-    time: iso(time),
-    gap_from: iso(from),
-    gap_to: iso(to),
-    count,
-    reason,
-    leaf,
-    record: exact,
-  }
-}
-
-function department(user: Readonly<Record<string, unknown>>): unknown {
-  const found = user['department']
-  return typeof found === 'object' && found !== null && 'name' in found ? found.name : undefined
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined
 }
