@@ -11,6 +11,7 @@ import { CRYPTO_BUILTINS } from './crypto.ts'
 import { DOCUMENT_BUILTINS } from './documents.ts'
 import { ENCODING_BUILTINS } from './encoding.ts'
 import { GLOB_BUILTINS } from './globs-intersect.ts'
+import { GRAPHQL_BUILTINS } from './graphql.ts'
 import { PATH_BUILTINS } from './json-paths.ts'
 import { JWT_SIGN_BUILTINS } from './jwt-sign.ts'
 import { JWT_BUILTINS } from './jwt.ts'
@@ -31,12 +32,6 @@ const CLOCK = 'it reads the clock'
 const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['crypto.x509.parse_and_verify_certificates', CLOCK],
   ['crypto.x509.parse_and_verify_certificates_with_options', CLOCK],
-  ['graphql.is_valid', 'GraphQL is not read'],
-  ['graphql.parse', 'GraphQL is not read'],
-  ['graphql.parse_and_verify', 'GraphQL is not read'],
-  ['graphql.parse_query', 'GraphQL is not read'],
-  ['graphql.parse_schema', 'GraphQL is not read'],
-  ['graphql.schema_is_valid', 'GraphQL is not read'],
   ['internal.test_case', 'it belongs to test runs'],
   ['rego.parse_module', 'the compiler of Rego is not there when a policy runs'],
 ])
@@ -95,6 +90,7 @@ function tables(): BuiltinTable {
     ...DOCUMENT_BUILTINS,
     ...ENCODING_BUILTINS,
     ...GLOB_BUILTINS,
+    ...GRAPHQL_BUILTINS,
     ...JWT_BUILTINS,
     ...JWT_SIGN_BUILTINS,
     ...KEY_BUILTINS,
