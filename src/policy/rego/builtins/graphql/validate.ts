@@ -65,13 +65,14 @@ class Walker {
 
   walk(): void {
     const { Operations, Fragments } = this.#document
+    // First, since OPA's own comparison of fields does not end for some.
+    checkFragmentCycles(this.#schema, Fragments, this.#fragments)
     unique(Operations, 'operations')
     if (Operations.length > 1 && Operations.some(({ Name }) => Name === ''))
       fail('an anonymous operation stands alone')
     for (const operation of Operations) this.#walkOperation(operation)
     unique(Fragments, 'fragments')
     for (const fragment of Fragments) this.#walkFragment(fragment)
-    checkFragmentCycles(this.#schema, Fragments, this.#fragments)
   }
 
   #walkOperation(operation: OperationDefinition): void {
