@@ -49,7 +49,7 @@ t.test('requests', async (t) => {
     fc.property(fc.oneof(bytes, whole.map(latin1)), places, (input, at) => {
       deepEqual(readRequests(cut(input, at), LIMITS), readRequests([input], LIMITS))
     }),
-    { numRuns: 1500 },
+    { numRuns: 500 },
   )
   t.strictSame(
     readRequests(single(latin1(longest())), LIMITS),
@@ -72,7 +72,7 @@ t.test('responses', async () => {
         )
       },
     ),
-    { numRuns: 1500 },
+    { numRuns: 500 },
   )
 })
 

@@ -9,7 +9,7 @@ import { loadDirs } from '../support/policy-folder.ts'
 
 const PACK = join(import.meta.dirname, '../../policies')
 const TWINS = join(import.meta.dirname, 'twins')
-const RUNS = 500
+const RUNS = 200
 
 /** Words that matter, words that nearly do, and any other. */
 const wordNear = (...words: readonly string[]): fc.Arbitrary<string> =>
