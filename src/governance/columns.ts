@@ -12,7 +12,7 @@ const MAX_TEXT = 1024
 
 const MAX_LIST = 1000
 /** Line breaks and tabs too: a name with one is a mistake, and a trap for whoever reads a log. */
-// oxlint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- exactly these are what a name must not hold
 const CONTROL = /[\u0000-\u001f\u007f]/
 
 const text: Read = (value) => {

@@ -7,7 +7,7 @@ const HOST_OK = /^[^\s"<>\\^`{|}\p{Cc}]*$/u
 
 /** undefined where Go's url.Parse fails. */
 export function parseUri(text: string): UriParts | undefined {
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- Go refuses exactly these
   if (/[\u0000-\u001f\u007f]/.test(text)) return undefined
   const hash = text.indexOf('#')
   const before = hash === -1 ? text : text.slice(0, hash)
