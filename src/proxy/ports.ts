@@ -16,6 +16,8 @@ export interface Refusal {
   readonly retryAfterSeconds?: number
   readonly decision?: Decision
   readonly service?: AiService
+  /** The wire format that was seen (an id of the known formats); without one the service's own counts. */
+  readonly format?: string
   /** An approved service of the same kind. */
   readonly alternative?: string
   /** 407: credentials are asked for. */

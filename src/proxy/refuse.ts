@@ -2,44 +2,86 @@
 // for an answer of the origin (INTERFACES section 3, "On the wire").
 
 import { STATUS_CODES } from 'node:http'
+import { PAGE_POLICY } from '../base/html.ts'
+import { denialPage } from './denial-page.ts'
 import type { Refusal, RefusedRequest } from './ports.ts'
 
 const MAX_DETAIL = 400
+/** RFC 6455 section 5.5.1: a control frame holds 125 bytes, two of them the code. */
+const MAX_CLOSE_REASON = 123
+/** What an origin looks like (RFC 6454 section 7); anything else is not repeated. */
+const ORIGIN = /^(?:null|[a-z][a-z0-9+.-]{0,30}:\/\/[a-z0-9._[\]:-]{1,270})$/i
+
+/** A refusal for any HTTP version. Of a HEAD the body is empty, its length as of a GET. */
+export interface RenderedRefusal {
+  readonly status: number
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  readonly body: Buffer
+}
+
+/** `contact`: whom a refused person may ask; a mail address, an https URL, or nothing. */
+export function refusalOf(
+  refusal: Refusal,
+  request: RefusedRequest,
+  contact: string = '',
+): RenderedRefusal {
+  const { status, decision, error, details } = refusal
+  const isPage = !request.isConnect && isNavigation(request)
+  const body = Buffer.from(
+    isPage ? denialPage(refusal, request.host, contact) : JSON.stringify(jsonOf(refusal)),
+  )
+  const fields: (readonly [string, string])[] = [
+    ['Proxy-Status', `cordon; error=${error}; details="${quoted(decision?.reason ?? details)}"`],
+  ]
+  if (refusal.challenge === true)
+    fields.push(['Proxy-Authenticate', 'Basic realm="Cordon", charset="UTF-8"'])
+  if (decision !== undefined) fields.push(['X-Cordon-Decision-Id', decision.decision_id])
+  if (decision?.review_id != null) fields.push(['X-Cordon-Review-Id', decision.review_id])
+  if (!mayHelpToRetry(status)) fields.push(['x-should-retry', 'false'])
+  if (refusal.retryAfterSeconds !== undefined)
+    fields.push(['Retry-After', String(refusal.retryAfterSeconds)])
+  fields.push(['Content-Type', isPage ? 'text/html; charset=utf-8' : 'application/json'])
+  if (isPage)
+    fields.push(['Content-Security-Policy', PAGE_POLICY], ['X-Content-Type-Options', 'nosniff'])
+  if (decision !== undefined && !request.isConnect) fields.push(...sharedWith(request))
+  fields.push(['Cache-Control', 'no-store'], ['Content-Length', String(body.length)])
+  return { status, fields, body: request.method === 'HEAD' ? Buffer.alloc(0) : body }
+}
 
 /** A complete HTTP/1.1 response. */
-export function renderRefusal(refusal: Refusal, request: RefusedRequest): Buffer {
-  const { status, decision } = refusal
-  const message = messageOf(refusal)
-  const isPage = !request.isConnect && isNavigation(request)
-  const body = isPage ? pageOf(refusal) : JSON.stringify(jsonOf(refusal, message))
-  const fields = [
+export function renderRefusal(
+  refusal: Refusal,
+  request: RefusedRequest,
+  contact: string = '',
+): Buffer {
+  const { status, fields, body } = refusalOf(refusal, request, contact)
+  const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}`,
-    `Proxy-Status: cordon; error=${refusal.error}; details="${quoted(decision === undefined ? refusal.details : decision.reason)}"`,
-    ...(refusal.challenge === true
-      ? ['Proxy-Authenticate: Basic realm="Cordon", charset="UTF-8"']
-      : []),
-    ...(decision === undefined ? [] : [`X-Cordon-Decision-Id: ${decision.decision_id}`]),
-    ...(decision?.review_id == null ? [] : [`X-Cordon-Review-Id: ${decision.review_id}`]),
-    ...(mayHelpToRetry(status) ? [] : ['x-should-retry: false']),
-    ...(refusal.retryAfterSeconds === undefined
-      ? []
-      : [`Retry-After: ${refusal.retryAfterSeconds}`]),
-    `Content-Type: ${isPage ? 'text/html; charset=utf-8' : 'application/json'}`,
-    ...(isPage
-      ? [
-          "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-          'X-Content-Type-Options: nosniff',
-        ]
-      : []),
-    'Cache-Control: no-store',
-    `Content-Length: ${Buffer.byteLength(body)}`,
+    ...fields.map(([name, value]) => `${name}: ${value}`),
     ...(request.keepAlive
       ? request.minor === 0
         ? ['Connection: keep-alive']
         : []
       : ['Connection: close']),
   ]
-  return Buffer.from(`${fields.join('\r\n')}\r\n\r\n${request.method === 'HEAD' ? '' : body}`)
+  return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), body])
+}
+
+/** The reason of a close frame (1008): it fits, and ends with the decision id. */
+export function webSocketReason(refusal: Refusal): string {
+  const { decision, details } = refusal
+  const end = decision === undefined ? '' : `; decision ${decision.decision_id}`
+  const room = MAX_CLOSE_REASON - Buffer.byteLength(end)
+  const reason = (decision?.reason ?? details).toWellFormed()
+  if (Buffer.byteLength(reason) <= room) return reason + end
+  let kept = ''
+  let left = room - 3
+  for (const character of reason) {
+    left -= Buffer.byteLength(character)
+    if (left < 0) break
+    kept += character
+  }
+  return `${kept}...${end}`
 }
 
 /** With credentials, or once the origin, the store or the limit is better: the SDKs know when. */
@@ -53,17 +95,38 @@ function messageOf({ decision, details }: Refusal): string {
 }
 
 /** The error body that the service's own clients can read. */
-function jsonOf({ decision, service, status }: Refusal, message: string): unknown {
+function jsonOf(refusal: Refusal): unknown {
+  const { decision, service, status, format } = refusal
+  const message = messageOf(refusal)
   if (decision === undefined)
     return { error: { message, type: 'proxy_error', param: null, code: `proxy_${status}` } }
-  switch (service?.protocol) {
+  // What was spoken counts more than to whom: one service takes several formats.
+  switch (format ?? service?.protocol) {
     case 'anthropic':
+    case 'anthropic-legacy':
       return { type: 'error', error: { type: 'permission_error', message } }
     case 'gemini':
+    case 'gemini-live':
       return { error: { code: 403, message, status: 'PERMISSION_DENIED' } }
     default:
       return { error: { message, type: 'policy_violation', param: null, code: 'policy_denied' } }
   }
+}
+
+/** Without these a page sees only that its fetch failed. A denied preflight stays 403: an invented permission
+ *  would speak for an origin that might refuse. */
+function sharedWith(request: RefusedRequest): readonly (readonly [string, string])[] {
+  const origin = request.header('origin')
+  if (origin === undefined || !ORIGIN.test(origin)) return []
+  return [
+    ['Access-Control-Allow-Origin', origin],
+    ['Access-Control-Allow-Credentials', 'true'],
+    [
+      'Access-Control-Expose-Headers',
+      'Proxy-Status, X-Cordon-Decision-Id, X-Cordon-Review-Id, x-should-retry',
+    ],
+    ['Vary', 'Origin'],
+  ]
 }
 
 function isNavigation(request: RefusedRequest): boolean {
@@ -78,37 +141,4 @@ function quoted(text: string): string {
     .normalize('NFKD')
     .replaceAll(/[^\u0020-\u007E]/g, (character) => (/\p{M}/u.test(character) ? '' : '?'))
     .replaceAll(/["\\]/g, String.raw`\$&`)
-}
-
-function pageOf({ status, details, decision, service, alternative }: Refusal): string {
-  const waits = decision?.decision === 'REVIEW'
-  const title =
-    decision === undefined
-      ? `This page cannot be reached (${status})`
-      : waits
-        ? 'This needs a review first'
-        : 'This is not allowed here'
-  const reason = decision?.reason ?? details
-  const facts = [
-    ...(service === undefined ? [] : [['Service', service.name]]),
-    ...(decision === undefined ? [] : [['Decision', decision.decision_id]]),
-    ...(decision?.review_id == null ? [] : [['Review', decision.review_id]]),
-  ] as [string, string][]
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(title)}</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;color:#1d2430;background:#f5f6f8;margin:0}main{max-width:36rem;margin:12vh auto;padding:2rem;background:#fff;border-radius:8px;border-top:4px solid #b3261e}h1{font-size:1.4rem;margin:0 0 1rem}dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;color:#5a6473;font-size:.9rem}dd{margin:0;overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{background:#14181f;color:#e6e9ee}main{background:#1d232d}dl{color:#a4adbb}}</style></head>
-<body><main><h1>${escape(title)}</h1><p>${escape(capital(reason))}.</p>
-${alternative === undefined ? '' : `<p>You can use <strong>${escape(alternative)}</strong> instead.</p>`}
-${waits ? '<p>Somebody has been asked. Try again once it is approved.</p>' : ''}
-<p>If you need this for your work, give your security team the decision id below.</p>
-<dl>${facts.map(([name, value]) => `<dt>${escape(name)}</dt><dd>${escape(value)}</dd>`).join('')}</dl></main></body></html>
-`
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
-}
-
-function escape(text: string): string {
-  return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import type { Refusal, RefusedRequest } from '../../src/proxy/ports.ts'
-import { renderRefusal } from '../../src/proxy/refuse.ts'
+import { refusalOf, renderRefusal, webSocketReason } from '../../src/proxy/refuse.ts'
 import { ALLOWED, DENIED } from '../support/proxy-rig.ts'
 import { aService } from '../support/services.ts'
 
@@ -157,9 +157,10 @@ t.test('no text gets out of its place', async (t) => {
       const evilPage = shown(
         renderRefusal(
           { ...made, alternative: evil },
-          request({ accept: 'text/html' }, { host: evil }),
+          request({ accept: 'text/html', origin: evil }, { host: evil }),
         ),
       )
+      t.notOk(evilPage.fields.has('Access-Control-Allow-Origin'), label)
       t.strictSame(tags(evilPage), made.decision === undefined ? plainTags : deniedTags, label)
       t.equal(evilPage.fields.get('Content-Length'), String(Buffer.byteLength(evilPage.body)))
     }
@@ -212,4 +213,102 @@ t.test('the connection is named as it is meant, and HEAD has no body', async (t)
   const head = shown(renderRefusal(refusal('no'), request({}, { method: 'HEAD' })))
   t.equal(head.body, '')
   t.not(head.fields.get('Content-Length'), '0')
+})
+
+t.test('the format that was spoken counts more than the service', async (t) => {
+  for (const [format, protocol, path] of [
+    ['anthropic', 'openai', 'permission_error'],
+    ['anthropic-legacy', undefined, 'permission_error'],
+    ['gemini', 'custom', 'PERMISSION_DENIED'],
+    ['gemini-live', 'openai', 'PERMISSION_DENIED'],
+    ['openai-chat', 'anthropic', 'policy_denied'],
+    ['openai-responses', 'gemini', 'policy_denied'],
+    ['mcp-2025', 'anthropic', 'policy_denied'],
+  ] as const)
+    t.match(
+      shown(renderRefusal({ ...denied('no', protocol), format }, request())).body,
+      `"${path}"`,
+      format,
+    )
+})
+
+t.test('as a structure it says the same, for HTTP/2', async (t) => {
+  for (const headers of [{}, { accept: 'text/html', origin: 'https://chat.example' }]) {
+    for (const method of ['POST', 'HEAD']) {
+      const made = { ...denied('no', 'gemini'), alternative: 'House Chat' }
+      const one = refusalOf(made, request(headers, { method }), 'help@acme.example')
+      const text = shown(renderRefusal(made, request(headers, { method }), 'help@acme.example'))
+      t.equal(text.status, `HTTP/1.1 ${one.status} Forbidden`)
+      t.strictSame(new Map(one.fields), text.fields)
+      t.equal(one.body.toString(), text.body)
+    }
+  }
+})
+
+t.test('a page of another origin can read a denial, and only a denial', async (t) => {
+  for (const [origin, isEchoed] of [
+    ['https://chat.example', true],
+    ['http://[::1]:8080', true],
+    ['null', true],
+    ['chrome-extension://abcdefgh', true],
+    ['https://chat.example/path', false],
+    ['*', false],
+    ['https://a.example, https://b.example', false],
+    ['', false],
+  ] as const) {
+    const { fields } = shown(renderRefusal(denied('no'), request({ origin })))
+    t.equal(fields.get('Access-Control-Allow-Origin'), isEchoed ? origin : undefined, origin)
+    t.equal(fields.get('Access-Control-Allow-Credentials'), isEchoed ? 'true' : undefined)
+    t.equal(fields.get('Vary'), isEchoed ? 'Origin' : undefined)
+    t.equal(fields.get('Access-Control-Allow-Methods'), undefined, 'no preflight is answered')
+  }
+  const origin = 'https://chat.example'
+  const preflight = request(
+    { origin, 'access-control-request-method': 'POST' },
+    { method: 'OPTIONS' },
+  )
+  t.match(shown(renderRefusal(denied('no'), preflight)).status, '403')
+  for (const [made, more] of [
+    [refusal('no'), {}],
+    [denied('no'), { isConnect: true }],
+  ] as const)
+    t.notOk(
+      shown(renderRefusal(made, request({ origin }, more))).fields.has(
+        'Access-Control-Allow-Origin',
+      ),
+    )
+})
+
+t.test('the page leads to whoever grants exceptions, with the decision filled in', async (t) => {
+  const page = (made: Refusal, contact?: string): string =>
+    shown(renderRefusal(made, request({ accept: 'text/html' }), contact)).body
+  const id = DENIED.decision_id
+  t.match(page(denied('no')), /give your security team the decision id/)
+  const mail = page(denied('no'), 'ai-help@acme.example')
+  t.match(mail, /<a class="button" href="mailto:ai-help@acme\.example\?subject=[^"]+">Ask for an/)
+  t.match(mail, `Decision%3A%20${id}`)
+  t.match(
+    page(denied('no'), 'https://help.acme.example/ask?form=ai'),
+    `href="https://help.acme.example/ask?form=ai&#38;decision_id=${id}"`,
+  )
+  const review = { ...ALLOWED, decision: 'REVIEW' as const, reason: 'risky', review_id: 'r-1' }
+  const asked = page(refusal('risky', { decision: review }), 'ai-help@acme.example')
+  t.match(asked, /Somebody has been asked/)
+  t.match(asked, /Ask about it/)
+  t.match(page(refusal('gone', { status: 502 }), 'ai-help@acme.example'), /Ask about it/)
+  for (const evil of ['javascript:alert(1)', 'http://a.example/', ...EVIL])
+    t.notMatch(page(denied('no'), evil), /class="button"/, encodeURIComponent(evil.toWellFormed()))
+})
+
+t.test('a WebSocket is told within 123 bytes, with the decision id at the end', async (t) => {
+  t.equal(webSocketReason(denied('not here')), `not here; decision ${DENIED.decision_id}`)
+  t.equal(webSocketReason(refusal('closing')), 'closing')
+  for (const evil of [...EVIL, 'ä'.repeat(37), '👍'.repeat(18), '👍'.repeat(400)]) {
+    for (const made of [denied(evil), refusal(evil)]) {
+      const reason = webSocketReason(made)
+      t.ok(Buffer.byteLength(reason) <= 123, encodeURIComponent(evil.slice(0, 30).toWellFormed()))
+      t.ok(reason.isWellFormed())
+      if (made.decision !== undefined) t.ok(reason.endsWith(DENIED.decision_id))
+    }
+  }
 })
