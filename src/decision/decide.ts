@@ -15,7 +15,7 @@ import { splitInput } from '../ledger/split.ts'
 import type { Decision, Mode, Verdict } from '../model/decision.ts'
 import type { Finding, Span } from '../model/finding.ts'
 import type { ContentInput, InputDocument } from '../model/input.ts'
-import type { DecisionRecord, OutcomeRecord } from '../model/record.ts'
+import type { DecisionRecord, OutcomeRecord, Seen } from '../model/record.ts'
 import type { AccessRequest, OfferedContent, Principal, RequestContext } from '../model/request.ts'
 import type { AiService, ServiceMatch } from '../model/service.ts'
 import type { Asset, Subject } from '../model/subject.ts'
@@ -101,7 +101,7 @@ export interface CorridorParts {
 }
 
 /** How a decided exchange ended. */
-export type Ending = Pick<OutcomeRecord, 'status' | 'bytes_in' | 'bytes_out' | 'duration_ms'>
+export type Ending = Pick<OutcomeRecord, 'status' | 'bytes_in' | 'bytes_out' | 'duration_ms'> & Seen
 
 export interface Outcome {
   readonly decision: Decision
@@ -270,13 +270,10 @@ export class Corridor implements Decider {
       source: request.context.source,
       mode: pointMode,
     })
-    if (match !== undefined) {
-      metrics.countAiDecision(
-        decision.decision,
-        match.service.id,
-        input.user.department?.name ?? 'none',
-      )
-    }
+    const { ai } = input.resource
+    const department = input.user.department?.name ?? 'none'
+    if (ai)
+      metrics.countAiDecision(decision.decision, match?.service.id ?? 'unknown_ai', department)
 
     const recorded = this.#options.record === 'all' || isRecorded(decision, input)
     if (recorded) {
@@ -292,8 +289,8 @@ export class Corridor implements Decider {
       decision.decision === 'DENY' ||
       (decision.decision === 'REVIEW' && (this.#options.review !== 'allow' || reviewId === null))
     const instead =
-      refused && match !== undefined
-        ? alternativeTo(match.service, judged.rules.catalogue.all(), judged.subject)
+      refused && ai
+        ? alternativeTo(match?.service ?? SUSPECTED, judged.rules.catalogue.all(), judged.subject)
         : undefined
     return {
       decision,
@@ -301,7 +298,12 @@ export class Corridor implements Decider {
       refused,
       ...(instead === undefined ? {} : { alternative: instead.name }),
       warnings: pointMode === 'audit' ? NO_WARNINGS : verdict.warnings,
-      finish: (ending) => {
+      finish: (given) => {
+        const ending = ai ? stated(given) : given
+        if (ai && ending.visibility !== undefined) {
+          const { visibility, visibility_reason: why, bytes_in, bytes_out } = ending
+          metrics.countAiBytes(bytes_in + bytes_out, visibility, why ?? 'none', department)
+        }
         if (!recorded) return
         ledger.note({
           kind: 'outcome',
@@ -381,6 +383,15 @@ export class Corridor implements Decider {
 
 const NO_WARNINGS: readonly string[] = []
 
+/** What an unknown host that speaks an AI wire format is compared with. */
+const SUSPECTED = { id: 'unknown_ai', service_type: 'llm_api' }
+
+/** Bytes of which a door does not say what it saw were not seen: coverage is never told better than it is. */
+function stated(ending: Ending): Ending {
+  if (ending.visibility !== undefined || ending.bytes_in + ending.bytes_out === 0) return ending
+  return { ...ending, visibility: 'none', visibility_reason: 'unstated' }
+}
+
 interface Judged {
   readonly request: AccessRequest
   readonly input: InputDocument
@@ -427,10 +438,10 @@ function isRecorded(
   )
 }
 
-function violationType({ verdict, match, input }: Judged, { decision }: Decision): string {
+function violationType({ verdict, input }: Judged, { decision }: Decision): string {
   if (decision === 'REVIEW') return 'review_required'
   if (verdict.read_content && (input.content?.findings.length ?? 0) > 0) return 'content_detected'
-  if (verdict.primary_policy_id === null && match !== undefined) return 'unapproved_service'
+  if (verdict.primary_policy_id === null && input.resource.ai) return 'unapproved_service'
   return 'policy_violation'
 }
 

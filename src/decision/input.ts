@@ -43,7 +43,11 @@ function resourceInput({ destination }: AccessRequest, { match, status }: Facts)
   if (path !== undefined) seen.path = path
   if (method !== undefined) seen.method = method
   if (model !== undefined) seen.model = model
-  if (match === undefined) return { ...seen, type: 'site', known: false, ai: false }
+  if (match === undefined) {
+    return destination.format === undefined
+      ? { ...seen, type: 'site', known: false, ai: false }
+      : { ...seen, type: 'ai_service', name: host, category: 'unknown_ai', known: false, ai: true }
+  }
 
   const { service } = match
   const known: Writable<ResourceInput> = {
@@ -74,6 +78,7 @@ function contextInput({ context }: AccessRequest, { asset, time, tenant }: Facts
   if (context.user_agent !== undefined) seen.user_agent = context.user_agent
   if (context.location_type !== undefined) seen.location_type = context.location_type
   if (context.geo_location !== undefined) seen.geo_location = context.geo_location
+  if (context.ja4 !== undefined) seen.ja4 = context.ja4
   if (asset !== undefined) seen.asset = asset.document
   return seen
 }

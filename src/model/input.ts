@@ -77,6 +77,7 @@ export interface ContextInput {
   readonly network?: string
   readonly device?: Readonly<Record<string, unknown>>
   readonly user_agent?: string
+  readonly ja4?: string
   readonly location_type?: string
   readonly geo_location?: string
   readonly asset?: Readonly<Record<string, unknown>>

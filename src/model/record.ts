@@ -36,8 +36,49 @@ export interface DecisionRecord extends RecordBase {
   readonly person_key: string
 }
 
+/** How much of an exchange could be seen, most first; docs/reference/api.md says what each means. */
+export const VISIBILITIES = ['content', 'metadata', 'sni', 'none'] as const
+export type Visibility = (typeof VISIBILITIES)[number]
+
+/** Why it was not more; a bounded list, because it is a label of a metric. */
+export const VISIBILITY_REASONS = [
+  'not_read',
+  'not_selected',
+  'tunnelled',
+  'pinned',
+  'never',
+  'outside_authority',
+  'handshake_failed',
+  'origin_failed',
+  'not_tls',
+  'ech',
+  'client_certificate',
+  'too_large',
+  'unknown_encoding',
+  'bad_encoding',
+  'unparsed',
+  'websocket',
+  'no_memory',
+  'denied',
+  'aborted',
+  'unstated',
+] as const
+export type VisibilityReason = (typeof VISIBILITY_REASONS)[number]
+
+/** What could be seen of an exchange, and what it turned out to be. */
+export interface Seen {
+  readonly visibility?: Visibility
+  /** Absent where all of it was seen. */
+  readonly visibility_reason?: VisibilityReason
+  /** Id of the wire format. */
+  readonly format?: string
+  /** As the service counts them. */
+  readonly input_tokens?: number
+  readonly output_tokens?: number
+}
+
 /** How the request of a decision ended. */
-export interface OutcomeRecord extends RecordBase {
+export interface OutcomeRecord extends RecordBase, Seen {
   readonly kind: 'outcome'
   readonly request_id: string
   readonly decision_id: string

@@ -53,6 +53,8 @@ export interface Destination {
   readonly headers?: ReadonlyMap<string, string>
   readonly user_agent?: string
   readonly model?: string
+  /** Wire format that the request speaks; on a host that no signature matches it is the sign of suspected AI. */
+  readonly format?: string
 }
 
 /** Content that a door hands over to be searched; it is classified in memory and forgotten. */
@@ -80,6 +82,8 @@ export interface RequestContext {
   readonly network?: string
   readonly device?: Readonly<Record<string, unknown>>
   readonly user_agent?: string
+  /** Fingerprint of the client's TLS hello. */
+  readonly ja4?: string
   readonly location_type?: string
   readonly geo_location?: string
   readonly capabilities?: readonly Capability[]

@@ -118,8 +118,8 @@ export class Metrics {
   )
   readonly aiBytes = this.#counter(
     'cordon_ai_bytes_total',
-    'Body bytes exchanged with AI services by what was visible of them.',
-    ['visibility'],
+    'Body bytes exchanged with AI services, known or suspected, by what was visible of them.',
+    ['visibility', 'reason', 'department'],
   )
   readonly connections = this.#gauge('cordon_connections', 'Open client connections.', ['door'])
   readonly accessLogDropped = this.#counter(
@@ -147,6 +147,12 @@ export class Metrics {
       service: this.#services.of(service),
       department: this.#departments.of(department),
     })
+  }
+
+  /** Visibility and reason are lists of the model; departments are capped. */
+  countAiBytes(bytes: number, visibility: string, reason: string, department: string): void {
+    const labels = { visibility, reason, department: this.#departments.of(department) }
+    this.aiBytes.inc(labels, bytes)
   }
 
   /** The values, ready to be sent to another process. */

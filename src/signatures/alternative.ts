@@ -6,7 +6,7 @@ import { effectiveStatus } from './approval.ts'
 
 /** The first approved service of the same kind, in the order of the catalogue, or undefined. */
 export function alternativeTo(
-  { id, service_type: kind }: AiService,
+  { id, service_type: kind }: Pick<AiService, 'id' | 'service_type'>,
   services: Iterable<AiService>,
   subject: Subject,
 ): AiService | undefined {

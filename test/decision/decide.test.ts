@@ -48,6 +48,13 @@ const SERVICES: readonly AiService[] = [
     approval_status: 'approved',
   }),
   aService({
+    id: 'model',
+    name: 'Model',
+    domains: ['model.example'],
+    service_type: 'llm_api',
+    approval_status: 'approved',
+  }),
+  aService({
     id: 'seen',
     name: 'Seen',
     domains: ['seen.example'],
@@ -179,6 +186,16 @@ function asking(host: string, more: Partial<AccessRequest> = {}): AccessRequest 
     context: { source: 'proxy', ip_address: '10.0.0.1' },
     ...more,
   }
+}
+
+interface Series {
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+async function series(metrics: Metrics, name: string): Promise<readonly Series[]> {
+  const all = (await metrics.values()) as { name: string; values: Series[] }[]
+  return all.find((metric) => metric.name === name)?.values ?? []
 }
 
 const NOTHING = '@id("nothing") forbid (principal, action == Cordon::Action::"paste", resource);'
@@ -322,6 +339,81 @@ t.test('content is searched and forgotten, and its answer is not to be reused', 
   t.notMatch(bytes, 'quokka')
   t.notMatch(bytes, 'sesame', 'neither text nor query is kept')
   t.notMatch(bytes, '"spans"')
+})
+
+t.test('an unknown host that speaks an AI wire format is suspected AI', async (t) => {
+  const { corridor, spooled, metrics } = await rig(
+    t,
+    `@id("shadow") forbid (principal, action, resource in Cordon::Category::"unknown_ai");`,
+  )
+  const destination = {
+    host: 'llm.example',
+    port: 443,
+    scheme: 'https',
+    format: 'openai-chat',
+  } as const
+  const ja4 = 't13d1516h2_8daaf6152771_b186095e22b6'
+  const outcome = await corridor.decide(
+    asking('llm.example', { destination, context: { source: 'proxy', ja4 } }),
+  )
+  t.match(outcome, {
+    refused: true,
+    decision: { decision: 'DENY', primary_policy_id: 'shadow', service: null },
+  })
+  const site = await corridor.decide(asking('llm.example'))
+  t.equal(site.decision.decision, 'ALLOW', 'without the format it is a site')
+  outcome.finish({ status: 403, bytes_in: 7, bytes_out: 0, duration_ms: 1 })
+  const records = await spooled()
+  t.match(records, `"ja4":"${ja4}"`, 'the fingerprint of the client is kept')
+  const kept = records.match(/\{"v":1,"kind":"decision".*?"resource":(\{[^}]*\})/)
+  t.match(JSON.parse(kept?.[1] ?? ''), {
+    type: 'ai_service',
+    name: 'llm.example',
+    host: 'llm.example',
+    category: 'unknown_ai',
+    ai: true,
+    known: false,
+  })
+  t.match(await series(metrics, 'cordon_ai_decisions_total'), [
+    { labels: { service: 'unknown_ai', decision: 'DENY' }, value: 1 },
+  ])
+})
+
+t.test('a refused person is told what may be used instead of a suspected AI', async (t) => {
+  const { corridor } = await rig(t, `@id("no") forbid (principal, action, resource);`)
+  const destination = { host: 'llm.example', port: 443, scheme: 'https', format: 'ollama' } as const
+  const outcome = await corridor.decide(asking('llm.example', { destination }))
+  t.equal(outcome.alternative, 'Model')
+})
+
+t.test('bytes of AI services are counted by what was seen of them', async (t) => {
+  const { corridor, metrics, spooled } = await rig(t, NOTHING)
+  const end = { status: 200, bytes_in: 100, bytes_out: 900, duration_ms: 3 }
+  const ask = (host: string) => corridor.decide(asking(host, { principal: {} }))
+  const all = await ask('good.example')
+  all.finish({ ...end, visibility: 'content', format: 'openai-chat', input_tokens: 5 })
+  const part = await ask('good.example')
+  part.finish({ ...end, visibility: 'sni', visibility_reason: 'pinned' })
+  ;(await ask('good.example')).finish(end)
+  ;(await ask('good.example')).finish({ ...end, bytes_in: 0, bytes_out: 0 })
+  ;(await ask('example.com')).finish(end)
+  t.same(
+    (await series(metrics, 'cordon_ai_bytes_total')).map(({ labels, value }) => [
+      labels['visibility'],
+      labels['reason'],
+      labels['department'],
+      value,
+    ]),
+    [
+      ['content', 'none', 'none', 1000],
+      ['sni', 'pinned', 'none', 1000],
+      ['none', 'unstated', 'none', 1000],
+    ],
+    'what a door does not tell was not seen',
+  )
+  const kept = await spooled()
+  t.match(kept, '"visibility":"content","format":"openai-chat","input_tokens":5')
+  t.match(kept, '"visibility":"sni","visibility_reason":"pinned"')
 })
 
 t.test('a device of the inventory lends its labels to what leaves it', async (t) => {
