@@ -5,8 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { readCatalogue } from '../src/app/rules.ts'
-import { loadConfig } from '../src/config/load.ts'
+import { otherAiDomains } from './support/denied-domains.ts'
 import type { Server } from './support/processes.ts'
 import { compare, type Contender } from './support/rounds.ts'
 import {
@@ -42,7 +41,7 @@ try {
   const config = cordonConfig(dir)
   const origin = await started(startOrigin(dir))
   const cordon = await started(startCordon(config))
-  const squid = await started(startSquid(dir, otherAiDomains(config)))
+  const squid = await started(startSquid(dir, otherAiDomains(config, dir)))
   for (const { name, host, path, method } of SCENARIOS) {
     const load = (port: number, target: string): Load => ({
       url: `http://127.0.0.1:${port}`,
@@ -80,21 +79,4 @@ async function started(server: Promise<Server>): Promise<Server> {
   const it = await server
   running.push(it)
   return it
-}
-
-/** Squid's ACL: as many domains as the catalogue has, none of them asked for here nor below another. */
-function otherAiDomains(file: string): string[] {
-  const { config } = loadConfig({ file, env: {}, cwd: dir })
-  const domains = new Set(
-    readCatalogue(config, {}).services.flatMap((service) => service.domains.map(plain)),
-  )
-  const isBelow = (domain: string): boolean =>
-    domain.split('.').some((_, at, parts) => at > 0 && domains.has(parts.slice(at).join('.')))
-  return [...domains]
-    .filter((domain) => !isBelow(domain) && domain !== AI_HOST && !AI_HOST.endsWith(`.${domain}`))
-    .map((domain) => `.${domain}`)
-}
-
-function plain(domain: string): string {
-  return domain.replace(/^[*.]+/, '')
 }

@@ -10,13 +10,22 @@ import {
   type Server,
   treeCpuUs,
 } from './processes.ts'
-import { drive, type Load } from './wrk.ts'
+import { drive, type Driven, type Load } from './wrk.ts'
 
 export interface Contender {
   readonly name: string
   /** undefined: nothing stands between driver and origin. */
   readonly server: Server | undefined
-  readonly load: Load
+  readonly load: Load | Prepare
+}
+
+/** Makes a driver ready, so that what it opens beforehand is not counted; without seconds: as long as a round. */
+export type Prepare = (seconds?: number) => Promise<Prepared>
+
+export interface Prepared {
+  run(): Promise<Driven>
+  /** Ends the driver and what it has open. */
+  close(): Promise<void>
 }
 
 /** One round of one contender, as it is kept in bench/raw. */
@@ -42,6 +51,7 @@ export interface Round {
 
 /** A round with more foreign CPU than this is repeated, twice at most. */
 const FOREIGN_CORES = 0.4
+const ATTEMPTS = 3
 /** Compilers and caches; the first second of a Node process costs twice what the rest does. */
 const WARM_SECONDS = 3
 const DRAIN_MS = 20_000
@@ -56,20 +66,25 @@ export async function compare(
     readonly dir: string
     readonly rawDir: string
     readonly print: (round: Round) => void
+    /** For a look while the machine is busy: short, and no round is repeated. */
+    readonly isQuick?: boolean
   },
 ): Promise<void> {
   const { origin, dir } = options
+  const attempts = options.isQuick === true ? 1 : ATTEMPTS
   for (const { load, server } of contenders) {
-    await drive({ ...load, seconds: WARM_SECONDS }, dir)
+    const driver = await prepare(load, dir, options.isQuick === true ? 1 : WARM_SECONDS)
+    await driver.run()
+    await driver.close()
     if (server !== undefined) await idle(server.pid, DRAIN_MS)
   }
   const texts: string[] = []
   for (let round = 1; round <= options.rounds; round++) {
     for (const contender of contenders) {
-      for (let attempt = 0; attempt < 3; attempt++) {
+      for (let attempt = 0; attempt < attempts; attempt++) {
         const { result, text } = await once(contender, origin, dir)
         texts.push(`# ${contender.name}, round ${round}, attempt ${attempt + 1}\n${text}\n`)
-        if (result.foreign_cores > FOREIGN_CORES && attempt < 2) continue
+        if (result.foreign_cores > FOREIGN_CORES && attempt < attempts - 1) continue
         options.print({ bench, scenario, contender: contender.name, round, ...result })
         break
       }
@@ -103,12 +118,15 @@ async function once(
       at: performance.now(),
     }
   }
+  const driver = await prepare(load, dir)
   const before = read()
-  const driven = await drive(load, dir)
+  const driven = await driver.run()
   const after = read()
+  await driver.close()
   if (server !== undefined) await idle(server.pid, DRAIN_MS)
   const drained = server === undefined ? 0 : treeCpuUs(server.pid)
-  const foreignUs = after.machine - before.machine - (after.known - before.known)
+  const knownUs = after.known - before.known + (driven.driverUs ?? 0)
+  const foreignUs = after.machine - before.machine - knownUs
   return {
     result: {
       rps: Math.round(driven.requests / driven.seconds),
@@ -123,9 +141,19 @@ async function once(
       ),
       requests: driven.requests,
       bytes_per_answer: driven.bytesPerAnswer,
+      ...driven.more,
     },
     text: driven.text,
   }
+}
+
+/** wrk opens its connections itself, as part of its run. */
+function prepare(load: Load | Prepare, dir: string, seconds?: number): Promise<Prepared> {
+  if (typeof load === 'function') return load(seconds)
+  return Promise.resolve({
+    run: () => drive(seconds === undefined ? load : { ...load, seconds }, dir),
+    close: () => Promise.resolve(),
+  })
 }
 
 function ownCpuUs(): number {

@@ -11,6 +11,10 @@ export const PORTS = {
   cordonApi: 21181,
   observe: 21464,
   squid: 21129,
+  squidBump: 21130,
+  mitmproxy: 21131,
+  tlsOrigin: 21443,
+  streamOrigin: 21444,
   opa: 21182,
   opaLogging: 21183,
 }

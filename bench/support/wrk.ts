@@ -22,8 +22,12 @@ export interface Driven {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly bytesPerAnswer: number
-  /** What wrk printed. */
+  /** What the driver printed. */
   readonly text: string
+  /** CPU of a driver that has not ended yet; one that has is counted as an ended child. */
+  readonly driverUs?: number
+  /** Figures that only some drivers have. */
+  readonly more?: Readonly<Record<string, number>>
 }
 
 const run = promisify(execFile)

@@ -1,0 +1,3 @@
+module cordon.local/bench-driver
+
+go 1.22
