@@ -67,6 +67,14 @@ export const PROBLEM = {
   content: { 'application/problem+json': { schema: ProblemSchema } },
 }
 
+/** A list that is bounded and has no pages. */
+export function foundOf(item: TSchema): TSchema {
+  return Type.Object({
+    items: Type.Array(item),
+    total: Type.Integer({ description: 'How many there are; `items` holds the first of them.' }),
+  })
+}
+
 export function pageOf(item: TSchema): TSchema {
   return Type.Object({
     items: Type.Array(item),

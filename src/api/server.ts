@@ -11,12 +11,14 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
 import { parseExact } from '../base/exact-json.ts'
 import type { Log } from '../observe/log.ts'
+import { coverageRoutes, type Reports } from './coverage.ts'
 import { type DecisionParts, decisionRoutes, MAX_BODY_BYTES } from './decisions.ts'
 import { type Records, type ReviewDesk, listRoutes } from './lists.ts'
 import { problemHandler, sendProblem } from './problem.ts'
 
 export interface ApiParts extends DecisionParts {
   readonly records: Records
+  readonly reports: Reports
   readonly desk: ReviewDesk
   readonly log: Log
   readonly version: string
@@ -66,6 +68,7 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   })
   await app.register(async (scope) => decisionRoutes(scope, parts))
   await app.register(async (scope) => listRoutes(scope, parts))
+  await app.register(async (scope) => coverageRoutes(scope, parts))
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: true,

@@ -9,6 +9,7 @@ import { CordonError, ERROR_CODES, type ErrorCode, type Problem } from '../base/
 import type { Actor, Admin, ExportTable } from '../governance/admin.ts'
 import type { Kind } from '../governance/columns.ts'
 import type { Mode } from '../model/decision.ts'
+import type { CoverageQuery, CoverageReport } from '../store/coverage.ts'
 import type { DirectoryNames } from '../store/names.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
@@ -35,6 +36,7 @@ export interface Commands {
   setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
   /** What is in force beside files: the directory's names and the break-glass mode. */
   standing(argument: { users: readonly string[] }): Promise<Standing>
+  coverage(argument: CoverageQuery): Promise<CoverageReport>
   export(argument: {
     table: ExportTable
     format: 'ndjson' | 'csv'
@@ -50,6 +52,7 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'createKey',
   'setMode',
   'standing',
+  'coverage',
 ])
 
 export function commandsOf(admin: Admin): Commands {
@@ -63,6 +66,7 @@ export function commandsOf(admin: Admin): Commands {
       names: await admin.directoryNames(users),
       override: (await admin.modeOverride()) ?? null,
     }),
+    coverage: (argument) => admin.coverage.report(argument),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
   }
 }
@@ -186,6 +190,7 @@ export async function connectControl(
     createKey: (argument) => call('createKey', argument),
     setMode: (argument) => call('setMode', argument),
     standing: async (argument) => (await call('standing', argument)) as Standing,
+    coverage: async (argument) => (await call('coverage', argument)) as CoverageReport,
     export: async function* (argument) {
       const { statusCode, body } = await client.request({
         method: 'POST',

@@ -194,6 +194,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           reviews: (filter) => admin.lists.reviews(filter),
           services: (filter) => Promise.resolve(servicesPage(rules.catalogue.all(), filter)),
         },
+        reports: admin.coverage,
         desk: { answer: (id, answer, by) => admin.answerReview(id, answer, actorOf(by)) },
       })
       closers.push(() => api.close())

@@ -6,6 +6,7 @@ import { CordonError } from '../base/errors.ts'
 import { KINDS, type Kind } from '../governance/columns.ts'
 import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
+import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
 import { type ExitCode, guard, type Io, versionOf } from './io.ts'
 
 /** Commands that INTERFACES promises and a later release brings. */
@@ -140,6 +141,17 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--user <name>', 'the person it belongs to')
     .action((options) =>
       run(async () => (await import('./people.ts')).createKey(io, options as never))(),
+    )
+
+  common(
+    program.command('coverage'),
+    'how much was seen of what goes to AI services, and why not more',
+  )
+    .option('--from <time>', 'RFC 3339; default a week before --to')
+    .option('--to <time>', 'RFC 3339, exclusive; default now')
+    .addOption(new Option('--by <what>').choices(COVERAGE_BY).default('reason'))
+    .action((options: Common & { from?: string; to?: string; by: CoverageBy }) =>
+      run(async () => (await import('./coverage.ts')).coverage(io, options))(),
     )
 
   const ledger = program.command('ledger').description('what was recorded')

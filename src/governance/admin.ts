@@ -7,6 +7,7 @@ import { CordonError } from '../base/errors.ts'
 import { didYouMean } from '../base/nearest.ts'
 import type { Mode } from '../model/decision.ts'
 import type { AuditRecord } from '../model/record.ts'
+import { Coverage } from '../store/coverage.ts'
 import { Credentials } from '../store/credentials.ts'
 import { Lists } from '../store/lists.ts'
 import { modeInForce } from '../store/modes.ts'
@@ -64,6 +65,7 @@ export interface Actor {
 
 export class Admin {
   readonly lists: Lists
+  readonly coverage: Coverage
   readonly credentials: Credentials
   readonly reviews: Reviews
   readonly #parts: AdminParts
@@ -71,6 +73,7 @@ export class Admin {
   constructor(parts: AdminParts) {
     this.#parts = parts
     this.lists = new Lists(parts.db, parts.tenant)
+    this.coverage = new Coverage(parts.db, parts.tenant, parts.now)
     this.credentials = new Credentials(parts.db, parts.tenant)
     this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
   }

@@ -2,6 +2,7 @@
 
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
+import { type End, endsOf, NO_END } from './ends.ts'
 import { reviewView } from './reviews.ts'
 import type { Tables } from './tables.ts'
 
@@ -42,12 +43,19 @@ export class Lists {
       this.#db,
     )
     if (rows[0] === undefined) return undefined
-    const outcome = await sql<Record<string, unknown>>`
-      select status, bytes_in, bytes_out, duration_ms from outcomes where tenant = ${this.#tenant} and decision_id = ${id} limit 1`.execute(
-      this.#db,
-    )
-    const end = outcome.rows[0]
-    return { ...decisionView(rows[0]), outcome: end === undefined ? null : numbers(end) }
+    const end = (await endsOf(this.#db, this.#tenant, rows)).get(id)
+    const { status, bytes_in, bytes_out, duration_ms } = end ?? NO_END
+    return {
+      ...decisionView(rows[0], end),
+      outcome: end === undefined ? null : { status, bytes_in, bytes_out, duration_ms },
+    }
+  }
+
+  /** Rows as lists show them; decisions with how their requests ended. */
+  async #shown(table: Shown, rows: readonly Row[]): Promise<Row[]> {
+    if (table !== 'decisions') return rows.map((row) => SHOWN[table].view(row))
+    const ends = await endsOf(this.#db, this.#tenant, rows)
+    return rows.map((row) => decisionView(row, ends.get(row['decision_id'])))
   }
 
   async violations(filter: Filter): Promise<Page> {
@@ -76,7 +84,7 @@ export class Lists {
     from: Date | undefined,
     to: Date | undefined,
   ): AsyncGenerator<Readonly<Record<string, unknown>>> {
-    const { time, last, id, view } = SHOWN[table]
+    const { time, last, id } = SHOWN[table]
     let after: Cursor | undefined
     for (;;) {
       const where = [
@@ -87,7 +95,7 @@ export class Lists {
       const { rows } = await sql<Record<string, unknown>>`
         select *, ${exact(time)} as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
         order by ${sql.ref(time)}, ${sql.ref(id)} limit ${EXPORT_ROWS}`.execute(this.#db)
-      for (const { cursor_time: _time, ...row } of rows) yield view(row)
+      yield* await this.#shown(table, rows.map(withoutCursor))
       const end = rows.at(-1)
       if (end === undefined || rows.length < EXPORT_ROWS) return
       after = [String(end['cursor_time']), String(end[id])]
@@ -99,7 +107,7 @@ export class Lists {
     filter: Filter,
     conditions: readonly (RawBuilder<unknown> | undefined)[],
   ): Promise<Page> {
-    const { time, last, id, view } = SHOWN[table]
+    const { time, last, id } = SHOWN[table]
     const limit = Number(filter['limit'] ?? DEFAULT_LIMIT)
     const cursor = readCursor(filter['cursor'])
     const where = [
@@ -117,9 +125,12 @@ export class Lists {
       rows.length > limit && end !== undefined
         ? Buffer.from(JSON.stringify([end['cursor_time'], end[id]])).toString('base64url')
         : null
-    return { items: shown.map(({ cursor_time: _time, ...row }) => view(row)), next_cursor: next }
+    return { items: await this.#shown(table, shown.map(withoutCursor)), next_cursor: next }
   }
 }
+
+type Row = Readonly<Record<string, unknown>>
+type Shown = keyof typeof SHOWN
 
 /** Time and id of the row that a page ended with. */
 type Cursor = readonly [string, string]
@@ -193,7 +204,7 @@ function readCursor(cursor: string | number | undefined): Cursor | undefined {
 }
 
 /** A decision as lists and exports show it. */
-function decisionView(row: Record<string, unknown>): Record<string, unknown> {
+function decisionView(row: Row, end: End = NO_END): Row {
   return {
     decision_id: row['decision_id'],
     request_id: row['request_id'],
@@ -231,10 +242,11 @@ function decisionView(row: Record<string, unknown>): Record<string, unknown> {
     ip_address: row['ip_address'],
     revision: row['revision'],
     evaluation_us: row['evaluation_us'],
+    ...end,
   }
 }
 
-function violationView(row: Record<string, unknown>): Record<string, unknown> {
+function violationView(row: Row): Row {
   return {
     violation_id: row['violation_id'],
     status: row['status'],
@@ -252,7 +264,7 @@ function violationView(row: Record<string, unknown>): Record<string, unknown> {
   }
 }
 
-function auditView(row: Record<string, unknown>): Record<string, unknown> {
+function auditView(row: Row): Row {
   const {
     tenant: _tenant,
     record: _record,
@@ -265,8 +277,8 @@ function auditView(row: Record<string, unknown>): Record<string, unknown> {
   return rest
 }
 
-function numbers(row: Record<string, unknown>): Record<string, number> {
-  return Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value)]))
+function withoutCursor({ cursor_time: _time, ...row }: Row): Row {
+  return row
 }
 
 /**
@@ -274,7 +286,7 @@ function numbers(row: Record<string, unknown>): Record<string, number> {
  * pages: a violation that is seen again stays where it is.
  */
 const SHOWN = {
-  decisions: { time: 'time', last: 'time', id: 'decision_id', view: decisionView },
+  decisions: { time: 'time', last: 'time', id: 'decision_id' },
   violations: { time: 'first_seen', last: 'last_seen', id: 'violation_id', view: violationView },
   audit_events: { time: 'time', last: 'time', id: 'event_id', view: auditView },
   reviews: { time: 'first_seen', last: 'last_seen', id: 'review_id', view: reviewView },

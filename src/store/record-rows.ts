@@ -70,6 +70,11 @@ export const OUTCOME_COLUMNS: Columns = {
   bytes_in: 'bigint',
   bytes_out: 'bigint',
   duration_ms: 'bigint',
+  visibility: 'text',
+  visibility_reason: 'text',
+  format: 'text',
+  input_tokens: 'bigint',
+  output_tokens: 'bigint',
   ...POSITION,
   leaf: 'bytea',
   record: JSON_TEXT,
@@ -199,6 +204,11 @@ export function outcomeRow({ record, leaf, text: exact, writer, seq }: Of<Outcom
     bytes_in,
     bytes_out,
     duration_ms: Math.round(duration_ms),
+    visibility: record.visibility,
+    visibility_reason: record.visibility_reason,
+    format: record.format,
+    input_tokens: counted(record.input_tokens),
+    output_tokens: counted(record.output_tokens),
     writer,
     seq,
     leaf,
@@ -267,6 +277,12 @@ export function gapRow({ record, leaf, text: exact, writer, seq }: Of<GapRecord>
     record: exact,
   }
 }
+
+/** Services count tokens, and one that does it strangely must not keep the row out. */
+function counted(tokens: number | undefined): number | undefined {
+  return Number.isSafeInteger(tokens) ? tokens : undefined
+}
+
 export function department(user: Readonly<Record<string, unknown>>): unknown {
   const found = user['department']
   return typeof found === 'object' && found !== null && 'name' in found ? found.name : undefined

@@ -4,6 +4,7 @@
 
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { AuditRecord, GapRecord, OutcomeRecord, ShippedRecord, Sink } from '../model/record.ts'
+import { tally } from './coverage-rows.ts'
 import {
   AUDIT_COLUMNS,
   auditRow,
@@ -60,6 +61,7 @@ export class RecordSink implements Sink {
       const shipped = Math.max(...cursor.rows.map(({ seq }) => Number(seq)))
       const fresh = records.filter(({ seq }) => seq > shipped)
       await insertAll(transaction, fresh)
+      await tally(transaction, fresh)
       const violations = await this.#violations(transaction, fresh)
       await moveCursor(transaction, tenant, writer, last.seq)
       return violations

@@ -135,6 +135,37 @@ export interface Tables {
     bytes_in: string
     bytes_out: string
     duration_ms: string
+    visibility: string | null
+    visibility_reason: string | null
+    format: string | null
+    input_tokens: string | null
+    output_tokens: string | null
+  }
+  coverage_hours: {
+    tenant: string
+    hour: Time
+    ai: boolean
+    visibility: string
+    /** Like department and service: empty where there is none. */
+    reason: string
+    department: string
+    service: string
+    host: string
+    requests: string
+    bytes_in: string
+    bytes_out: string
+  }
+  shadow_ai: {
+    tenant: string
+    host: string
+    person_key: string
+    department: string
+    format: string
+    first_seen: Time
+    last_seen: Time
+    requests: string
+    bytes_in: string
+    bytes_out: string
   }
   violations: {
     tenant: string

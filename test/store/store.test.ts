@@ -21,6 +21,7 @@ import {
   outcomeRecord,
   silent,
 } from '../support/records.ts'
+import { coverageContract } from './coverage-contract.ts'
 import { migrationContract } from './migration-contract.ts'
 
 const migrationsDir = join(import.meta.dirname, '../../migrations')
@@ -66,7 +67,16 @@ async function contract(t: Test, options: StoreOptions): Promise<void> {
     const decision = { ...decisionRecord({ userAgent: 'a"b\\c\nd{}' }), tenant }
     const records = shippedOf([
       decision,
-      { ...outcomeRecord(decision), tenant },
+      {
+        ...outcomeRecord(decision, {
+          visibility: 'sni',
+          visibility_reason: 'pinned',
+          format: 'openai-chat',
+          input_tokens: 12,
+          output_tokens: 1.5,
+        }),
+        tenant,
+      },
       { ...auditRecord('somebody'), tenant, data: { a: [1, 'x'] } },
       { kind: 'gap', tenant, time: 3000, from: 1000, to: 2000, count: 7, reason: 'spool_full' },
     ])
@@ -79,8 +89,17 @@ async function contract(t: Test, options: StoreOptions): Promise<void> {
       resource: { id: 'chatgpt', host: 'chatgpt.com', path: '/backend-api/conversation', ai: true },
       primary_policy_id: 'no-secrets',
       ip_address: '10.1.2.3',
-      outcome: { status: 403, bytes_in: 10, bytes_out: 20 },
+      outcome: { status: 403, bytes_in: 10, bytes_out: 20, duration_ms: 2 },
+      visibility: 'sni',
+      visibility_reason: 'pinned',
+      format: 'openai-chat',
+      input_tokens: 12,
+      output_tokens: null,
     })
+    const [exported] = await collect(new Lists(db, tenant).all('decisions', undefined, undefined))
+    t.match(exported, { status: 403, bytes_in: 10, visibility: 'sni', input_tokens: 12 })
+    const [listed] = (await new Lists(db, tenant).decisions({})).items
+    t.same(listed, exported, 'lists and exports show the same')
     const { rows } = await sql<{
       record: string
       leaf: Buffer
@@ -298,6 +317,8 @@ async function contract(t: Test, options: StoreOptions): Promise<void> {
     const some = await collect(lists.all('decisions', new Date(time + 1), new Date(time + 2)))
     t.equal(some.length, 900)
   })
+
+  await coverageContract(t, store, (records) => ship(sink, records))
 
   await t.test('reviews: one pending a key, answered once, approved for a while', async (t) => {
     const reviews = new Reviews(db, 'reviews', () => ids.next())

@@ -36,6 +36,8 @@ export interface DecisionFields {
   readonly user?: string
   readonly department?: string
   readonly service?: string | null
+  readonly host?: string
+  readonly ai?: boolean
   readonly policy?: string | null
   readonly effect?: 'ALLOW' | 'DENY' | 'REVIEW'
   readonly source?: string
@@ -46,7 +48,7 @@ export interface DecisionFields {
 export function decisionRecord(fields: DecisionFields = {}): DecisionRecord {
   const { person = 'person-1', user = 'maya', department = 'Engineering' } = fields
   const { service = 'chatgpt', policy = 'no-secrets', effect = 'DENY' } = fields
-  const host = 'chatgpt.com'
+  const { host = 'chatgpt.com', ai = true } = fields
   return {
     kind: 'decision',
     tenant: 'default',
@@ -86,7 +88,7 @@ export function decisionRecord(fields: DecisionFields = {}): DecisionRecord {
         type: 'ai_service',
         ...(service === null ? {} : { id: service, name: service }),
         known: service !== null,
-        ai: true,
+        ai,
         host,
         path: '/backend-api/conversation',
         category: 'chatbot',
@@ -101,7 +103,10 @@ export function decisionRecord(fields: DecisionFields = {}): DecisionRecord {
   }
 }
 
-export function outcomeRecord(decision: DecisionRecord): OutcomeRecord {
+export function outcomeRecord(
+  decision: DecisionRecord,
+  more: Partial<OutcomeRecord> = {},
+): OutcomeRecord {
   return {
     kind: 'outcome',
     tenant: decision.tenant,
@@ -112,6 +117,7 @@ export function outcomeRecord(decision: DecisionRecord): OutcomeRecord {
     bytes_in: 10,
     bytes_out: 20,
     duration_ms: 1.5,
+    ...more,
   }
 }
 
