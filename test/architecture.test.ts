@@ -13,6 +13,7 @@ const rooms: Record<string, readonly string[]> = {
   model: ['base'],
   observe: words,
   http1: ['base'],
+  websocket: ['base'],
   signatures: words,
   content: words,
   policy: words,
@@ -21,7 +22,7 @@ const rooms: Record<string, readonly string[]> = {
   store: watched,
   decision: [...watched, 'signatures', 'content', 'policy', 'context', 'ledger'],
   governance: [...watched, 'signatures', 'policy', 'store'],
-  proxy: [...watched, 'http1', 'decision'],
+  proxy: [...watched, 'http1', 'websocket', 'decision'],
   api: [...watched, 'decision', 'governance', 'store'],
 }
 // Files directly in src/, config/ and cli/ put the rooms together, so they may import any of them.
