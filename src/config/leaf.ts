@@ -40,6 +40,18 @@ export function secretText(fallback: string, expects: string, valid: RegExp): Le
   return { ...leaf(fallback, expects, read), secret: true }
 }
 
+/** Whom a denied person can ask: it is shown to them, as a link. */
+export function contact(): Leaf<string> {
+  const expects = 'empty, a mail address or an https URL'
+  return leaf('', expects, (value) => {
+    if (typeof value !== 'string' || value.length > 2048) throw new Wrong(expects)
+    const isUrl = /^https:\/\/[^\s<>"]+$/.test(value) && URL.canParse(value)
+    const isMail = /^[^\s@<>"&?]+@[^\s@<>"&?]+$/.test(value)
+    if (value !== '' && !isUrl && !isMail) throw new Wrong(expects)
+    return value
+  })
+}
+
 /** A file or folder; empty stays empty. */
 export function path(fallback: string, expects = 'a path'): Leaf<string> {
   return leaf(fallback, expects, (value, origin) => {
@@ -206,15 +218,15 @@ export function textMap(expects: string): Leaf<ReadonlyMap<string, string>> {
   })
 }
 
-function leaf<T>(fallback: T, expects: string, read: Leaf<T>['read']): Leaf<T> {
+export function leaf<T>(fallback: T, expects: string, read: Leaf<T>['read']): Leaf<T> {
   return { kind: 'leaf', default: fallback, expects, secret: false, read }
 }
 
-function absolute(value: string, origin: Origin): string {
+export function absolute(value: string, origin: Origin): string {
   return value === '' || isAbsolute(value) ? value : resolve(origin.base, value)
 }
 
-function listOf(
+export function listOf(
   value: unknown,
   origin: Origin,
   expects: string,
@@ -283,6 +295,6 @@ function readListen(value: unknown, origin: Origin, expects: string): Listen {
   return { kind: 'tcp', host, port: Number(port) }
 }
 
-function isMap(value: unknown): value is Record<string, unknown> {
+export function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import {
   autoOrCount,
+  contact,
   count,
   duration,
   fileOrStdout,
@@ -21,6 +22,7 @@ import {
   textMap,
   texts,
 } from './leaf.ts'
+import { originCertificates } from './origins.ts'
 
 /** The folder that what is shipped lies in: policies, signatures, migrations. */
 export const PROGRAM_DIR = join(import.meta.dirname, '../..')
@@ -48,6 +50,7 @@ export const SCHEMA = {
     upstream: secretText('', 'empty, or http://user:pass@host:port', /^http:\/\/\S+$/),
     no_upstream: texts([], 'a list of host suffixes or networks'),
     access_log: fileOrStdout(),
+    contact: contact(),
     intercept: {
       enabled: flag(false),
       ca: { cert: path(''), key: path(''), signer: text('') },
@@ -56,6 +59,7 @@ export const SCHEMA = {
         'a list of service ids, categories, hosts, host patterns, "*" or "unknown"',
       ),
       never: texts([], 'a list of hosts or host patterns'),
+      origins: originCertificates(),
     },
     limits: {
       header_bytes: size('32KiB', 1024),

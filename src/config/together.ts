@@ -22,30 +22,7 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(config.tenant)) {
     refuse('tenant', 'must be a name of letters, digits, dots, dashes and underscores')
   }
-  if (proxy.intercept.enabled) {
-    refuse('proxy.intercept.enabled', 'interception comes with a later release; leave it false')
-  } else {
-    for (const key of ['services', 'never'] as const) {
-      if (proxy.intercept[key].length > 0)
-        refuse(`proxy.intercept.${key}`, 'has no effect while intercept.enabled is false')
-    }
-    for (const key of ['cert', 'key', 'signer'] as const) {
-      if (proxy.intercept.ca[key] !== '')
-        refuse(`proxy.intercept.ca.${key}`, 'has no effect while intercept.enabled is false')
-    }
-  }
-
-  if (proxy.trust.length > 0)
-    refuse(
-      'proxy.trust',
-      'has no effect before interception, which comes with a later release: tunnels are not opened',
-    )
-  if (proxy.limits.inspect_memory !== INSPECT_MEMORY)
-    refuse(
-      'proxy.limits.inspect_memory',
-      'has no effect before interception, which comes with a later release: no body is held',
-    )
-
+  checkInterception(proxy, refuse)
   const exposed = proxy.listen.find((listen) => !isLoopback(listen))
   if (exposed !== undefined && proxy.anonymous === 'allow' && !settings.given('proxy.clients')) {
     refuse(
@@ -100,6 +77,43 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
   return problems
 }
 
+/** Whether there is an authority is asked of its files, later: `cordon ca init` runs with these settings too. */
+function checkInterception(
+  { intercept, trust, limits }: Config['proxy'],
+  refuse: (path: string, message: string) => void,
+): void {
+  const { ca } = intercept
+  if (!intercept.enabled) {
+    const idle = 'has no effect while proxy.intercept.enabled is false'
+    for (const key of ['services', 'never', 'origins'] as const)
+      if (intercept[key].length > 0) refuse(`proxy.intercept.${key}`, idle)
+    for (const key of ['cert', 'key', 'signer'] as const)
+      if (ca[key] !== '') refuse(`proxy.intercept.ca.${key}`, idle)
+    if (trust.length > 0) refuse('proxy.trust', `${idle}: tunnels are not opened`)
+  } else if (ca.signer !== '') {
+    for (const key of ['cert', 'key'] as const)
+      if (ca[key] !== '')
+        refuse(`proxy.intercept.ca.${key}`, 'has no effect beside proxy.intercept.ca.signer')
+  } else if ((ca.cert === '') !== (ca.key === '')) {
+    const [given, missing] = ca.key === '' ? ['cert', 'key'] : ['key', 'cert']
+    refuse(
+      `proxy.intercept.ca.${given}`,
+      `has no effect without proxy.intercept.ca.${missing}; leave both out for the authority that "cordon ca init" makes`,
+    )
+  }
+  const seen = new Set<string>()
+  for (const { host, port } of intercept.origins) {
+    const place = port === undefined ? host : `${host}:${port}`
+    if (seen.has(place)) refuse('proxy.intercept.origins', `"${place}" stands there twice`)
+    seen.add(place)
+  }
+  if (limits.inspect_memory < limits.body_inspect_bytes)
+    refuse(
+      'proxy.limits.inspect_memory',
+      'is smaller than proxy.limits.body_inspect_bytes, so one body could fill it',
+    )
+}
+
 /** With `anonymous: deny` everybody must show who they are, so an exposed listener may be used from every network. */
 export function withClientDefault(config: Config, settings: GivenSettings): Config {
   const { proxy } = config
@@ -109,7 +123,6 @@ export function withClientDefault(config: Config, settings: GivenSettings): Conf
   return { ...config, proxy: { ...proxy, clients: ['0.0.0.0/0', '::/0'] } }
 }
 
-const INSPECT_MEMORY = 512 * 1024 ** 2
 const TWO_YEARS_MS = 2 * 365 * 86_400_000
 const HOST_AND_PORT = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/
 const PRIVATE_RANGES = new Set([

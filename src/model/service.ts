@@ -61,6 +61,8 @@ export interface AiService {
   readonly data_regions: readonly string[]
   /** monitor: recorded, never enforced. */
   readonly mode: 'enforce' | 'monitor'
+  /** true: intercepted also where no setting selects it; false: never. */
+  readonly intercept?: boolean
   /** 0 to 1, how sure a match is. */
   readonly confidence: number
 }

@@ -180,7 +180,7 @@ function byHost(entry: HostEntry, { path, query, method }: Destination): Service
 }
 
 /** A host that a service shares is recognised by its paths only, also where it stands in `api_hosts`. */
-function isShared({ shared_hosts: shared }: AiService, name: string): boolean {
+export function isShared({ shared_hosts: shared }: AiService, name: string): boolean {
   return shared.some(
     ({ host }) => host === name || (host.startsWith('*.') && name.endsWith(host.slice(1))),
   )

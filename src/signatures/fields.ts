@@ -53,6 +53,7 @@ export const SERVICE_KEYS: Readonly<Record<string, Check | ListCheck>> = {
   parent: text,
   protocol: text,
   mode: oneOf(['enforce', 'monitor']),
+  intercept: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),
   confidence: (value) =>
     typeof value === 'number' && value >= 0 && value <= 1
       ? undefined

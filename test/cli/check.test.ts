@@ -66,22 +66,10 @@ t.test('each kind of bad input is told with file, line and column, and ends with
     ],
     ['broken YAML', {}, { 'cordon.yaml': 'policy: [\n' }, /^\S+cordon\.yaml:\d+:\d+: /m],
     [
-      'interception',
-      { proxy: { intercept: { enabled: true } } },
-      {},
-      /cordon\.yaml:\d+:\d+: proxy\.intercept\.enabled: .*later release/,
-    ],
-    [
       'trust without interception',
       { proxy: { trust: ['ca.pem'] } },
       {},
-      /cordon\.yaml:\d+:\d+: proxy\.trust: has no effect before interception/,
-    ],
-    [
-      'memory for bodies that nobody holds',
-      { proxy: { limits: { inspect_memory: '1GiB' } } },
-      {},
-      /proxy\.limits\.inspect_memory: has no effect/,
+      /cordon\.yaml:\d+:\d+: proxy\.trust: has no effect while proxy\.intercept\.enabled is false/,
     ],
     [
       'a parent that is not used',

@@ -110,9 +110,59 @@ const refused: { name: string; yaml?: string; env?: Record<string, string>; says
     says: /"300\.0\.0\.0\/8" is none/,
   },
   {
-    name: 'interception before it exists',
-    yaml: 'proxy: {intercept: {enabled: true}}',
-    says: /interception comes with a later release/,
+    name: 'interception settings without interception',
+    yaml: 'proxy: {intercept: {services: ["*"]}}',
+    says: /intercept\.services: has no effect while proxy\.intercept\.enabled is false/,
+  },
+  {
+    name: 'trust in origins that nobody opens',
+    yaml: 'proxy: {trust: [ca.pem]}',
+    says: /proxy\.trust: has no effect while proxy\.intercept\.enabled is false/,
+  },
+  {
+    name: 'a signer beside own files',
+    yaml: 'proxy: {intercept: {enabled: true, ca: {signer: sign, cert: a.pem, key: b.pem}}}',
+    says: /ca\.cert: has no effect beside proxy\.intercept\.ca\.signer/,
+  },
+  {
+    name: 'an authority without its key',
+    yaml: 'proxy: {intercept: {enabled: true, ca: {cert: a.pem}}}',
+    says: /ca\.cert: has no effect without proxy\.intercept\.ca\.key; .*cordon ca init/,
+  },
+  {
+    name: 'an origin with a certificate and no key',
+    yaml: 'proxy: {intercept: {enabled: true, origins: [{host: a.test, cert: a.pem}]}}',
+    says: /cordon\.yaml:1:\d+: proxy\.intercept\.origins must be .*where cert and key stand together/,
+  },
+  {
+    name: 'an origin that is told nothing',
+    yaml: 'proxy: {intercept: {enabled: true, origins: [{host: a.test}]}}',
+    says: /origins must be .*with ca, or cert and key/,
+  },
+  {
+    name: 'an origin that is no host',
+    yaml: 'proxy: {intercept: {enabled: true, origins: [{host: "https://a.test", ca: a.pem}]}}',
+    says: /origins must be .*where host is a host or \*\.host/,
+  },
+  {
+    name: 'an origin port that is none',
+    yaml: 'proxy: {intercept: {enabled: true, origins: [{host: "a.test:70000", ca: a.pem}]}}',
+    says: /origins must be .*where host is a host or \*\.host/,
+  },
+  {
+    name: 'the same origin twice',
+    yaml: 'proxy: {intercept: {enabled: true, origins: [{host: a.test, ca: a}, {host: A.test., ca: b}]}}',
+    says: /origins: "a\.test" stands there twice/,
+  },
+  {
+    name: 'memory for less than one body',
+    yaml: 'proxy: {limits: {inspect_memory: 1MiB}}',
+    says: /inspect_memory: is smaller than proxy\.limits\.body_inspect_bytes/,
+  },
+  {
+    name: 'a contact that nobody can follow',
+    yaml: 'proxy: {contact: "javascript:alert(1)"}',
+    says: /proxy\.contact must be empty, a mail address or an https URL/,
   },
   {
     name: 'a setting without effect',
@@ -166,6 +216,35 @@ t.test(
     t.same(loadConfig({ env: {}, cwd }).config.proxy.clients, ['0.0.0.0/0', '::/0'])
   },
 )
+
+t.test('origins have files of their own, relative to what names them', async (t) => {
+  const cwd = t.testdir({
+    'cordon.yaml': `proxy:
+  contact: helpdesk@acme.example
+  intercept:
+    enabled: true
+    origins:
+      - { host: "*.Models.acme.example", ca: ca.pem }
+      - { host: mtls.api.openai.com:443, cert: c.pem, key: /k/c.key }
+`,
+  })
+  const { proxy } = loadConfig({ env: {}, cwd }).config
+  t.equal(proxy.contact, 'helpdesk@acme.example')
+  t.same(proxy.intercept.origins, [
+    { host: '*.models.acme.example', ca: join(cwd, 'ca.pem') },
+    { host: 'mtls.api.openai.com', port: 443, cert: join(cwd, 'c.pem'), key: '/k/c.key' },
+  ])
+  const env = {
+    CORDON_PROXY__CONTACT: 'https://help.acme.example/ai',
+    CORDON_PROXY__INTERCEPT__ENABLED: 'true',
+    CORDON_PROXY__INTERCEPT__SERVICES: 'chatgpt,*.acme.example',
+    CORDON_PROXY__INTERCEPT__ORIGINS: '[{"host":"a.test","ca":"ca.pem"}]',
+  }
+  const fromEnv = loadConfig({ env, cwd: t.testdir({}) }).config.proxy
+  t.equal(fromEnv.contact, 'https://help.acme.example/ai')
+  t.same(fromEnv.intercept.services, ['chatgpt', '*.acme.example'])
+  t.match(fromEnv.intercept.origins, [{ host: 'a.test' }])
+})
 
 t.test('a file that was named must be there', async (t) => {
   t.throws(() => loadConfig({ file: 'no.yaml', env: {}, cwd: t.testdir() }), { code: 'NOT_FOUND' })
