@@ -18,6 +18,10 @@ export const ERROR_CODES = {
   IMPORT_INVALID: { status: 422, means: 'A directory file has lines that were refused.' },
   STORE_UNAVAILABLE: { status: 503, means: 'The database does not answer.' },
   STORE_LOCKED: { status: 503, means: 'Another process holds the data directory.' },
+  AUTHORITY_INVALID: {
+    status: 500,
+    means: 'The interception authority is missing, malformed, expired or may not issue.',
+  },
   CANNOT_LISTEN: { status: 500, means: 'An address to listen on is taken or not ours.' },
   TOO_BUSY: { status: 503, means: 'So much waits already that nothing more is taken.' },
   SPOOL_FULL: {
