@@ -220,9 +220,42 @@ t.test('exports: both formats, a time span, and what a decision has at least', a
   ])
 })
 
+t.test('coverage: a table and JSON', async (t) => {
+  const told = async (...args: string[]): Promise<Told> =>
+    JSON.parse((await command('coverage', '--json', ...args)).out) as Told
+  const report = await eventually(told, ({ requests }) => requests >= 1)
+  t.ok(report.bytes > 0)
+  t.equal(report.by, 'reason')
+  const services = await told('--by', 'service')
+  t.equal(services.bytes, report.bytes)
+  t.ok(services.items.some(({ name }) => name === 'asked'))
+  const table = await command('coverage', '--by', 'department')
+  t.equal(table.code, 0, table.err)
+  t.match(table.out, /department +share +bytes +requests +content +metadata +sni +none/)
+  t.match(table.err, /bytes with AI services; content [\d.]+%/)
+  t.match((await command('coverage')).out, /visibility +reason +share +bytes +requests/)
+  const before = await told('--from', '2020-01-01T00:00:00Z', '--to', '2020-01-02T00:00:00Z')
+  t.equal(before.bytes, 0)
+  for (const args of [
+    ['--from', 'yesterday'],
+    ['--by', 'colour'],
+    ['--from', '2020-01-01T00:00:00Z'],
+  ])
+    t.equal((await command('coverage', ...args)).code, 2, args.join(' '))
+})
+
+interface Told {
+  readonly requests: number
+  readonly bytes: number
+  readonly by: string
+  readonly items: readonly { readonly name: string }[]
+}
+
 t.test('stopped again, everything is still there, and no secret lies anywhere', async (t) => {
   await cordon?.stop()
   const rows = linesOf((await command('ledger', 'export', '--table', 'audit_events')).out)
   t.equal(rows.filter(({ event_type: type }) => type === 'user_added').length, 2)
+  const report = JSON.parse((await command('coverage', '--json')).out) as Told
+  t.ok(report.bytes > 0, 'reports come from the store itself')
   t.same(filesHolding(place.dir, secrets), [])
 })

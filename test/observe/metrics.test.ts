@@ -49,4 +49,8 @@ t.test('services and departments are capped, the rest is counted as other', asyn
   const series = text.split('\n').filter((line) => line.startsWith('cordon_ai_decisions_total{'))
   t.equal(series.length, 201)
   t.match(text, /service="other",department="Sales"\} 300/)
+  for (let index = 0; index < 500; index++)
+    metrics.countAiBytes(10, 'sni', 'pinned', `department-${index}`)
+  const bytes = await aggregate([await metrics.values(), await metrics.values()])
+  t.match(bytes, /visibility="sni",reason="pinned",department="other"\} 6020/)
 })

@@ -4,8 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
-import { leafHash, RecordEncoder, readPersonal } from '../../src/ledger/encode.ts'
-import type { LedgerRecord, ShippedRecord } from '../../src/model/record.ts'
+import type { LedgerRecord } from '../../src/model/record.ts'
 import { Credentials, hashOf } from '../../src/store/credentials.ts'
 import { StoredDirectory } from '../../src/store/directory.ts'
 import { Lists } from '../../src/store/lists.ts'
@@ -19,13 +18,13 @@ import {
   type DecisionFields,
   ids,
   outcomeRecord,
+  shippedOf,
   silent,
 } from '../support/records.ts'
 import { coverageContract } from './coverage-contract.ts'
 import { migrationContract } from './migration-contract.ts'
 
 const migrationsDir = join(import.meta.dirname, '../../migrations')
-const encoder = new RecordEncoder()
 
 t.test('PostgreSQL', { skip: noPostgres() }, async (t) => {
   const server = await startPostgres()
@@ -480,24 +479,6 @@ async function contract(t: Test, options: StoreOptions): Promise<void> {
     t.match(asset, { hostname: 'Lap-7', data_classification: ['pii'] })
     t.match(asset?.document, { crown_jewel: true, last_scan: '2026-11-01T00:00:00.000Z' })
     t.equal(await new StoredDirectory(db, tenant).asset('other'), undefined)
-  })
-}
-
-function shippedOf(records: readonly LedgerRecord[]): ShippedRecord[] {
-  const writer = randomUUID()
-  return records.map((record, index) => {
-    const seq = index + 1
-    const bytes = encoder.encode(record, { writer, seq })
-    const text = bytes.record.toString('utf8')
-    return {
-      writer,
-      seq,
-      leaf: leafHash(bytes.record),
-      text,
-      record: JSON.parse(text) as ShippedRecord['record'],
-      personal: readPersonal(bytes.personal),
-      personalBytes: bytes.personal,
-    }
   })
 }
 

@@ -3,10 +3,12 @@
 import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import { IdSource } from '../../src/base/ids.ts'
+import { leafHash, readPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
 import { Recorder, type RecorderOptions, type RecorderParts } from '../../src/ledger/recorder.ts'
 import type {
   AuditRecord,
   DecisionRecord,
+  LedgerRecord,
   OutcomeRecord,
   ShippedRecord,
   Sink,
@@ -119,6 +121,27 @@ export function outcomeRecord(
     duration_ms: 1.5,
     ...more,
   }
+}
+
+const encoder = new RecordEncoder()
+
+/** Records as a recorder gives them to the store, from a writer of their own. */
+export function shippedOf(records: readonly LedgerRecord[]): ShippedRecord[] {
+  const writer = randomUUID()
+  return records.map((record, index) => {
+    const seq = index + 1
+    const bytes = encoder.encode(record, { writer, seq })
+    const text = bytes.record.toString('utf8')
+    return {
+      writer,
+      seq,
+      leaf: leafHash(bytes.record),
+      text,
+      record: JSON.parse(text) as ShippedRecord['record'],
+      personal: readPersonal(bytes.personal),
+      personalBytes: bytes.personal,
+    }
+  })
 }
 
 /** A store that remembers what it was given, and can be away or refuse a record. */
