@@ -28,6 +28,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     scenarios: { type: 'string' },
+    'squid-workers': { type: 'string' },
   },
 })
 const ROUNDS = values.quick ? 1 : 5
@@ -42,7 +43,12 @@ const dir = mkdtempSync(join(tmpdir(), 'cordon-bench-'))
 
 let bench: TlsBench | undefined
 try {
-  bench = await startTlsBench(dir, values.only?.split(','))
+  const workers = values['squid-workers']
+  bench = await startTlsBench(
+    dir,
+    values.only?.split(','),
+    workers === undefined ? undefined : Number(workers),
+  )
   if (bench !== undefined) await run(bench)
 } finally {
   await bench?.stop()

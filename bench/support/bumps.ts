@@ -97,8 +97,8 @@ export function findMitmdump(): string | undefined {
 }
 
 /**
- * Its defaults and no log; bodies are held, as whoever reads them needs, but event streams pass (`stream`). Every
- * name is the loopback, which costs it less than a look-up.
+ * Its defaults and no log; bodies are held, as whoever reads them needs, up to the size that Cordon reads; event
+ * streams pass (`stream`). Every name is the loopback, which costs it less than a look-up.
  */
 export function startMitmproxy(
   program: string,
@@ -127,6 +127,7 @@ def responseheaders(flow):
     `confdir=${own}`,
     `ssl_verify_upstream_trusted_ca=${origin.ca}`,
     'http2=false',
+    'stream_large_bodies=10m',
   ].flatMap((setting) => ['--set', setting])
   const listen = ['--listen-host', '127.0.0.1', '-p', String(PORTS.mitmproxy)]
   return startServer(program, ['-q', ...listen, ...settings, '-s', join(own, 'streams.py')], {

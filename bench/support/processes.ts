@@ -22,6 +22,17 @@ export function childrenCpuUs(pid: number): number {
   return childrenOf(pid).reduce((sum, child) => sum + treeCpuUs(child), 0)
 }
 
+/** Resident kilobytes of a process and its living descendants; what they share is counted in each. */
+export function treeRssKb(pid: number): number {
+  let own = 0
+  try {
+    own = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0)
+  } catch {
+    return 0
+  }
+  return childrenOf(pid).reduce((sum, child) => sum + treeRssKb(child), own)
+}
+
 /** CPU microseconds of the children of this process that have ended: that is how drivers are counted. */
 export function endedChildrenCpuUs(): number {
   const stat = statOf(process.pid)

@@ -37,10 +37,11 @@ export interface TlsBench {
   stop(): Promise<void>
 }
 
-/** `only`: these contenders instead of all. */
+/** `only`: these contenders instead of all. Squid gets a process a core, as Cordon has a worker a core. */
 export async function startTlsBench(
   dir: string,
   only?: readonly string[],
+  squidWorkers = cpus().length,
 ): Promise<TlsBench | undefined> {
   for (const [command, arg] of [
     ['go', 'version'],
@@ -82,7 +83,7 @@ export async function startTlsBench(
       if (versionOf('squid', ['-v']) === undefined) skip('squid is not installed')
       else {
         const denied = otherAiDomains(config, dir, [AI_HOST, STREAM_HOST])
-        const server = startSquidBump(dir, certificates, authority, denied, cpus().length)
+        const server = startSquidBump(dir, certificates, authority, denied, squidWorkers)
         contenders.push({
           name: 'squid',
           server: await start(server),
