@@ -1,0 +1,24 @@
+// Certificates out of a PEM text, and what people compare of them.
+
+import { X509Certificate } from 'node:crypto'
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g
+
+/** In their order; what is no certificate is left out. */
+export function certificatesOf(pem: string): readonly X509Certificate[] {
+  return (pem.match(BLOCK) ?? []).flatMap((block) => {
+    try {
+      return [new X509Certificate(block)]
+    } catch {
+      return []
+    }
+  })
+}
+
+/** Certificates as one PEM text, each once. */
+export function bundleOf(pems: readonly string[]): string {
+  const seen = new Map(
+    pems.flatMap((pem) => certificatesOf(pem)).map((each) => [each.fingerprint256, each]),
+  )
+  return [...seen.values()].map((each) => each.toString()).join('')
+}
