@@ -9,6 +9,7 @@ import { pages, withoutAlignment } from '../docs/generate.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { PROGRAM_DIR } from '../src/config/schema.ts'
 import { FINDING_CATEGORIES } from '../src/model/finding.ts'
+import { VISIBILITIES, VISIBILITY_REASONS } from '../src/model/record.ts'
 import { loadServices } from '../src/signatures/load.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -66,6 +67,15 @@ t.test('the architecture page has the rooms and arrows of the architecture test'
     t.same(told === '-' ? [] : told.split(', '), may, room)
   }
 })
+
+t.test(
+  'the API page explains how much was seen, and every reason why it was not more',
+  async (t) => {
+    const [, part = ''] = read('docs/reference/api.md').split('\n## Coverage\n')
+    for (const word of [...VISIBILITIES, ...VISIBILITY_REASONS])
+      t.match(part.split('\n## ')[0], new RegExp(`^\\| [^|]*\`${word}\``, 'm'), word)
+  },
+)
 
 t.test('links inside the pages lead somewhere', async (t) => {
   for (const page of prose) {
