@@ -6,13 +6,17 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { pageOf, type Measured } from './support/page.ts'
+import { findMitmdump } from './support/bumps.ts'
+import { pageOf } from './support/page.ts'
 import { versionOf } from './support/servers.ts'
+import type { Measured } from './support/tables.ts'
 
 const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>> = {
   matcher: { file: 'matcher.bench.ts', needs: [] },
   decision: { file: 'decision.bench.ts', needs: [] },
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
+  intercept: { file: 'intercept.ts', needs: ['go', 'openssl', 'nginx'] },
+  'intercept-memory': { file: 'intercept-memory.ts', needs: ['go', 'openssl', 'nginx'] },
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
   profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },
 }
@@ -23,6 +27,7 @@ const VERSION: Readonly<Record<string, readonly string[]>> = {
   nginx: ['-v'],
   squid: ['-v'],
   opa: ['version'],
+  go: ['version'],
 }
 
 mkdirSync(RAW, { recursive: true })
@@ -67,6 +72,9 @@ function machine(): Record<string, unknown> {
     const version = isInstalled(command) ? versionText(command) : undefined
     return version === undefined ? [] : [version]
   })
+  const mitmdump = findMitmdump()
+  if (mitmdump !== undefined)
+    found.push(versionOf(mitmdump, ['--version'])?.replace(/:\s+/, ' ').toLowerCase() ?? '')
   return {
     machine: `${cpus().length} cores ${cpus()[0]?.model ?? ''}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
     versions: [`Node ${process.versions.node}`, ...found].join(', '),

@@ -1,15 +1,7 @@
 // bench/README.md from the raw figures: what was measured, where, and whether the aims are met.
 
-export interface Measured {
-  readonly bench: string
-  readonly [field: string]: string | number
-}
-
-interface Summary {
-  readonly median: number
-  readonly least: number
-  readonly most: number
-}
+import { interceptionAims, memoryTable, interceptionTables } from './page-interception.ts'
+import { type Measured, roundsTable, summary, table, verdict } from './tables.ts'
 
 const SCENARIOS: Readonly<Record<string, string>> = {
   'ai-get': 'GET to an AI service (recorded)',
@@ -25,13 +17,15 @@ export function pageOf(parts: readonly (readonly Measured[])[], profile: string)
     ...proxyAims(of('proxy')),
     ...decisionAims(of('decision')),
     ...endpointAims(of('endpoint')),
+    ...interceptionAims(of('intercept'), of('intercept-memory')),
   ]
   return [
     '# Benches',
     '',
-    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, endpoint, profile;',
-    "this page is written by it. Raw figures, and what the driver printed, lie in [raw](raw/). Needs Debian's `wrk`, `nginx-light` and `squid-openssl`, and `opa`",
-    'on the path; what is missing is skipped.',
+    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, intercept, intercept-memory, endpoint,',
+    'profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
+    '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
+    '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
     '',
     ...about.map(
       ({ part, date, machine, versions }) =>
@@ -52,6 +46,8 @@ export function pageOf(parts: readonly (readonly Measured[])[], profile: string)
     '',
     ...section('## Proxy, 64 keep-alive connections', of('proxy'), proxyTables),
     ...(profile === '' ? [] : ['### Where the time goes', '', '```', profile, '```', '']),
+    ...section('## Interception', of('intercept'), interceptionTables),
+    ...section('### Memory', of('intercept-memory'), memoryTable),
     ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
     ...section('## One decision, by stage, in process', of('decision'), decisionTable),
     ...section('## Signature look-up', of('matcher'), matcherTable),
@@ -87,26 +83,6 @@ function endpointTable(rows: readonly Measured[]): string[] {
     '',
     roundsTable(rows),
   ]
-}
-
-function roundsTable(rows: readonly Measured[]): string {
-  const names = [...new Set(rows.map((row) => String(row['contender'])))]
-  return table(
-    ['', 'requests/s', 'us', 'workers', 'drained', 'p50 ms', 'p99 ms'],
-    names.map((name) => {
-      const some = rows.filter((row) => row['contender'] === name)
-      const cell = (field: string): string => range(summary(some, field))
-      const own =
-        name === 'direct'
-          ? ['-', '-', '-']
-          : [
-              cell('cpu_us'),
-              name === 'cordon' ? cell('cpu_us_children') : '-',
-              cell('cpu_us_drained'),
-            ]
-      return [name, cell('rps'), ...own, cell('p50_ms'), cell('p99_ms')]
-    }),
-  )
 }
 
 function decisionTable(rows: readonly Measured[]): string[] {
@@ -188,30 +164,4 @@ function endpointAims(rows: readonly Measured[]): string[][] {
           ],
         ]
   })
-}
-
-function verdict(isMet: boolean): string {
-  return isMet ? 'met' : '**missed**'
-}
-
-function summary(rows: readonly Measured[], field: string): Summary {
-  const sorted = rows.map((row) => Number(row[field])).toSorted((a, b) => a - b)
-  return {
-    median: sorted[sorted.length >> 1] ?? Number.NaN,
-    least: sorted[0] ?? Number.NaN,
-    most: sorted.at(-1) ?? Number.NaN,
-  }
-}
-
-function range({ median, least, most }: Summary): string {
-  return `${short(median)} (${short(least)}-${short(most)})`
-}
-
-function short(value: number): string {
-  return value >= 100 ? String(Math.round(value)) : String(Math.round(value * 10) / 10)
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }
