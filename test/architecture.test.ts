@@ -15,6 +15,7 @@ const rooms: Record<string, readonly string[]> = {
   http1: ['base'],
   tls: ['base'],
   websocket: ['base'],
+  wire: words,
   setup: words,
   signatures: words,
   content: words,

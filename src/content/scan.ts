@@ -42,6 +42,9 @@ const LETTERS_MOST = 11
 const SMALL_MOST = 4
 /** A text this short may be a value and nothing else. */
 const ALONE_MOST = 24
+/** Texts that were put together from values have U+001E between line ends around each: src/wire. */
+const SEPARATOR = 0x1e
+const LINE_ENDS = 2
 
 /** Marks that something may stand around: `@ = ~ :` */
 const MARKS = new Uint8Array(0x1_0000)
@@ -187,7 +190,7 @@ export class Scan {
     if (end - start === 1 && classAt(text, start - 2) === DIGIT) return
     if (!hasDigits(text, start)) return
     this.#identifiers(start, end, DIGIT)
-    const isLonely = this.#last - this.#first <= ALONE_MOST
+    const isLonely = this.#last - this.#first <= ALONE_MOST || this.#isShortPart(start)
     if (start >= this.#cardEnd) {
       const card = findCard(text, start, isLonely)
       if (card !== undefined) this.#cardEnd = card.end
@@ -223,7 +226,36 @@ export class Scan {
   }
 
   readonly #alone = (start: number, end: number): boolean =>
-    start === this.#first && end === this.#last
+    this.#beginsPart(start) && this.#endsPart(end)
+
+  /** Nothing but a line end stands before it in the text, or in the part of it that separators mark off. */
+  #beginsPart(start: number): boolean {
+    if (start === this.#first) return true
+    const text = this.#text
+    return text.charCodeAt(text.charCodeAt(start - 1) === 10 ? start - 2 : start - 1) === SEPARATOR
+  }
+
+  #endsPart(end: number): boolean {
+    if (end === this.#last) return true
+    const text = this.#text
+    return text.charCodeAt(text.charCodeAt(end) === 10 ? end + 1 : end) === SEPARATOR
+  }
+
+  /** Does a number stand in a part that is short enough to be a value and nothing else? */
+  #isShortPart(start: number): boolean {
+    const text = this.#text
+    let from = start
+    while (from > this.#first && text.charCodeAt(from - 1) !== SEPARATOR) {
+      from -= 1
+      if (start - from > ALONE_MOST) return false
+    }
+    let to = start
+    while (to < this.#last && text.charCodeAt(to) !== SEPARATOR) {
+      to += 1
+      if (to - from > ALONE_MOST + LINE_ENDS) return false
+    }
+    return true
+  }
 
   #add(candidate: Candidate | undefined): void {
     if (candidate !== undefined) this.#found.push(candidate)
