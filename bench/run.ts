@@ -17,6 +17,7 @@ const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
   intercept: { file: 'intercept.ts', needs: ['go', 'openssl', 'nginx'] },
   'intercept-memory': { file: 'intercept-memory.ts', needs: ['go', 'openssl', 'nginx'] },
+  'intercept-profile': { file: 'intercept-profile.ts', needs: ['go', 'openssl', 'nginx'] },
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
   profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },
 }
@@ -51,7 +52,13 @@ for (const name of names[0] === 'page' ? [] : names.length === 0 ? Object.keys(P
   const about = { bench: 'about', part: name, date: new Date().toISOString(), ...machine() }
   writeFileSync(join(RAW, `${name}.ndjson`), `${JSON.stringify(about)}\n${stdout}`)
 }
-writeFileSync(join(HERE, 'README.md'), pageOf(Object.keys(PARTS).map(readPart), profile()))
+writeFileSync(
+  join(HERE, 'README.md'),
+  pageOf(Object.keys(PARTS).map(readPart), {
+    proxy: readText('profile.txt'),
+    intercept: readText('intercept-profile.txt'),
+  }),
+)
 
 function readPart(name: string): readonly Measured[] {
   const file = join(RAW, `${name}.ndjson`)
@@ -62,8 +69,8 @@ function readPart(name: string): readonly Measured[] {
     .map((line) => JSON.parse(line) as Measured)
 }
 
-function profile(): string {
-  const file = join(RAW, 'profile.txt')
+function readText(name: string): string {
+  const file = join(RAW, name)
   return existsSync(file) ? readFileSync(file, 'utf8').trim() : ''
 }
 

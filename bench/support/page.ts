@@ -9,7 +9,10 @@ const SCENARIOS: Readonly<Record<string, string>> = {
   'ai-post': 'chat POST of 2 KB to an AI service (recorded)',
 }
 
-export function pageOf(parts: readonly (readonly Measured[])[], profile: string): string {
+export function pageOf(
+  parts: readonly (readonly Measured[])[],
+  profiles: { readonly proxy: string; readonly intercept: string },
+): string {
   const all = parts.flat()
   const about = all.filter(({ bench }) => bench === 'about')
   const of = (bench: string): Measured[] => all.filter((each) => each.bench === bench)
@@ -22,8 +25,8 @@ export function pageOf(parts: readonly (readonly Measured[])[], profile: string)
   return [
     '# Benches',
     '',
-    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, intercept, intercept-memory, endpoint,',
-    'profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
+    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, intercept, intercept-memory,',
+    'intercept-profile, endpoint, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
     '',
@@ -45,9 +48,10 @@ export function pageOf(parts: readonly (readonly Measured[])[], profile: string)
     'primary process, which ships the records, and a recorded decision 34 us (p99 113 us).',
     '',
     ...section('## Proxy, 64 keep-alive connections', of('proxy'), proxyTables),
-    ...(profile === '' ? [] : ['### Where the time goes', '', '```', profile, '```', '']),
+    ...profileOf(profiles.proxy),
     ...section('## Interception', of('intercept'), interceptionTables),
     ...section('### Memory', of('intercept-memory'), memoryTable),
+    ...profileOf(profiles.intercept),
     ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
     ...section('## One decision, by stage, in process', of('decision'), decisionTable),
     ...section('## Signature look-up', of('matcher'), matcherTable),
@@ -60,6 +64,10 @@ function section(
   make: (rows: readonly Measured[]) => string[],
 ): string[] {
   return rows.length === 0 ? [] : [title, '', ...make(rows), '']
+}
+
+function profileOf(text: string): string[] {
+  return text === '' ? [] : ['### Where the time goes', '', '```', text, '```', '']
 }
 
 function proxyTables(rows: readonly Measured[]): string[] {
