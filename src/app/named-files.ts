@@ -5,6 +5,7 @@ import { dirname } from 'node:path'
 import { CordonError, type Problem } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
 import { Htpasswd } from '../proxy/htpasswd.ts'
+import { certificateFileProblems } from './certificate-files.ts'
 
 const MAX_HTPASSWD_BYTES = 64 * 1024 * 1024
 
@@ -26,6 +27,7 @@ export function namedFileProblems({ proxy, ledger }: Config): readonly Problem[]
     ...(ledger.archive.dir === ''
       ? []
       : writableProblems('ledger.archive.dir', ledger.archive.dir)),
+    ...certificateFileProblems(proxy),
   ]
 }
 

@@ -9,20 +9,22 @@ import { connectControl, type Standing } from '../app/control.ts'
 import { answers } from '../app/listening.ts'
 import { namedFileProblems } from '../app/named-files.ts'
 import { type LoadedRules, loadRules, readCatalogue } from '../app/rules.ts'
-import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
+import { CordonError, formatProblem, type Place, type Problem } from '../base/errors.ts'
 import type { Listen } from '../config/leaf.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import { ACTIONS, SOURCES } from '../model/request.ts'
 import { openLog } from '../observe/log.ts'
 import { type KnownNames, policyWarnings, scopeWarnings } from '../policy/check.ts'
+import type { Interception } from '../signatures/interception.ts'
 import { effectiveView, printEffective } from './effective.ts'
+import { interceptionOf, interceptionWarnings } from './interception.ts'
 import { configOf, type ExitCode, type Io, printJson } from './io.ts'
 
 export async function check(
   io: Io,
   options: { readonly config?: string; readonly json?: boolean; readonly effective?: boolean },
 ): Promise<ExitCode> {
-  const { config, file } = configOf(io, options)
+  const { config, file, place } = configOf(io, options)
   const problems: Problem[] = []
   const attempt = async <T>(step: () => T | Promise<T>): Promise<T | undefined> => {
     try {
@@ -41,6 +43,8 @@ export async function check(
   const catalogue = await attempt(() => readCatalogue(config, io.env))
   const rules =
     catalogue === undefined ? undefined : await attempt(() => loadRules(config, catalogue, io.env))
+  const plans =
+    rules === undefined ? undefined : await attempt(() => interceptionOf(config, rules.catalogue))
   const running = await connectControl(config.data_dir)
   const users = rules === undefined ? [] : scopedUsers(rules)
   let standing: Standing | undefined
@@ -57,29 +61,51 @@ export async function check(
       : [
           ...policyWarnings(config.policy.dirs),
           ...scopeWarnings(rules.policies.policies, knownNames(config, rules, standing)),
-        ]
+          ...(plans === undefined ? [] : interceptionWarnings(config, rules, plans)),
+        ].map((warning) => placed(warning, place))
+  const view =
+    rules === undefined || plans === undefined || options.effective !== true
+      ? undefined
+      : effectiveView(config, rules, standing, plans)
 
   for (const warning of warnings) io.err.write(`warning: ${formatProblem(warning)}\n`)
-  for (const problem of problems) io.err.write(`${formatProblem(problem)}\n`)
+  const wrong = problems.map((problem) => placed(problem, place))
+  for (const problem of wrong) io.err.write(`${formatProblem(problem)}\n`)
   const ok = problems.length === 0
   if (options.json === true) {
-    const effective =
-      rules === undefined || options.effective !== true
-        ? {}
-        : { effective: effectiveView(config, rules, standing) }
-    printJson(io, { ok, problems, warnings, ...effective })
+    printJson(io, {
+      ok,
+      problems: wrong,
+      warnings,
+      ...(view === undefined ? {} : { effective: view }),
+    })
   } else if (!ok)
     io.err.write(`cordon: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n`)
-  else if (options.effective === true && rules !== undefined)
-    printEffective(io, effectiveView(config, rules, standing))
-  else io.out.write(`ok: ${summary(rules, warnings.length)}\n`)
+  else if (view !== undefined) printEffective(io, view)
+  else io.out.write(`ok: ${summary(rules, plans, warnings.length)}\n`)
   return ok ? 0 : 1
 }
 
-function summary(rules: LoadedRules | undefined, warnings: number): string {
+/** What is wrong with a setting stands where the setting was given. */
+function placed(problem: Problem, place: (path: string) => Place): Problem {
+  const setting = problem.file
+  if (!setting.startsWith('proxy.intercept.')) return problem
+  const given = place(setting)
+  return given.file === setting ? problem : { ...given, message: `${setting}: ${problem.message}` }
+}
+
+function summary(
+  rules: LoadedRules | undefined,
+  plans: Interception | undefined,
+  warnings: number,
+): string {
+  const hosts = plans?.selection.hosts.length ?? 0
+  const patterns = plans?.selection.patterns.length ?? 0
   return [
     `${rules?.catalogue.size ?? 0} AI services`,
     `${rules?.policies.policies.length ?? 0} policies`,
+    ...(hosts === 0 ? [] : [`${hosts} hosts intercepted`]),
+    ...(patterns === 0 ? [] : [`${patterns} host patterns intercepted`]),
     ...(warnings === 0 ? [] : [`${warnings} warning${warnings === 1 ? '' : 's'}`]),
   ].join(', ')
 }

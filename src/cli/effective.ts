@@ -6,7 +6,9 @@ import type { Config } from '../config/schema.ts'
 import { type Mode, MODES } from '../model/decision.ts'
 import type { Scope } from '../model/policy.ts'
 import { APPROVAL_STATUSES } from '../model/service.ts'
+import type { Interception } from '../signatures/interception.ts'
 import type { DecidedUnit } from '../store/names.ts'
+import { interceptionText, type InterceptionView, interceptionView } from './interception.ts'
 import { type Io, printRows } from './io.ts'
 
 export interface EffectiveView {
@@ -33,6 +35,7 @@ export interface EffectiveView {
     /** By the service's own status; monitor-only ones are not among them. */
     readonly by_status: Readonly<Record<string, number>>
   }
+  readonly interception: InterceptionView
   /** Who has decided otherwise, in the catalogue or in the directory. */
   readonly units: readonly {
     readonly unit: string
@@ -42,10 +45,12 @@ export interface EffectiveView {
 }
 
 export function effectiveView(
-  { policy }: Config,
+  config: Config,
   { catalogue, policies, revision }: LoadedRules,
   standing: Standing | undefined,
+  plans: Interception,
 ): EffectiveView {
+  const { policy } = config
   const override = standing?.override ?? undefined
   const mode = override?.mode ?? policy.mode
   const services = [...catalogue.all()]
@@ -79,6 +84,7 @@ export function effectiveView(
         ]),
       ),
     },
+    interception: interceptionView(config, catalogue, plans),
     units: unitsOf(services, standing?.names.units ?? []),
   }
 }
@@ -115,6 +121,7 @@ export function printEffective(io: Io, view: EffectiveView): void {
   io.out.write(
     `\n${view.services.monitor_only} of ${view.services.total} AI services are monitor-only: recorded, never refused\n`,
   )
+  io.out.write(`${interceptionText(view.interception)}\n`)
   if (view.units.length === 0) return
   io.out.write('\n')
   printRows(io, false, ['unit', 'approved', 'prohibited'], view.units)

@@ -30,6 +30,8 @@ export interface Loaded {
   readonly warnings: readonly string[]
   /** The file that was read, absolute; absent where there is none. */
   readonly file: string | undefined
+  /** Where a setting was given, for what is found wrong with it later. */
+  readonly place: (path: string) => Place
 }
 
 export interface LoadOptions {
@@ -54,7 +56,12 @@ export function loadConfig({ file, env, cwd }: LoadOptions): Loaded {
       problems: settings.problems,
     })
   }
-  return { config, warnings: settings.warnings, file: exists ? named : undefined }
+  return {
+    config,
+    warnings: settings.warnings,
+    file: exists ? named : undefined,
+    place: (path) => settings.place(path),
+  }
 }
 
 /** Values that were given, by dotted path, with the places they came from. */

@@ -12,7 +12,7 @@ import { type Catalogue, isShared } from './catalogue.ts'
 import { type HostWord, readHostWord } from './host-word.ts'
 import { isAddress, isPrivateHost } from './host.ts'
 import { compileHostPattern, literalSuffix } from './pattern.ts'
-import { type InterceptionSettings, Selection, type SelectedHost } from './selection.ts'
+import { hostsOf, type InterceptionSettings, Selection, type SelectedHost } from './selection.ts'
 
 export type Plan =
   | { readonly intercept: true }
@@ -87,6 +87,18 @@ export class Interception {
   /** Registrable domains that an authority has to cover, sorted; undefined: without bound. */
   get domains(): readonly string[] | undefined {
     return this.selection.domains((host) => this.#isShut(host))
+  }
+
+  /** Whether any host of a service is opened; undefined where it has no host that TLS is spoken to. */
+  opens(service: AiService): boolean | undefined {
+    const hosts = hostsOf(service)
+    if (hosts.length === 0 && service.host_patterns.length === 0) return undefined
+    const byPattern = service.host_patterns.length > 0 && this.selection.services.has(service.id)
+    return byPattern || hosts.some(({ name, whole }) => this.#isOpen(name, whole))
+  }
+
+  #isOpen(name: string, whole: boolean): boolean {
+    return this.plan(name, 443).intercept || (whole && this.plan(`a.${name}`, 443).intercept)
   }
 
   /** Whether nothing of a name can be intercepted: itself nor, for `whole`, what lies below it. */

@@ -126,7 +126,7 @@ function readWords(settings: InterceptionSettings, catalogue: Catalogue): Words 
 }
 
 /** Hosts that a service's requests may go to. What lies on `support_domains` is not its traffic. */
-function hostsOf(service: AiService): SelectedHost[] {
+export function hostsOf(service: AiService): SelectedHost[] {
   const names = [
     ...service.domains,
     ...service.api_hosts.filter((name) => !isShared(service, name)),
