@@ -87,13 +87,13 @@ export class WebSocketRelay implements Expiring, MessagesOwner {
     client.on('data', (chunk: Buffer) => this.#clientSaid(chunk))
     origin.on('data', (chunk: Buffer) => this.#originSaid(chunk))
     client.on('end', () => this.#clientFinished())
-    origin.on('end', () => client.end())
+    origin.on('end', () => this.#originFinished())
     client.on('drain', () => origin.resume())
     origin.on('drain', () => this.flow())
     if (fromOrigin.length > 0) this.#originSaid(fromOrigin)
     if (fromClient.length > 0) this.#clientSaid(fromClient)
     // An end may have come before anybody listened.
-    if (origin.readableEnded) client.end()
+    if (origin.readableEnded) this.#originFinished()
     if (client.readableEnded) this.#clientFinished()
     if (client.destroyed || origin.destroyed) this.#abort()
     if (!client.writableNeedDrain) origin.resume()
@@ -154,7 +154,19 @@ export class WebSocketRelay implements Expiring, MessagesOwner {
 
   #clientFinished(): void {
     if (this.#closing) this.#client.end()
+    else if (this.#origin.readableEnded) this.#bothFinished()
     else this.#messages.end()
+  }
+
+  #originFinished(): void {
+    this.#client.end()
+    if (this.#client.readableEnded) this.#bothFinished()
+  }
+
+  /** Nobody is left for whom a judgement would matter. */
+  #bothFinished(): void {
+    this.#messages.stop()
+    this.#origin.end()
   }
 
   #originSaid(chunk: Buffer): void {
