@@ -17,6 +17,7 @@ const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
   intercept: { file: 'intercept.ts', needs: ['go', 'openssl', 'nginx'] },
   'intercept-memory': { file: 'intercept-memory.ts', needs: ['go', 'openssl', 'nginx'] },
+  'intercept-stages': { file: 'intercept-stages.bench.ts', needs: [] },
   'intercept-profile': { file: 'intercept-profile.ts', needs: ['go', 'openssl', 'nginx'] },
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
   profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },

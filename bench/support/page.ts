@@ -26,7 +26,7 @@ export function pageOf(
     '# Benches',
     '',
     '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, intercept, intercept-memory,',
-    'intercept-profile, endpoint, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
+    'intercept-stages, intercept-profile, endpoint, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
     '',
@@ -50,6 +50,7 @@ export function pageOf(
     ...section('## Proxy, 64 keep-alive connections', of('proxy'), proxyTables),
     ...profileOf(profiles.proxy),
     ...section('## Interception', of('intercept'), interceptionTables),
+    ...section('### By stage, in process', of('intercept-stages'), stagesTable),
     ...section('### Memory', of('intercept-memory'), memoryTable),
     ...profileOf(profiles.intercept),
     ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
@@ -98,6 +99,12 @@ function decisionTable(rows: readonly Measured[]): string[] {
     'Shipped catalogue and pack, `ledger.fsync: batch`, an unknown person asking for an AI service. "whole" ends when the record is in the',
     'spool; "at once": time divided by the number of requests. "policy, evaluated" is what a request costs whose answer is not remembered.',
     '',
+    stagesTable(rows).join('\n'),
+  ]
+}
+
+function stagesTable(rows: readonly Measured[]): string[] {
+  return [
     table(
       ['stage', 'p50 us', 'p99 us'],
       rows.map((row) => [row['stage'], row['p50_us'], row['p99_us']].map(String)),
