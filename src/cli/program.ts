@@ -12,10 +12,8 @@ import { type ExitCode, guard, type Io, versionOf } from './io.ts'
 /** Commands that INTERFACES promises and a later release brings. */
 const LATER: readonly (readonly [string, string])[] = [
   ['tail', 'decisions live'],
-  ['setup [tool]', 'how to point a client here'],
   ['doctor', 'a real probe of the path'],
 ]
-const LATER_CA = ['init', 'show', 'export', 'rotate']
 const LATER_LEDGER = ['verify [dir]', 'checkpoint', 'replay']
 
 const EXAMPLES = `
@@ -169,8 +167,43 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     )
   for (const name of LATER_LEDGER) later(ledger, name, 'comes with a later release')
   const ca = program.command('ca').description('the interception authority')
-  for (const name of LATER_CA) later(ca, name, 'comes with a later release')
+  common(ca.command('init'), 'make a root, its key encrypted, and what issues below it')
+    .option('--owner <name>', 'whose root it is, as people see it', 'Cordon')
+    .option('--force', 'replace the authority that is there')
+    .action((options) => run(async () => (await import('./ca.ts')).caInit(io, options as never))())
+  common(ca.command('show'), 'the authority, and what it does not cover').action(
+    (options: Common) => run(async () => (await import('./ca.ts')).caShow(io, options))(),
+  )
+  common(ca.command('export'), 'what clients have to trust, as PEM')
+    .option('--out <file>', 'a file, or - for stdout', '-')
+    .action((options) =>
+      run(async () => (await import('./ca.ts')).caExport(io, options as never))(),
+    )
+  common(ca.command('rotate'), 're-issue it for the hosts of the configuration')
+    .option('--root', 'a new root too, certified by the former one')
+    .option('--overlap <duration>', 'how long the former root still serves', '180d')
+    .option('--key <file>', "the root's key, where it is not in data_dir/ca")
+    .action((options) =>
+      run(async () => (await import('./ca.ts')).caRotate(io, options as never))(),
+    )
   for (const [name, description] of LATER) later(program, name, description)
+
+  common(program.command('setup'), 'how to point a client here; without a tool: which there are')
+    .argument('[tool]', 'curl, node, python, claude-code, codex, ...')
+    .option('--proxy <url>', 'the proxy as clients reach it (default: proxy.listen)')
+    .option('--user <name[:token]>', 'credentials to put into the lines')
+    .option(
+      '--direct <names>',
+      'reached without the proxy (comma separated, repeatable)',
+      collect,
+      [],
+    )
+    .option('--ca <file>', 'PEM to trust (default: of the proxy, or of this configuration)')
+    .option('--out <dir>', 'write ca.pem, ca-bundle.pem and profiles there, and name those')
+    .addOption(new Option('--format <format>').choices(['sh', 'powershell', 'json']).default('sh'))
+    .action((tool: string | undefined, options) =>
+      run(async () => (await import('./setup.ts')).setup(io, tool, options as never))(),
+    )
 
   try {
     await program.parseAsync([...args], { from: 'user' })

@@ -14,11 +14,3 @@ export function certificatesOf(pem: string): readonly X509Certificate[] {
     }
   })
 }
-
-/** Certificates as one PEM text, each once. */
-export function bundleOf(pems: readonly string[]): string {
-  const seen = new Map(
-    pems.flatMap((pem) => certificatesOf(pem)).map((each) => [each.fingerprint256, each]),
-  )
-  return [...seen.values()].map((each) => each.toString()).join('')
-}

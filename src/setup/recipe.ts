@@ -45,6 +45,8 @@ export interface Command {
 export interface ConfigFile {
   readonly path: string
   readonly text: string
+  /** What `--out` calls it, where it is no file that people have already. */
+  readonly name?: string
 }
 
 export interface Recipe {

@@ -66,7 +66,9 @@ function chromium(place: Place, path: string, key: string): Recipe {
         asRoot: true,
       },
     ],
-    files: [{ path, text: json({ ProxySettings: settings, QuicAllowed: false }) }],
+    files: [
+      { path, name: 'cordon.json', text: json({ ProxySettings: settings, QuicAllowed: false }) },
+    ],
     notes: [
       LOGIN_ASKED,
       'Locally added roots do not hold for QUIC, and a proxy is not used for it: QuicAllowed false, and UDP 443 closed at the firewall.',
@@ -82,6 +84,7 @@ function firefox(place: Place): Recipe {
     files: [
       {
         path: '/etc/firefox/policies/policies.json (Windows, macOS: distribution/policies.json beside the program)',
+        name: 'policies.json',
         text: json({
           policies: {
             Proxy: { Mode: 'autoConfig', AutoConfigURL: `${place.proxy}/proxy.pac`, Locked: true },

@@ -154,6 +154,7 @@ function macos(place: Place): Recipe {
     files: [
       {
         path: 'cordon.mobileconfig',
+        name: 'cordon.mobileconfig',
         text: mobileConfig({ host, port, pac: `${place.proxy}/proxy.pac`, pem: place.ca?.pem }),
       },
     ],

@@ -22,7 +22,6 @@ t.test('what a later release brings ends with 3 and says so', async (t) => {
     'ca show',
     'ca export --out x',
     'ca rotate',
-    'setup codex',
     'doctor --proxy http://x',
     'tail',
     'ledger verify',

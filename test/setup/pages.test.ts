@@ -160,7 +160,7 @@ t.test('the proxy has the name by which it was reached, if that is one', async (
     'a\r\nb',
     '[::1',
     'a,b',
-    `${'a'.repeat(300)}`,
+    'a'.repeat(300),
     '%31',
     'a:80:80',
     '0x7f.1.1.1.1',
