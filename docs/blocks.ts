@@ -14,6 +14,7 @@ import { leavesOf } from '../src/config/load.ts'
 import { PROGRAM_DIR, SCHEMA } from '../src/config/schema.ts'
 import { SECRET_SHAPES } from '../src/content/secret-shapes.ts'
 import { Metrics } from '../src/observe/metrics.ts'
+import { PINNED } from '../src/signatures/pinned.ts'
 
 interface Place {
   readonly page: string
@@ -34,7 +35,15 @@ export type Block = Place &
   )
 
 export async function blocks(): Promise<readonly Block[]> {
-  return [settings(), await errors(), metrics(), findings(), await routes(), await commands()]
+  return [
+    settings(),
+    pinned(),
+    await errors(),
+    metrics(),
+    findings(),
+    await routes(),
+    await commands(),
+  ]
 }
 
 function settings(): Block {
@@ -50,6 +59,22 @@ function settings(): Block {
       NEEDS_START.test(path) ? 'restart' : 'reload',
     ]),
     written: 1,
+  }
+}
+
+function pinned(): Block {
+  return {
+    page: 'interception.md',
+    name: 'pinned',
+    kind: 'table',
+    head: ['hosts', 'client', 'why', 'evidence'],
+    rows: PINNED.map(({ hosts, client, reason, evidence, source, checked }) => [
+      hosts.map(code).join(', '),
+      client,
+      reason.replaceAll('_', ' '),
+      `[${evidence}](${source}), ${checked}`,
+    ]),
+    written: 0,
   }
 }
 
