@@ -10,7 +10,7 @@ import { Trust } from './way.ts'
 
 /** Logins whose name begins so are refused; what the others write decides. */
 export const BANNED = 'banned'
-export const REASON = 'this person may not use AI services'
+const REASON = 'this person may not use AI services'
 
 const POLICIES = `
 @id("banned")

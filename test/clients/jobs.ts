@@ -15,7 +15,7 @@ export interface Job {
   readonly stream: boolean
 }
 
-export const MODEL = 'a-model'
+const MODEL = 'a-model'
 
 const URLS: Readonly<Record<JobName, string>> = {
   chat: 'https://api.openai.com/v1/chat/completions',

@@ -28,26 +28,22 @@ export async function makePki(dir: string, hosts: readonly string[]): Promise<Pk
       'authorityKeyIdentifier=keyid',
     ].join('\n'),
   )
-  await run('openssl', [
-    'req',
-    '-x509',
-    ...curve,
-    ...['-keyout', file('origin-ca.key'), '-out', file('origin-ca.pem'), '-days', '30'],
-    ...['-subj', '/CN=Stand-in origins'],
-    ...['-addext', 'basicConstraints=critical,CA:TRUE'],
-    ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
-  ])
-  await run('openssl', [
-    'req',
-    ...curve,
-    ...['-keyout', file('leaf.key'), '-out', file('leaf.csr'), '-subj', '/CN=stand-in'],
-  ])
-  await run('openssl', [
-    'x509',
-    ...['-req', '-in', file('leaf.csr'), '-out', file('leaf.pem'), '-days', '20'],
-    ...['-CA', file('origin-ca.pem'), '-CAkey', file('origin-ca.key'), '-CAcreateserial'],
-    ...['-extfile', file('leaf.ext')],
-  ])
+  await openssl(
+    ['req', '-x509', ...curve],
+    ['-keyout', file('origin-ca.key'), '-out', file('origin-ca.pem'), '-days', '30'],
+    ['-subj', '/CN=Stand-in origins'],
+    ['-addext', 'basicConstraints=critical,CA:TRUE'],
+    ['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
+  )
+  await openssl(
+    ['req', ...curve],
+    ['-keyout', file('leaf.key'), '-out', file('leaf.csr'), '-subj', '/CN=stand-in'],
+  )
+  await openssl(
+    ['x509', '-req', '-in', file('leaf.csr'), '-out', file('leaf.pem'), '-days', '20'],
+    ['-CA', file('origin-ca.pem'), '-CAkey', file('origin-ca.key'), '-CAcreateserial'],
+    ['-extfile', file('leaf.ext')],
+  )
   return {
     ca: file('origin-ca.pem'),
     cert: readFileSync(file('leaf.pem')),
@@ -61,6 +57,10 @@ export async function writeLogins(
   names: readonly string[],
   password: string,
 ): Promise<void> {
-  const { stdout } = await run('openssl', ['passwd', '-apr1', password])
-  writeFileSync(path, names.map((name) => `${name}:${stdout.trim()}\n`).join(''))
+  const hash = (await openssl(['passwd', '-apr1', password])).trim()
+  writeFileSync(path, names.map((name) => `${name}:${hash}\n`).join(''))
+}
+
+async function openssl(...options: readonly (readonly string[])[]): Promise<string> {
+  return (await run('openssl', options.flat())).stdout
 }

@@ -90,7 +90,7 @@ function ended(said: string): Answer {
 }
 
 /** The answer in one line of a program. */
-export function answerOf(line: string): Answer {
+function answerOf(line: string): Answer {
   const [what, ...fields] = line.split('\t')
   if (what === 'text') return { http: fields[0] ?? '', text: plain(fields[1]) }
   if (what === 'http') return plainAnswer(Number(fields[0]), fields[1] ?? '', plain(fields[2]))
