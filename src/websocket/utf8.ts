@@ -3,6 +3,9 @@
 import { isUtf8 } from 'node:buffer'
 
 const NOTHING = Buffer.alloc(0)
+/** What a character of several bytes may begin with. */
+const FIRST_LEAD = 0xc2
+const LAST_LEAD = 0xf4
 
 export class Utf8Checker {
   /** The beginning of a character whose end is still to come: at most three bytes. */
@@ -29,8 +32,8 @@ export function wholeCharacters(bytes: Buffer): number {
   const { length } = bytes
   for (let back = 1; back <= 3 && back <= length; back += 1) {
     const byte = bytes[length - back] ?? 0
-    if (byte < 0x80) return length
-    if (byte >= 0xc0) {
+    if (byte < 0x80 || byte > LAST_LEAD) return length
+    if (byte >= FIRST_LEAD) {
       const needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
       return needed > back ? length - back : length
     }

@@ -184,8 +184,7 @@ t.test('a refusal comes between two messages of the origin, never inside one', a
   client.socket.send('secret')
   await door.untilJudged()
   origin.socket.send(long)
-  const leg = door.legs[0]?.client
-  while (leg?.writableNeedDrain !== true) await new Promise(setImmediate)
+  while (door.legs[0]?.client.writableNeedDrain !== true) await new Promise(setImmediate)
   slow.answer(REFUSED)
   client.socket.resume()
   t.equal((await client.isClosed()).code, 1008)
@@ -248,9 +247,9 @@ t.test('a long message is searched at its beginning, and passes whole', async (t
   const text = `${'a'.repeat(999)}é${'b'.repeat(300_000)}`
   client.socket.send(text)
   client.socket.send('x'.repeat(1000))
-  client.socket.send(`${'y'.repeat(600)}`, { fin: false })
+  client.socket.send('y'.repeat(600), { fin: false })
   client.socket.ping('inside')
-  client.socket.send(`${'z'.repeat(600)}`, { fin: false })
+  client.socket.send('z'.repeat(600), { fin: false })
   client.socket.send('end', { fin: true })
   await origin.hears(
     `text ${text}`,
