@@ -86,6 +86,24 @@ export function judge(head: WireHead, roots: readonly JsonNode[]): Judgement {
   }
 }
 
+/** What is said of one message of a WebSocket. */
+export function judgeMessage(
+  head: WireHead,
+  format: string | undefined,
+  says: boolean,
+  roots: readonly JsonNode[],
+): Judgement {
+  const tools = roots.flatMap((root) => toolsOf(root))
+  return {
+    ...UNKNOWN,
+    format,
+    parsed: format !== undefined,
+    action: says && format !== undefined ? 'send_prompt' : 'access_ai_service',
+    ...modelAndStream(head, format, roots),
+    tools: named(tools),
+  }
+}
+
 const AMAZON_Q: PathRule = {
   format: 'amazon-q',
   kind: 'prompt',
@@ -126,12 +144,19 @@ function modelAndStream(
   roots: readonly JsonNode[],
 ): { model?: string; stream?: boolean } {
   const [root] = roots
-  const model = modelOfBody(root) ?? (format === undefined ? undefined : modelOfPath(head))
+  const model =
+    modelOfBody(root) ??
+    (format === undefined ? undefined : (modelOfPath(head) ?? modelOfQuery(head.query)))
   const stream = streamOf(head, format, root)
   return {
     ...(model !== undefined && model !== '' && { model: model.slice(0, MODEL_MOST) }),
     ...(stream !== undefined && { stream }),
   }
+}
+
+/** Realtime sessions name theirs in the query. */
+function modelOfQuery(query: string | undefined): string | undefined {
+  return new URLSearchParams(query ?? '').get('model') ?? undefined
 }
 
 const MODEL_PATHS: readonly (readonly string[])[] = [

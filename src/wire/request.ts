@@ -15,6 +15,7 @@ import { TextBuilder } from './text-builder.ts'
 
 export { expectedOf, type Expected, type WireHead } from './head.ts'
 export type { Attachment } from './media.ts'
+export { readMessage } from './message.ts'
 export type { WireAction, WireReading } from './reading.ts'
 
 /** Reads a body whose content codings are undone already. `truncated`: more of it follows, unread. */
