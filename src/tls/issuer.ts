@@ -34,7 +34,7 @@ import { certificatesIn } from './pem.ts'
 
 /** What the primary hands to its workers; plain data. */
 export interface Authority {
-  /** The certificate that clients trust, PEM. */
+  /** What clients trust, PEM: the root, and behind it a former one while both are in use. */
   readonly rootCert: string
   /** PEM, the issuing certificate first, then whatever leads to a root; empty where the root issues itself. */
   readonly chain: string
@@ -63,12 +63,13 @@ const IP_ADDRESS = 7
 export class Issuer {
   /** The domains that the authority is limited to; undefined: to none. */
   readonly constrainedTo: readonly string[] | undefined
+  /** Milliseconds since the epoch: when it, or what certifies it, expires. */
+  readonly notAfter: number
   readonly #issuing: CertificateFacts
   readonly #authorities: readonly CertificateFacts[]
   readonly #signer: Signer
   readonly #chain: string
   readonly #notBefore: number
-  readonly #notAfter: number
   readonly #key: string
   readonly #publicKey: Buffer
   /** Those that all leaves share, one behind the other. */
@@ -77,7 +78,8 @@ export class Issuer {
 
   /** Throws AUTHORITY_INVALID for material that cannot issue. */
   constructor(authority: Authority) {
-    const certificates = certificatesIn(authority.chain + authority.rootCert)
+    const [root] = certificatesIn(authority.rootCert)
+    const certificates = [...certificatesIn(authority.chain), ...(root === undefined ? [] : [root])]
     const [issuing] = certificates
     if (issuing === undefined)
       throw new CordonError('AUTHORITY_INVALID', 'the authority has no certificate')
@@ -86,10 +88,9 @@ export class Issuer {
     this.#signer = signerOf(keyOf(authority.key, issuing))
     this.#chain = authority.chain
     this.#notBefore = issuing.validFromDate.getTime()
-    const root = certificates.at(-1)
     // A root that a former one certified stands in the chain too, for as long as both are trusted.
     const needed = certificates.filter((each) => each === root || !hasKeyOf(each, root))
-    this.#notAfter = Math.min(...needed.map((each) => each.validToDate.getTime()))
+    this.notAfter = Math.min(...needed.map((each) => each.validToDate.getTime()))
     this.#anonymous = this.#authorities.some((each) => each.constraints?.limitsNames === true)
     this.constrainedTo = this.#authorities.find(
       (each) => each.constraints?.permittedDns !== undefined,
@@ -124,13 +125,13 @@ export class Issuer {
         `the interception authority may not issue for ${host}; "cordon ca rotate" re-issues it for the hosts of the configuration`,
       )
     }
-    if (now >= this.#notAfter) {
+    if (now >= this.notAfter) {
       throw new CordonError(
         'AUTHORITY_INVALID',
         'the interception authority has expired; "cordon ca rotate" re-issues it',
       )
     }
-    const notAfter = Math.min(now + LIFE_MS, this.#notAfter)
+    const notAfter = Math.min(now + LIFE_MS, this.notAfter)
     const address = addressOf(host)
     const named = address === undefined && !this.#anonymous && host.length <= MAX_COMMON_NAME
     const name =

@@ -1,7 +1,7 @@
 // The root's key as a file that may leave the machine: PKCS#8, encrypted (RFC 8018, RFC 7914).
 //
 // node:crypto would derive the key with 2048 rounds of PBKDF2, which is little against a chosen passphrase;
-// scrypt costs a guess 16 MiB and a quarter of a second. OpenSSL and node read it like any other.
+// scrypt asks for 16 MiB and fifty times the work. OpenSSL and node read it like any other.
 
 import {
   createCipheriv,
@@ -13,7 +13,7 @@ import {
 import { CordonError } from '../base/errors.ts'
 import { integer, octetString, oid, pem, sequence } from './der.ts'
 
-const COST = { N: 16_384, r: 8, p: 5 } as const
+const COST = { N: 16_384, r: 8, p: 1 } as const
 const MEMORY = 64 * 1024 * 1024
 const KEY_BYTES = 32
 const PBES2 = oid('1.2.840.113549.1.5.13')

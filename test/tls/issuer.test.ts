@@ -1,19 +1,14 @@
 // Leaves and what OpenSSL says of them.
 
-import { execFile } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import t from 'tap'
-import { Issuer, type Leaf } from '../../src/tls/issuer.ts'
+import { Issuer } from '../../src/tls/issuer.ts'
 import { testAuthority } from '../support/authority.ts'
+import { verified } from '../support/verify.ts'
 
-const run = promisify(execFile)
 const DAY_MS = 86_400_000
 const limited = testAuthority(['openai.com', 'anthropic.com'])
 const free = testAuthority()
-const dir = t.testdir()
 
 t.test('a leaf is what clients ask of one', async (t) => {
   const issuer = new Issuer(limited)
@@ -83,17 +78,3 @@ t.test('an authority that has expired, or a key of another one, issues nothing',
   const leaf = new X509Certificate(new Issuer(late).issue('a.test').cert)
   t.equal(leaf.validTo, new X509Certificate(late.chain).validTo, 'never beyond the issuer')
 })
-
-async function verified(leaf: Leaf, host: string, root: string): Promise<true | string> {
-  const file = (name: string, text: string): string => {
-    writeFileSync(join(dir, name), text)
-    return join(dir, name)
-  }
-  const name = /^[\d.]+$|:/.test(host) ? '-verify_ip' : '-verify_hostname'
-  const args = ['verify', '-x509_strict', '-purpose', 'sslserver', name, host]
-  args.push('-CAfile', file('root.pem', root), '-untrusted', file('chain.pem', leaf.cert))
-  return run('openssl', [...args, file('leaf.pem', leaf.cert)]).then(
-    () => true as const,
-    (error: { stderr?: string }) => error.stderr ?? '',
-  )
-}
