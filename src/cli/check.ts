@@ -5,6 +5,7 @@
 import { accessSync, constants, existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
+import { loadAuthority } from '../app/authority.ts'
 import { connectControl, type Standing } from '../app/control.ts'
 import { answers } from '../app/listening.ts'
 import { namedFileProblems } from '../app/named-files.ts'
@@ -26,15 +27,16 @@ export async function check(
 ): Promise<ExitCode> {
   const { config, file, place } = configOf(io, options)
   const problems: Problem[] = []
-  const attempt = async <T>(step: () => T | Promise<T>): Promise<T | undefined> => {
+  const attempt = async <T>(
+    step: () => T | Promise<T>,
+    at = file ?? 'cordon',
+  ): Promise<T | undefined> => {
     try {
       return await step()
     } catch (error) {
       if (!(error instanceof CordonError)) throw error
       problems.push(
-        ...(error.problems.length > 0
-          ? error.problems
-          : [{ file: file ?? 'cordon', message: error.message }]),
+        ...(error.problems.length > 0 ? error.problems : [{ file: at, message: error.message }]),
       )
       return undefined
     }
@@ -45,6 +47,13 @@ export async function check(
     catalogue === undefined ? undefined : await attempt(() => loadRules(config, catalogue, io.env))
   const plans =
     rules === undefined ? undefined : await attempt(() => interceptionOf(config, rules.catalogue))
+  const authority =
+    plans === undefined || !config.proxy.intercept.enabled
+      ? undefined
+      : await attempt(
+          () => loadAuthority(config, plans.domains, { env: io.env, ask: false }),
+          'proxy.intercept.enabled',
+        )
   const running = await connectControl(config.data_dir)
   const users = rules === undefined ? [] : scopedUsers(rules)
   let standing: Standing | undefined
@@ -62,6 +71,10 @@ export async function check(
           ...policyWarnings(config.policy.dirs),
           ...scopeWarnings(rules.policies.policies, knownNames(config, rules, standing)),
           ...(plans === undefined ? [] : interceptionWarnings(config, rules, plans)),
+          ...(authority?.warnings ?? []).map((message) => ({
+            file: 'proxy.intercept.ca',
+            message,
+          })),
         ].map((warning) => placed(warning, place))
   const view =
     rules === undefined || plans === undefined || options.effective !== true

@@ -1,6 +1,7 @@
 // What `cordon check` says of interception: how much is opened, how far its authority reaches, and which
 // policies wait for something that nobody lets them see.
 
+import { MOST_DOMAINS } from '../app/authority.ts'
 import type { LoadedRules } from '../app/rules.ts'
 import type { Problem } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
@@ -11,9 +12,6 @@ import { isAddress } from '../signatures/host.ts'
 import { Interception } from '../signatures/interception.ts'
 import { PINNED, PINNED_HOSTS } from '../signatures/pinned.ts'
 import { isOfProxy, obligationsInside, readsInside } from './policy-needs.ts'
-
-/** More names than that no client checks reliably: the authority stays without constraints. */
-const MAX_CONSTRAINTS = 100
 
 const PINNED_BECAUSE = {
   pinned: 'is on the shipped list because its clients refuse every other certificate',
@@ -130,12 +128,12 @@ function authorityWarnings(
   const reach =
     domains === undefined
       ? 'have no bound'
-      : `lie in ${domains.length} registrable domains, more than ${MAX_CONSTRAINTS}`
+      : `lie in ${domains.length} registrable domains, more than ${MOST_DOMAINS}`
   return [
     ...pins,
     {
       ...at,
-      message: `the hosts ${reach}: the authority is not name-constrained, and whoever holds its key can stand for any host`,
+      message: `the hosts ${reach}: an authority for them is not name-constrained, and whoever holds its key can stand for any host`,
     },
   ]
 }
@@ -242,7 +240,7 @@ function isMeant({ scope }: PolicyMetadata, service: AiService): boolean {
 }
 
 function isConstrained(domains: readonly string[] | undefined): boolean {
-  return domains !== undefined && domains.length <= MAX_CONSTRAINTS
+  return domains !== undefined && domains.length <= MOST_DOMAINS
 }
 
 function placeOf({ file, line }: PolicyMetadata): Pick<Problem, 'file' | 'line'> {

@@ -1,7 +1,7 @@
 // `cordon check` on interception: how much is opened, and who waits for something that stays shut.
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -49,6 +49,10 @@ const POLICIES = {
   'policies/b.cedar': CEDAR,
 }
 
+/** One that may speak for any host, so that the settings alone decide what is said. */
+const authority = t.testdir({})
+const ca = authorityIn(authority)
+
 async function checked(
   t: Test,
   proxy: Readonly<Record<string, unknown>>,
@@ -76,13 +80,14 @@ async function checked(
 }
 
 const open = (services: readonly string[], more: object = {}) => ({
-  intercept: { enabled: true, services, ...more },
+  intercept: { enabled: true, services, ca, ...more },
 })
 
 t.test('it tells how much is opened, and whether the authority is bounded', async (t) => {
   const few = await checked(t, open(['chatgpt', 'models.acme.example', '10.1.2.3']))
   t.match(few.out, /^ok: .*, \d+ hosts intercepted, 2 host patterns intercepted/)
   t.notMatch(few.err, /not name-constrained/)
+  t.match(few.err, /proxy\.intercept\.ca: the interception authority is not limited to domains/)
   t.match(few.err, /"10\.1\.2\.3" is an address/)
   const effective = await checked(t, open(['chatgpt']), {}, ['--effective'])
   t.match(
@@ -95,10 +100,10 @@ t.test('it tells how much is opened, and whether the authority is bounded', asyn
   })
   t.match(
     all.err,
-    /cordon\.yaml:1:\d+: proxy\.intercept\.services: the hosts lie in \d+ registrable domains, more than 100: the authority is not name-constrained/,
+    /cordon\.yaml:1:\d+: proxy\.intercept\.services: the hosts lie in \d+ registrable domains, more than 100: an authority for them is not name-constrained/,
   )
   const unknown = await checked(t, open(['unknown']))
-  t.match(unknown.err, /the hosts have no bound: the authority is not name-constrained/)
+  t.match(unknown.err, /the hosts have no bound: an authority for them is not name-constrained/)
   t.match((await checked(t, open([]))).err, /services: selects nothing: no connection is opened/)
 })
 
@@ -173,13 +178,35 @@ t.test('policies that wait for what stays shut are told', { skip: withoutOpa() }
   t.notMatch(seen.err, /tool-owners|look-inside|hide|prompts|figma-ai/)
 })
 
+t.test('interception without an authority is an error that names the command', async (t) => {
+  const ca = { cert: '', key: '' }
+  const { code, err } = await checked(t, open(['chatgpt'], { ca }))
+  t.equal(code, 1)
+  t.match(err, /^\S+cordon\.yaml:1:\d+: proxy\.intercept\.enabled: .*"cordon ca init"/m)
+})
+
+function authorityIn(dir: string): { readonly cert: string; readonly key: string } {
+  const extensions = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign,cRLSign']
+  const [cert, key] = makeCertificate(
+    dir,
+    'ca',
+    extensions.flatMap((text) => ['-addext', text]),
+  )
+  chmodSync(key, 0o600)
+  return { cert, key }
+}
+
 /** The files of a certificate and of its key. */
-function makeCertificate(dir: string, name: string): readonly [string, string] {
+function makeCertificate(
+  dir: string,
+  name: string,
+  more: readonly string[] = [],
+): readonly [string, string] {
   const [cert, key] = [join(dir, `${name}.pem`), join(dir, `${name}.key`)]
   const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
   execFileSync(
     'openssl',
-    ['req', '-x509', ...kind, '-subj', '/CN=a.test', '-keyout', key, '-out', cert],
+    ['req', '-x509', ...kind, '-subj', '/CN=a.test', ...more, '-keyout', key, '-out', cert],
     {
       stdio: 'ignore',
     },
