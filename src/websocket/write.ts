@@ -14,6 +14,8 @@ import {
 import { wholeCharacters } from './utf8.ts'
 
 const MAX_REASON = MAX_CONTROL - 2
+/** From so many bytes on it pays to look at words. */
+const WORTH_WORDS = 1024
 const ELLIPSIS = '…'
 
 /** One whole frame; `masked` where it goes to a server. */
@@ -68,8 +70,28 @@ export function isCloseCode(code: number): boolean {
 /** Masks, or unmasks, which is the same; `at` is the place of the first byte in its frame. */
 export function maskInto(target: Buffer, bytes: Buffer, key: Uint8Array, at: number): void {
   const { length } = bytes
-  for (let index = 0; index < length; index += 1)
+  let index = 0
+  if (length >= WORTH_WORDS) {
+    bytes.copy(target)
+    for (; (target.byteOffset + index) % 4 !== 0; index += 1)
+      target[index] = (target[index] ?? 0) ^ (key[(at + index) & 3] ?? 0)
+    index = maskWords(target, index, key, at + index)
+  }
+  for (; index < length; index += 1)
     target[index] = (bytes[index] ?? 0) ^ (key[(at + index) & 3] ?? 0)
+}
+
+/** Four bytes at once, in place, from an aligned index on; gives the index after the last whole word. */
+function maskWords(target: Buffer, from: number, key: Uint8Array, at: number): number {
+  const words = new Uint32Array(
+    target.buffer,
+    target.byteOffset + from,
+    (target.length - from) >> 2,
+  )
+  const turned = Uint8Array.from([0, 1, 2, 3], (step) => key[(at + step) & 3] ?? 0)
+  const [word = 0] = new Uint32Array(turned.buffer)
+  for (let index = 0; index < words.length; index += 1) words[index] = (words[index] ?? 0) ^ word
+  return from + words.length * 4
 }
 
 function shortened(text: string, maxBytes: number): Buffer {
