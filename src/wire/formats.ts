@@ -49,7 +49,7 @@ const TABLE = `
 openai-chat prompt chat/completions
 openai-responses prompt codex/responses ? responses responses/compact responses/input_tokens conversations conversations/*/items
 openai-legacy-completions prompt engines/*/completions fim/completions ? completions
-openai-other prompt v1/embeddings images/generations images/edits images/variations audio/speech v1/moderations threads/*/messages threads/runs threads/*/runs v1/assistants ? embeddings rerank v1/videos videos moderations image/generations video/generations
+openai-other prompt v1/embeddings images/generations images/edits images/variations audio/speech v1/moderations threads/*/messages threads/runs threads/*/runs v1/assistants ? embeddings rerank v1/rerank v2/rerank v1/videos videos moderations image/generations video/generations
 openai-other upload audio/transcriptions audio/translations ? v1/files v1/uploads uploads/*/parts
 anthropic prompt messages/count_tokens messages/batches ? messages
 anthropic upload ? v1/files
@@ -61,7 +61,7 @@ cohere-v2 prompt ? v2/embed v2/rerank
 cohere-v1 prompt ? v1/chat v1/generate v1/embed v1/rerank v1/summarize v1/classify actions/chat
 ollama prompt ? api/chat api/generate api/embed api/embeddings
 ollama other ? api/pull api/create
-huggingface-tgi prompt generate_stream ? models/* generate pipeline/feature-extraction
+huggingface-tgi prompt generate_stream ? models/* models/*/* generate pipeline/feature-extraction
 replicate prompt models/*/*/predictions deployments/*/*/predictions ? predictions
 chatgpt-web prompt backend-api/f/conversation backend-api/conversation backend-anon/conversation backend-anon/f/conversation backend-api/f/conversation/prepare backend-api/conversation/*
 chatgpt-web upload backend-api/files backend-anon/files backend-api/files/*/uploaded backend-api/files/process_upload_stream backend-api/transcribe

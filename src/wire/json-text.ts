@@ -107,11 +107,12 @@ class Walk {
 
   #string(node: JsonNode, key: string | undefined, around: readonly JsonNode[]): void {
     const { value } = node
-    if (value === '' || (key !== undefined && isFormat(key, value))) return
+    if (value === '') return
+    if (key !== undefined && isReferenceKey(key) && !value.startsWith('data:'))
+      this.#builder.attach({ kind: 'reference', searched: false })
+    if (key !== undefined && isFormat(key, value)) return
     const view = (): View => viewOf(node, this.#source, this.#view)
     if (isData(key, value) && attachData(this.#builder, node, key, around, view)) return
-    if (key !== undefined && isReferenceKey(key))
-      this.#builder.attach({ kind: 'reference', searched: false })
     if (this.#nestedJson(value, view)) return
     const isLabelled = node.key !== undefined && !PROSE.has(node.key)
     this.#builder.add(value, view(), isLabelled ? node.key : undefined)

@@ -125,11 +125,17 @@ function formatFor(
 ): string | undefined {
   if (rule !== undefined) {
     const fits = rule.needs.length === 0 || hasAny(root, rule.needs)
-    const isSure = head.protocol !== undefined || rule.sure || shape !== undefined
+    const isSure = head.protocol !== undefined || rule.sure || isAkin(rule.format, shape)
     if (fits && isSure && (rule.kind !== 'upload' || head.protocol !== undefined || rule.sure))
       return agreed(head, rule, shape)
   }
   return shape?.score === 2 ? shape.format : undefined
+}
+
+/** Half a sign counts where it points where the path does; a whole one everywhere. */
+function isAkin(format: string, shape: Shape | undefined): boolean {
+  if (shape === undefined) return false
+  return shape.score === 2 || shape.format === format
 }
 
 /** Where one path carries two formats, the body tells which. */
