@@ -147,7 +147,10 @@ export class RecordSink implements Sink {
       })
     }
     await insert(transaction, 'violation_facts', VIOLATION_FACT_COLUMNS, factRows)
-    const rows = [...groups.values()].map(({ row, count }) => ({ ...row, count }))
+    // In one order, so that recorders with the same people wait for each other and never in a circle.
+    const rows = [...groups]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { row, count }]) => ({ ...row, count }))
     const { rows: result } = await upsertViolations(transaction, rows)
     return result.filter(({ opened }) => opened).map(({ severity }) => severity)
   }

@@ -85,21 +85,23 @@ export async function coverageContract(
 
   await t.test('an outcome counts once, however its decision came into the store', async (t) => {
     const tenant = 'coverage-once'
-    const decisions = [1, 2, 3].map(() => decisionOf(tenant, { person: 'p', department: 'a\0b' }))
+    const decisions = ['a\0b', 'a\ufffdb', 'a\ud800b'].map((department) =>
+      decisionOf(tenant, { person: 'p', department }),
+    )
     const ends = decisions.map((decision) => outcomeRecord(decision, { ...SEEN, bytes_in: 1 }))
-    // Together, in a later batch, and after a day in a tunnel.
-    const late: OutcomeRecord = { ...only(ends[2]), time: NOON + 24 * HOUR, duration_ms: 24 * HOUR }
-    await ship([only(decisions[0]), only(decisions[1]), only(decisions[2]), only(ends[0])])
-    await ship([only(ends[1]), late])
+    // Together, and after days in a tunnel.
+    const late: OutcomeRecord = { ...only(ends[2]), time: NOON + 48 * HOUR, duration_ms: 48 * HOUR }
+    await ship([...decisions, only(ends[0]), only(ends[1])])
+    await ship([late])
     await ship([{ ...only(ends[0]), decision_id: '0199aaaa-0000-7000-8000-000000000001' }])
     const { items } = await coverage(tenant).report({
-      to: new Date(NOON + 48 * HOUR).toISOString(),
+      to: new Date(NOON + 72 * HOUR).toISOString(),
       by: 'department',
     })
     t.match(items, [{ name: 'a\ufffdb', requests: 3, bytes: 63 }])
     t.equal(items.length, 1)
-    const [, , tunnel] = (await new Lists(db, tenant).decisions({})).items
-    t.match(tunnel, { visibility: 'content' }, 'the list finds the end wherever it stands')
+    const listed = (await new Lists(db, tenant).decisions({})).items
+    t.match(listed, [SEEN, SEEN, SEEN], 'the list finds the end wherever it stands')
   })
 
   await t.test('what is not yet ended shows no end', async (t) => {
@@ -190,15 +192,32 @@ export async function coverageContract(
     )
   })
 
+  await t.test('recorders that count the same violations in any order do not lock', async (t) => {
+    const tenant = 'violations-order'
+    const people = Array.from({ length: 300 }, (_, index) => `p${index}`)
+    const batch = (order: readonly string[]): LedgerRecord[] =>
+      order.map((person) => decisionOf(tenant, { person, violation: true }))
+    await Promise.all(
+      [1, 2].map(() => ship(batch(people))).concat(ship(batch(people.toReversed()))),
+    )
+    t.match((await new Lists(db, tenant).violations({})).items, [{ count: 3 }])
+  })
+
   await t.test('two recorders that add to the same hour lose nothing', async (t) => {
-    const pair = pairs('together-hours')
-    const batch = (): LedgerRecord[] =>
-      ['Sales', 'Engineering', 'Legal'].flatMap((department) =>
-        pair({ department, service: null, host: 'x.example' }, SEEN),
+    const tenant = 'together-hours'
+    const pair = pairs(tenant)
+    const hosts = Array.from({ length: 300 }, (_, index) => `h${index}.example`)
+    const batch = (order: readonly string[]): LedgerRecord[] =>
+      order.flatMap((host) =>
+        pair({ service: null, host, person: host, violation: true, policy: host }, SEEN),
       )
-    await Promise.all([1, 2, 3, 4].map(() => ship(batch())))
-    t.match(await coverage('together-hours').report({}), { requests: 12, bytes: 360 })
-    t.match((await coverage('together-hours').shadowAi({})).items, [{ requests: 12 }])
+    await Promise.all([
+      ...[1, 2].map(() => ship(batch(hosts))),
+      ...[1, 2].map(() => ship(batch(hosts.toReversed()))),
+    ])
+    t.match(await coverage(tenant).report({}), { requests: 1200, bytes: 36_000 })
+    t.match((await coverage(tenant).shadowAi({})).items, [{ requests: 4 }])
+    t.match((await new Lists(db, tenant).violations({})).items, [{ count: 4 }])
   })
 }
 
