@@ -10,7 +10,7 @@ import { profiled, withProfiler } from './support/profiles.ts'
 import { chatOf } from './support/prose.ts'
 import { AI_HOST, PORTS } from './support/servers.ts'
 import { startTlsBench } from './support/tls-contenders.ts'
-import { CHAT_PATH, FRESH_DOMAIN, GET_PATH } from './support/tls-origins.ts'
+import { CHAT_PATH, FRESH_DOMAIN, FRESH_HOSTS, GET_PATH } from './support/tls-origins.ts'
 
 const SECONDS = 3
 const dir = mkdtempSync(join(tmpdir(), 'cordon-bench-'))
@@ -19,7 +19,7 @@ mkdirSync(profiles)
 const bodyFile = join(dir, 'chat.json')
 writeFileSync(bodyFile, JSON.stringify(chatOf(2048)))
 let used = 0
-const hosts = (): { from: number; to: number } => ({ from: used, to: (used += 4000) })
+const hosts = (): { from: number; to: number } => ({ from: used, to: (used += FRESH_HOSTS / 2) })
 const get = { host: AI_HOST, path: GET_PATH, seconds: SECONDS }
 const post = { ...get, method: 'POST', path: CHAT_PATH, bodyFile } as const
 const fresh = { ...get, host: `%d.${FRESH_DOMAIN}`, fresh: hosts }

@@ -36,8 +36,8 @@ const SECONDS = values.quick ? 0.3 : 1
 /** Events come every 20 ms. */
 const EVENTS = values.quick ? 25 : 100
 const EVERY_MS = 20
-/** No round meets more fresh hosts than this, and the warm-up a part of it. */
-const FRESH_A_ROUND = values.quick ? 300 : 1200
+/** No round meets more fresh hosts than this, nor does the warm-up. */
+const FRESH_A_ROUND = 300
 const rawDir = values.quick ? tmpdir() : join(import.meta.dirname, 'raw')
 const dir = mkdtempSync(join(tmpdir(), 'cordon-bench-'))
 
@@ -108,11 +108,11 @@ function withHosts(ask: Ask): Ask {
   return {
     ...ask,
     fresh: () => {
-      const to = from + (from === 0 ? FRESH_A_ROUND / 3 : FRESH_A_ROUND)
-      if (to > FRESH_HOSTS) throw new Error('every fresh host was asked for')
-      const range = { from, to }
-      from = to
-      return range
+      if (from + FRESH_A_ROUND > FRESH_HOSTS) throw new Error('every fresh host was asked for')
+      return { from, to: from + FRESH_A_ROUND }
+    },
+    onUsed: (hosts) => {
+      from += hosts
     },
   }
 }

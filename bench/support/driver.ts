@@ -36,6 +36,7 @@ export interface Ask {
   readonly isResuming?: boolean
   /** The names that this run may use; each is used once. */
   readonly fresh?: () => { readonly from: number; readonly to: number }
+  readonly onUsed?: (hosts: number) => void
 }
 
 interface Figures {
@@ -73,6 +74,7 @@ export function prepareDriver(program: string, way: Way, ask: Ask): Prepare {
           throw new Error(
             `${ask.mode} ${ask.host} by port ${way.proxyPort ?? way.originPort}: ${figures.first_fail ?? 'no answer'}`,
           )
+        ask.onUsed?.(figures.requests)
         return {
           requests: figures.requests,
           seconds: figures.seconds,

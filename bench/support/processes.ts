@@ -7,6 +7,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 /** USER_HZ is 100 on every Linux that Node runs on. */
 const US_PER_TICK = 10_000
+/** Of a tenth of a second each: Cordon reads thousands of hosts on a machine that others use too. */
+const START_ATTEMPTS = 900
 
 /** CPU microseconds, user and system, of a process and its living descendants. */
 export function treeCpuUs(pid: number): number {
@@ -82,7 +84,7 @@ export async function startServer(
       ? answers(options.port)
       : Promise.resolve(said.includes(options.ready))
   for (let attempt = 0; !(await isReady()); attempt++) {
-    if (child.exitCode !== null || attempt > 300) {
+    if (child.exitCode !== null || attempt > START_ATTEMPTS) {
       child.kill('SIGKILL')
       throw new Error(`${command} did not start: ${said}`)
     }
