@@ -1,7 +1,7 @@
 // Bodies of protobuf and in the envelopes of Connect and gRPC.
 
 import { isUtf8 } from 'node:buffer'
-import { envelopeOf, protobufStrings, readEnvelopes } from './binary.ts'
+import { envelopeOf, protobufStrings, readEnvelopes, textRuns } from './binary.ts'
 import { ruleFor, type WireHead } from './head.ts'
 import { addJsonText } from './json-text.ts'
 import { readJson, type JsonNode } from './json.ts'
@@ -42,6 +42,8 @@ export function readBinaryBody(
     if (strings === undefined) whole = false
     for (const string of strings ?? []) builder.add(string, undefined)
   }
+  // What is cut or of another form still says something.
+  if (!whole) builder.add(textRuns(body), undefined)
   const judgement = roots.length > 0 ? judge(head, roots) : judgeHead(head)
   const parsed = whole && ruleFor(head) !== undefined && (roots.length === 0 || judgement.parsed)
   return finish({ ...judgement, parsed }, builder, text, 'latin1', truncated)

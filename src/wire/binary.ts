@@ -58,6 +58,13 @@ function unpack(packed: Buffer, most: number): Buffer | undefined {
   }
 }
 
+/** Runs of characters in bytes that are of no known form, as the tool `strings` finds them. */
+export function textRuns(bytes: Buffer): string {
+  // oxlint-disable-next-line no-control-regex -- tabs and line ends are text, other controls are not
+  const runs = bytes.toString('latin1').match(/[\t\n\r\u0020-\u007E\u0080-\u00FF]{4,}/g) ?? []
+  return runs.map((run) => Buffer.from(run, 'latin1').toString('utf8')).join('\n')
+}
+
 const MAX_DEPTH = 32
 const MAX_STRINGS = 100_000
 /** Shorter strings are field values like flags and names of languages. */

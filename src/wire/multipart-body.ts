@@ -1,5 +1,6 @@
 // Bodies of several parts: uploads, and the prompts that go with them.
 
+import { textRuns } from './binary.ts'
 import { formatOf, ruleFor, type WireHead } from './head.ts'
 import { mayBeJson } from './json-body.ts'
 import { addJsonText } from './json-text.ts'
@@ -48,7 +49,9 @@ export function readMultipart(
       searched: found !== undefined,
     })
   }
-  if (read === undefined) builder.add(body.toString('utf8'), undefined)
+  // What is out of form is searched as it stands.
+  if (read?.whole !== true)
+    builder.add(textRuns(body.subarray(read?.parts.at(-1)?.end ?? 0)), undefined)
   const judgement = judgeHead(head)
   const rule = ruleFor(head)
   const isPrompt = rule?.kind === 'prompt'
