@@ -8,6 +8,7 @@ import { detect } from '../src/content/detect.ts'
 import { HelloReader } from '../src/tls/client-hello.ts'
 import { createIssuing, createRoot } from '../src/tls/create.ts'
 import { Issuer } from '../src/tls/issuer.ts'
+import { AnswerMeter } from '../src/wire/answer.ts'
 import { expectedOf, readRequest, type WireHead } from '../src/wire/request.ts'
 import { chatOf } from './support/prose.ts'
 import { CHAT_PATH } from './support/tls-origins.ts'
@@ -32,6 +33,21 @@ const issuer = newIssuer()
 const leaf = issuer.issue('api.openai.com')
 const hello = await helloOf('api.openai.com')
 
+const event = Buffer.from(
+  `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" sea"},"finish_reason":null}]}\n\n`,
+)
+const answer = Buffer.from(
+  JSON.stringify({
+    id: 'chatcmpl-bench',
+    object: 'chat.completion',
+    choices: [
+      { index: 0, message: { role: 'assistant', content: 'The sea is wide. '.repeat(40) } },
+    ],
+    usage: { prompt_tokens: 400, completion_tokens: 200, total_tokens: 600 },
+  }),
+)
+const stream = new AnswerMeter('openai-chat', 'text/event-stream', undefined)
+
 const { text } = readRequest(head, chat, false)
 if (text === undefined) throw new Error('the chat of the bench is not read')
 const { text: longText } = readRequest(head, long, false)
@@ -41,6 +57,15 @@ measure('body of 2 KB read', () => readRequest(head, chat, false))
 measure('body of 20 KB read', () => readRequest(head, long, false))
 measure('its text searched, 2 KB', () => detect({ text }))
 measure('its text searched, 20 KB', () => detect({ text: longText ?? '' }))
+measure('usage of an answer of 1 KB', () => {
+  const meter = new AnswerMeter('openai-chat', 'application/json', undefined)
+  meter.push(answer)
+  return meter.end()
+})
+measure('an event of a stream', () => {
+  stream.push(event)
+  return stream
+})
 measure('client hello read', () => new HelloReader().push(hello))
 measure('leaf minted', (call) => issuer.issue(`${call}.openai.com`))
 measure('TLS context of a leaf', () => createSecureContext({ cert: leaf.cert, key: leaf.key }))
