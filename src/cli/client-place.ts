@@ -8,7 +8,7 @@ import { getCACertificates } from 'node:tls'
 import { loadAuthority } from '../app/authority.ts'
 import { CordonError } from '../base/errors.ts'
 import type { Loaded } from '../config/load.ts'
-import { certificatesOf } from '../setup/pem.ts'
+import { blocksOf, certificatesOf } from '../setup/pem.ts'
 import type { Login } from '../setup/recipe.ts'
 import type { Io } from './io.ts'
 
@@ -26,17 +26,19 @@ export function proxyOf(
   { config }: Loaded,
   given: string | undefined,
   user: string | undefined,
+  /** What `given` comes from. */
+  source = '--proxy',
 ): NamedProxy {
-  const named = given === undefined ? undefined : readProxy(given)
+  const named = given === undefined ? undefined : readProxy(given, source)
   const login = user === undefined ? named?.login : loginOf(user)
   const url = named?.url ?? listenUrl(config.proxy.listen)
   return { url, ...(login === undefined ? {} : { login }) }
 }
 
-function readProxy(text: string): NamedProxy {
+function readProxy(text: string, source: string): NamedProxy {
   const url = URL.parse(text.includes('://') ? text : `http://${text}`)
   if (url === null || url.protocol !== 'http:' || url.hostname === '')
-    throw new CordonError('INPUT_INVALID', '--proxy must be http://host:port')
+    throw new CordonError('INPUT_INVALID', `${source} must be http://host:port`)
   const { hostname: host, port, username, password } = url
   return {
     url: `http://${host}:${port === '' ? '80' : port}`,
@@ -137,12 +139,40 @@ export async function askedOf(proxy: string): Promise<string | undefined> {
   })
 }
 
+/** Where distributions keep their roots in one file. */
+const SYSTEM_FILES = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+]
+
+/** PEM of what the system trusts, whatever this process has been told to trust by SSL_CERT_FILE. */
+export function systemRoots(): readonly string[] {
+  if (process.platform === 'darwin' || process.platform === 'win32')
+    return getCACertificates('system')
+  for (const file of SYSTEM_FILES) {
+    const text = readText(file)
+    if (text !== undefined) return blocksOf(text)
+  }
+  return []
+}
+
 /** The system's roots and these, each once; where the system has none, those that Node brings. */
 export function bundleWith(roots: string): string {
-  const system = getCACertificates('system')
+  const system = systemRoots()
   const all = [
     ...(system.length === 0 ? getCACertificates('bundled') : system),
     ...certificatesOf(roots).map(String),
   ]
   return [...new Set(all.map((pem) => `${pem.trim()}\n`))].join('')
+}
+
+/** Undefined where there is none that can be read. */
+export function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
 }

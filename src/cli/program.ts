@@ -10,10 +10,7 @@ import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
 import { type ExitCode, guard, type Io, versionOf } from './io.ts'
 
 /** Commands that INTERFACES promises and a later release brings. */
-const LATER: readonly (readonly [string, string])[] = [
-  ['tail', 'decisions live'],
-  ['doctor', 'a real probe of the path'],
-]
+const LATER: readonly (readonly [string, string])[] = [['tail', 'decisions live']]
 const LATER_LEDGER = ['verify [dir]', 'checkpoint', 'replay']
 
 const EXAMPLES = `
@@ -203,6 +200,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .addOption(new Option('--format <format>').choices(['sh', 'powershell', 'json']).default('sh'))
     .action((tool: string | undefined, options) =>
       run(async () => (await import('./setup.ts')).setup(io, tool, options as never))(),
+    )
+  common(program.command('doctor'), 'a real probe of the path; 1 where something is wrong')
+    .option('--proxy <url>', 'default: HTTPS_PROXY, else proxy.listen')
+    .option('--user <name:token>', 'credentials for the proxy')
+    .option('--url <url>', 'the host to reach through it', 'https://api.openai.com/')
+    .action((options) =>
+      run(async () => (await import('./doctor.ts')).doctor(io, options as never))(),
     )
 
   try {

@@ -15,20 +15,18 @@ import { certificatesOf } from '../../src/setup/pem.ts'
 import { TOOLS } from '../../src/setup/tools.ts'
 import { run } from '../support/command-line.ts'
 import { startRig } from '../support/proxy-rig.ts'
+import { makeAuthority } from '../support/test-authority.ts'
 
 const dir = t.testdir()
 const here = (name: string): string => join(dir, name)
 writeFileSync(here('cordon.yaml'), '')
-makeCertificates()
+const authority = makeAuthority(dir, ['*.acme.test'])
 
 const asked: string[] = []
-const origin = createTls(
-  { cert: readFileSync(here('leaf.pem')), key: readFileSync(here('leaf.key')) },
-  (request, response) => {
-    asked.push(`${request.headers.host?.split(':')[0] ?? ''}${request.url ?? ''}`)
-    response.end(moduleFile(request.url ?? '') ?? 'from the origin')
-  },
-)
+const origin = createTls({ cert: authority.cert, key: authority.key }, (request, response) => {
+  asked.push(`${request.headers.host?.split(':')[0] ?? ''}${request.url ?? ''}`)
+  response.end(moduleFile(request.url ?? '') ?? 'from the origin')
+})
 const port = await listening(origin)
 let wantsLogin = true
 const logins = new Set<string | undefined>()
@@ -323,43 +321,4 @@ async function listening(server: Server): Promise<number> {
     server.listen(0, '127.0.0.1', resolve)
   })
   return (server.address() as AddressInfo).port
-}
-
-/** A root, and below it a certificate for *.acme.test. */
-function makeCertificates(): void {
-  const openssl = (...args: string[]): unknown =>
-    execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' })
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-  openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-keyout',
-    'root.key',
-    '-out',
-    'root.pem',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=Test root',
-  )
-  openssl('req', ...key, '-keyout', 'leaf.key', '-out', 'leaf.csr', '-subj', '/CN=leaf')
-  writeFileSync(here('leaf.ext'), 'subjectAltName=DNS:*.acme.test\nextendedKeyUsage=serverAuth\n')
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'leaf.csr',
-    '-CA',
-    'root.pem',
-    '-CAkey',
-    'root.key',
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    'leaf.ext',
-    '-out',
-    'leaf.pem',
-  )
 }
