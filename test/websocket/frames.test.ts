@@ -28,7 +28,7 @@ t.test('every way of cutting gives the same events', async () => {
       fc.boolean(),
       (frames, at, masked) => {
         const bytes = Buffer.concat(frames.map((parts) => frameOf({ ...parts, masked })))
-        deepEqual(readFrames(cut(bytes, at), masked), readFrames([bytes], masked))
+        deepEqual(settled(readFrames(cut(bytes, at), masked)), settled(readFrames([bytes], masked)))
       },
     ),
     { numRuns: 300 },
@@ -218,6 +218,14 @@ t.test('a close reason fits its frame and ends with the decision id', async (t) 
 
 function closePayload(code: number, reason: Buffer | string = NUL): Buffer {
   return Buffer.concat([Buffer.of(code >> 8, code & 0xff), Buffer.from(reason)])
+}
+
+/** Of text that turns out to be none, a cut decides how much is reported before that is seen. */
+function settled(events: readonly string[]): readonly string[] {
+  if (events.at(-2)?.startsWith('failed 1007') !== true) return events
+  return events.slice(0, -1).filter((event, index) => {
+    return index < events.length - 3 || !event.startsWith('payload')
+  })
 }
 
 function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
