@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
 import type { Principal } from '../model/request.ts'
 import type { Asset, Subject } from '../model/subject.ts'
+import type { InterceptionBeginning } from './interception.ts'
 import type { ModeOverride } from './point-mode.ts'
 import type { LoadedCatalogue } from './rules.ts'
 
@@ -13,6 +14,7 @@ export interface Beginning {
   readonly config: Config
   readonly catalogue: LoadedCatalogue
   readonly override: ModeOverride | undefined
+  readonly interception: InterceptionBeginning | undefined
 }
 
 /** Calls of a worker that the primary answers. */
@@ -46,6 +48,8 @@ export interface WorkerCalls {
   /** What keeps the worker from its work, if anything. */
   health(): { readonly spool: string | undefined }
   mode(override: ModeOverride | undefined): void
+  /** The authority was renewed, or the keys of session tickets. */
+  intercept(interception: InterceptionBeginning): void
   peopleChanged(): void
   reviewAnswered(argument: { reviewId: string; state: 'approved' | 'denied' }): void
   backlog(bytes: number): void

@@ -4,7 +4,6 @@
 
 import { chmodSync, mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { KeyRing } from '../api/key.ts'
 import { openApi, REQUEST_TIMEOUT_MS } from '../api/server.ts'
@@ -22,6 +21,7 @@ import { RecordSink } from '../store/records.ts'
 import { openAdmin } from './admin.ts'
 import { commandsOf, serveControl } from './control.ts'
 import { type Gateway, openGateway } from './gateway.ts'
+import { InterceptionAuthority } from './interception-authority.ts'
 import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
 import { checkNamedFiles } from './named-files.ts'
 import { type Check, observeServer } from './observe-door.ts'
@@ -32,6 +32,7 @@ import { type Role, ROLES } from './roles.ts'
 import { type Environment, type LoadedRules, loadRules, readCatalogue, retire } from './rules.ts'
 import { servicesPage } from './services-page.ts'
 import { StoreWatch } from './store-watch.ts'
+import { workerCount } from './worker-count.ts'
 import { Workers } from './workers.ts'
 
 export interface PrimaryOptions {
@@ -94,6 +95,14 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     let catalogue = readCatalogue(config, env)
     let rules = await loadRules(config, catalogue, env)
     describe(metrics, rules)
+    const authority = new InterceptionAuthority({
+      log,
+      env,
+      current: () => ({ config, catalogue: rules.catalogue }),
+      onRenewed: (renewed) => workers.tell('intercept', renewed),
+    })
+    closers.push(() => authority.close())
+    if (serves.gateway) authority.take(await authority.load(config, rules.catalogue))
 
     // Who decides: the gateway of this process serves the API, those of the workers the proxy.
     const mode = new PointMode(config.policy.mode, Date.now)
@@ -148,7 +157,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     }
     const workers = new Workers({
       log,
-      beginning: () => ({ config, catalogue, override }),
+      beginning: () => ({ config, catalogue, override, interception: authority.current }),
       onRestart: () => metrics.workerRestarts.inc(),
       calls: {
         findPerson: (principal) => people.find(principal),
@@ -245,13 +254,20 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         read: { file: options.configFile, env, cwd: options.cwd },
         current: () => config,
         reopenLogs: () => workers.tell('reopenLogs', undefined),
+        loadInterception: (next, from) => authority.load(next, from),
         take: async (next) => {
           retire(rules)
           ;({ config, catalogue, rules } = next)
           gateway.reload(config)
           mode.configure(config.policy.mode)
           describe(metrics, rules)
-          await workers.reload({ config, catalogue, override })
+          authority.take(next.interception)
+          await workers.reload({
+            config,
+            catalogue,
+            override,
+            interception: authority.current,
+          })
         },
       }),
     }
@@ -366,8 +382,4 @@ function pick({ id, name }: { readonly id: string; readonly name?: string }): {
   readonly name?: string
 } {
   return name === undefined ? { id } : { id, name }
-}
-
-function workerCount({ proxy }: Config): number {
-  return proxy.workers === 'auto' ? availableParallelism() : proxy.workers
 }

@@ -1,5 +1,6 @@
 // Puts the proxy together: callers, egress, wording and log around the relay; and makes it listen.
 
+import { createSecureContext } from 'node:tls'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
@@ -7,13 +8,17 @@ import { AccessLog } from '../proxy/access-log.ts'
 import { Callers } from '../proxy/caller.ts'
 import { Egress, type Lookup } from '../proxy/egress.ts'
 import { Htpasswd } from '../proxy/htpasswd.ts'
+import type { InterceptionRules } from '../proxy/interception.ts'
+import type { OriginTrust } from '../proxy/origin-tls.ts'
 import { openParent } from '../proxy/parent.ts'
 import type { ParentProxy } from '../proxy/ports.ts'
 import { createProxy } from '../proxy/proxy.ts'
-import { renderRefusal } from '../proxy/refuse.ts'
+import { refusalOf } from '../proxy/refuse.ts'
 import { parseTarget } from '../proxy/target.ts'
 import type { Gateway } from './gateway.ts'
+import { originTrust } from './interception.ts'
 import { cannotListen, listenOptions, listenText } from './listening.ts'
+import { workerCount } from './worker-count.ts'
 
 export interface ProxyDoorParts {
   readonly config: Config
@@ -27,13 +32,17 @@ export interface ProxyDoorParts {
   readonly ownAddresses: readonly string[]
   readonly lookup: Lookup
   readonly readFile: (path: string) => string
+  /** Undefined: nothing is intercepted. */
+  readonly interception: InterceptionRules | undefined
 }
 
 export interface OpenProxy {
   /** Where it listens, as people write it. */
   readonly addresses: readonly string[]
   /** Callers, egress and parent by the new settings; listeners and limits stay. */
-  reload(config: Config): void
+  reload(config: Config, interception: InterceptionRules | undefined): void
+  /** New handshakes go by these. */
+  intercept(interception: InterceptionRules): void
   reopenLog(): void
   forgetCredentials(): void
   close(graceMs: number): Promise<void>
@@ -44,7 +53,13 @@ interface Settings {
   readonly callers: Callers
   readonly egress: Egress
   readonly parent: ParentProxy | undefined
+  readonly trust: OriginTrust
+  readonly contact: string
+  readonly inspectBytes: number
 }
+
+/** Nobody asks for TLS to an origin while nothing is intercepted. */
+const NO_TRUST: OriginTrust = { contextFor: () => createSecureContext() }
 
 export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   const { config, metrics, gateway, log } = parts
@@ -65,8 +80,8 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
         error: 'proxy_internal_error',
         details: 'there is no parent proxy',
       },
-    get authorizationLine() {
-      return settings.parent?.authorizationLine ?? ''
+    get credentials() {
+      return settings.parent?.credentials ?? []
     },
   }
   const proxy = createProxy(
@@ -80,10 +95,15 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
         check: (destination, isConnect) => settings.egress.check(destination, isConnect),
         route: (destination, isConnect) => settings.egress.route(destination, isConnect),
       },
-      wording: { parseTarget, renderRefusal },
+      wording: {
+        parseTarget,
+        refusalOf: (refusal, request) => refusalOf(refusal, request, settings.contact),
+      },
       metrics,
       log: accessLog,
       parent,
+      trust: { contextFor: (host, port) => settings.trust.contextFor(host, port) },
+      ...(parts.interception === undefined ? {} : { interception: parts.interception }),
     },
     {
       headerBytes: options.limits.header_bytes,
@@ -93,6 +113,9 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
       idleMs: options.limits.idle,
       connectMs: options.limits.connect,
       plainPorts,
+      inspectBytes: () => settings.inspectBytes,
+      // Each worker has its share.
+      inspectMemory: Math.floor(options.limits.inspect_memory / workerCount(config)),
     },
   )
   const addresses: string[] = []
@@ -109,8 +132,10 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   return {
     addresses,
     reopenLog: () => accessLog.reopen(),
-    reload: (next) => {
+    intercept: (interception) => proxy.intercept(interception),
+    reload: (next, interception) => {
       settings = settingsOf(parts, next)
+      proxy.intercept(interception)
       plainPorts.clear()
       for (const port of plainPortsOf(next)) plainPorts.add(port)
       proxy.forgetOrigins()
@@ -130,8 +155,9 @@ function plainPortsOf({ proxy: { egress } }: Config): readonly number[] {
 
 function settingsOf(
   { verifyToken, ownAddresses, lookup, readFile }: ProxyDoorParts,
-  { proxy, api, observe }: Config,
+  config: Config,
 ): Settings {
+  const { proxy, api, observe } = config
   const ownPorts = [...proxy.listen, ...api.listen, ...observe.listen].flatMap((listen) =>
     listen.kind === 'tcp' ? [listen.port] : [],
   )
@@ -167,5 +193,8 @@ function settingsOf(
             proxy.no_upstream,
             new Egress({ ...egressOptions, private: 'allow' }),
           ),
+    trust: proxy.intercept.enabled ? originTrust(config, readFile) : NO_TRUST,
+    contact: proxy.contact,
+    inspectBytes: proxy.limits.body_inspect_bytes,
   }
 }

@@ -4,6 +4,8 @@ import { CordonError, formatProblem } from '../base/errors.ts'
 import { leavesOf, loadConfig, type LoadOptions } from '../config/load.ts'
 import { type Config, SCHEMA } from '../config/schema.ts'
 import type { Log } from '../observe/log.ts'
+import type { Catalogue } from '../signatures/catalogue.ts'
+import type { LoadedInterception } from './interception.ts'
 import { checkNamedFiles } from './named-files.ts'
 import {
   type Environment,
@@ -17,6 +19,7 @@ export interface Revision {
   readonly config: Config
   readonly catalogue: LoadedCatalogue
   readonly rules: LoadedRules
+  readonly interception: LoadedInterception | undefined
 }
 
 export interface ReloadParts {
@@ -25,6 +28,10 @@ export interface ReloadParts {
   readonly read: LoadOptions
   readonly current: () => Config
   readonly take: (next: Revision) => Promise<void>
+  readonly loadInterception: (
+    config: Config,
+    catalogue: Catalogue,
+  ) => Promise<LoadedInterception | undefined>
   /** Whatever becomes of the settings: whoever rotated the logs wants new files. */
   readonly reopenLogs: () => void
 }
@@ -42,7 +49,15 @@ export function reloader(parts: ReloadParts): () => Promise<void> {
   }
 }
 
-async function reload({ log, env, read, current, take, reopenLogs }: ReloadParts): Promise<void> {
+async function reload({
+  log,
+  env,
+  read,
+  current,
+  take,
+  loadInterception,
+  reopenLogs,
+}: ReloadParts): Promise<void> {
   reopenLogs()
   try {
     const loaded = loadConfig(read)
@@ -51,7 +66,8 @@ async function reload({ log, env, read, current, take, reopenLogs }: ReloadParts
     checkNamedFiles(config)
     const catalogue = readCatalogue(config, env)
     const rules = await loadRules(config, catalogue, env)
-    await take({ config, catalogue, rules })
+    const interception = await loadInterception(config, rules.catalogue)
+    await take({ config, catalogue, rules, interception })
     if (ignored.length > 0)
       log.warn({ settings: ignored }, 'these settings take effect with the next start')
     log.info({ revision: rules.revision }, 'reloaded')

@@ -9,13 +9,15 @@ import type { DirectorySource } from '../context/directory.ts'
 import type { Reviews } from '../decision/decide.ts'
 import { openLog } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
+import type { InterceptionRules } from '../proxy/interception.ts'
 import { openGateway } from './gateway.ts'
+import { type InterceptionBeginning, interceptionRules } from './interception.ts'
 import { Link } from './link.ts'
 import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
 import { PointMode } from './point-mode.ts'
 import { type OpenProxy, openProxy } from './proxy-door.ts'
 import { ReviewAnswers } from './review-answers.ts'
-import { type Environment, loadRules, retire } from './rules.ts'
+import { type Environment, type LoadedRules, loadRules, retire } from './rules.ts'
 
 /** Runs until the primary says drain, or goes away. */
 export async function runWorker(env: Environment): Promise<void> {
@@ -35,6 +37,7 @@ export async function runWorker(env: Environment): Promise<void> {
       metrics: () => metrics.values(),
       health: () => ({ spool: running?.gateway.spool.failure }),
       mode: (override) => running?.mode.override(override),
+      intercept: (interception) => running?.intercept(interception),
       peopleChanged: () => running?.peopleChanged(),
       reviewAnswered: ({ reviewId, state }) => answers.answered(reviewId, state),
       backlog: (bytes) => running?.gateway.spool.setBacklog(bytes),
@@ -71,7 +74,7 @@ export async function runWorker(env: Environment): Promise<void> {
 
   async function begin(): Promise<void> {
     const beginning = await call('begin', undefined as never)
-    const { config } = beginning
+    let { config } = beginning
     const mode = new PointMode(config.policy.mode, Date.now)
     mode.override(beginning.override)
     let rules = await loadRules(config, beginning.catalogue, env)
@@ -102,6 +105,7 @@ export async function runWorker(env: Environment): Promise<void> {
       ownAddresses: addressesOf(),
       lookup,
       readFile: (path) => readFileSync(path, 'utf8'),
+      interception: rulesOf(beginning, rules),
     })
     running = {
       gateway,
@@ -109,13 +113,16 @@ export async function runWorker(env: Environment): Promise<void> {
       mode,
       reload: async (next) => {
         const fresh = await loadRules(next.config, next.catalogue, env)
-        proxy.reload(next.config)
+        proxy.reload(next.config, rulesOf(next, fresh))
+        config = next.config
         gateway.reload(next.config)
         mode.configure(next.config.policy.mode)
         retire(rules)
         rules = fresh
         return fresh.revision
       },
+      intercept: (interception) =>
+        proxy.intercept(interceptionRules(config, rules.catalogue, interception)),
       peopleChanged: () => {
         gateway.directory.forget()
         proxy.forgetCredentials()
@@ -134,8 +141,16 @@ interface Running {
   readonly proxy: OpenProxy
   readonly mode: PointMode
   reload(beginning: Beginning): Promise<string>
+  intercept(interception: InterceptionBeginning): void
   peopleChanged(): void
   drain(graceMs: number): Promise<void>
+}
+
+function rulesOf(
+  { config, interception }: Beginning,
+  { catalogue }: LoadedRules,
+): InterceptionRules | undefined {
+  return interception === undefined ? undefined : interceptionRules(config, catalogue, interception)
 }
 
 /** Addresses of this machine: a request to one of our own listeners would go round in a circle. */

@@ -12,17 +12,30 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { IdSource } from '../base/ids.ts'
 import { splitInput } from '../ledger/split.ts'
-import type { Decision, Mode, Verdict } from '../model/decision.ts'
+import type { Decision, Mode, Obligation, Verdict } from '../model/decision.ts'
 import type { Finding, Span } from '../model/finding.ts'
 import type { ContentInput, InputDocument } from '../model/input.ts'
 import type { DecisionRecord, OutcomeRecord, Seen } from '../model/record.ts'
-import type { AccessRequest, OfferedContent, Principal, RequestContext } from '../model/request.ts'
+import type {
+  AccessRequest,
+  Destination,
+  MessageFacts,
+  OfferedContent,
+  Principal,
+  RequestContext,
+} from '../model/request.ts'
 import type { AiService, ServiceMatch } from '../model/service.ts'
 import type { Asset, Subject } from '../model/subject.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { alternativeTo } from '../signatures/alternative.ts'
 import { effectiveMode, effectiveStatus } from '../signatures/approval.ts'
-import { type Circumstances, type Enforced, enforce, type ReviewHandling } from './enforce.ts'
+import {
+  type Circumstances,
+  concerns,
+  type Enforced,
+  enforce,
+  type ReviewHandling,
+} from './enforce.ts'
 import { inputDocument, PolicyClock } from './input.ts'
 
 /** Policies and catalogue of one revision; swapped whole, so that no request sees two. */
@@ -33,7 +46,11 @@ export interface Rules {
     match(destination: AccessRequest['destination']): ServiceMatch | undefined
     all(): Iterable<AiService>
   }
-  readonly policies: { decide(input: InputDocument): Verdict }
+  readonly policies: {
+    decide(input: InputDocument): Verdict
+    /** Whether a policy in whose scope that service may be reads what a body says. */
+    readContent(service: AiService | undefined): boolean
+  }
 }
 
 export interface People {
@@ -113,6 +130,8 @@ export interface Outcome {
   readonly warnings: readonly string[]
   /** Of a refusal: an approved service of the same kind, as people call it. */
   readonly alternative?: string
+  /** What must be replaced before the content may pass, in code points of the text that was offered. */
+  readonly redactions: readonly Span[]
   /** Present where the request is held for a reviewer. */
   readonly held?: Held
   /** Call once when the exchange has ended. */
@@ -128,6 +147,14 @@ export interface Held {
 
 export interface Decider {
   decide(request: AccessRequest): Promise<Outcome>
+  /** The service at a destination, and whether a policy may read the content of a request to it. */
+  foresee(destination: Destination): Foreseen
+}
+
+/** What is known before a body has been read. */
+export interface Foreseen {
+  readonly service: AiService | undefined
+  readonly readsContent: boolean
 }
 
 /** Seconds that a door may reuse an answer in which content had no part. */
@@ -144,6 +171,12 @@ export class Corridor implements Decider {
     this.#parts = parts
     this.#options = options
     this.#clock = new PolicyClock(parts.now)
+  }
+
+  foresee(destination: Destination): Foreseen {
+    const { catalogue, policies } = this.#parts.rules()
+    const service = catalogue.match(destination)?.service
+    return { service, readsContent: policies.readContent(service) }
   }
 
   async decide(request: AccessRequest): Promise<Outcome> {
@@ -164,7 +197,7 @@ export class Corridor implements Decider {
 
     const answer = request.content === undefined ? undefined : classify(request.content)
     const classified = answer instanceof Promise ? await answer : answer
-    const content = withAssetLabels(classified?.input, asset)
+    const content = withAssetLabels(withMessage(classified?.input, request.content?.message), asset)
     const input = inputDocument(request, {
       subject,
       match,
@@ -207,6 +240,7 @@ export class Corridor implements Decider {
       enforced,
       rules,
       findings: content?.findings ?? [],
+      classified,
       spans,
       pointMode,
       elapsedUs: Math.round((ended - started) * 1000),
@@ -298,6 +332,10 @@ export class Corridor implements Decider {
       refused,
       ...(instead === undefined ? {} : { alternative: instead.name }),
       warnings: pointMode === 'audit' ? NO_WARNINGS : verdict.warnings,
+      redactions:
+        refused || judged.classified === undefined
+          ? NO_SPANS
+          : redactions(decision.obligations, judged.findings, judged.classified),
       finish: (given) => {
         const ending = ai ? stated(given) : given
         if (ai && ending.visibility !== undefined) {
@@ -382,6 +420,7 @@ export class Corridor implements Decider {
 }
 
 const NO_WARNINGS: readonly string[] = []
+const NO_SPANS: readonly Span[] = []
 
 /** What an unknown host that speaks an AI wire format is compared with. */
 const SUSPECTED = { id: 'unknown_ai', service_type: 'llm_api' }
@@ -402,6 +441,7 @@ interface Judged {
   readonly enforced: Enforced
   readonly rules: Rules
   readonly findings: readonly Finding[]
+  readonly classified: Classified | undefined
   readonly spans: readonly Span[] | undefined
   readonly pointMode: Mode
   readonly elapsedUs: number
@@ -443,6 +483,41 @@ function violationType({ verdict, input }: Judged, { decision }: Decision): stri
   if (verdict.read_content && (input.content?.findings.length ?? 0) > 0) return 'content_detected'
   if (verdict.primary_policy_id === null && input.resource.ai) return 'unapproved_service'
   return 'policy_violation'
+}
+
+/** What a door has read says more than the text that was searched. */
+function withMessage(
+  content: ContentInput | undefined,
+  message: MessageFacts | undefined,
+): ContentInput | undefined {
+  if (content === undefined || message === undefined) return content
+  const { parsed, truncated, bytes, stream, tools, attachments } = message
+  return {
+    ...content,
+    classified: content.classified && !truncated,
+    parsed,
+    truncated: truncated || content.truncated,
+    bytes,
+    ...(stream === undefined ? {} : { stream }),
+    ...(tools.length === 0 ? {} : { tools }),
+    ...(attachments.length === 0 ? {} : { attachments }),
+  }
+}
+
+/** The places of those findings that an obligation wants replaced. */
+function redactions(
+  obligations: readonly Obligation[],
+  findings: readonly Finding[],
+  classified: Classified,
+): readonly Span[] {
+  const wanted = new Set(
+    obligations
+      .filter(({ type }) => type === 'redact')
+      .flatMap((obligation) => findings.filter((finding) => concerns(obligation, finding)))
+      .map(({ type }) => type),
+  )
+  if (wanted.size === 0) return NO_SPANS
+  return classified.spans().filter(({ type }) => wanted.has(type))
 }
 
 /** Labels of the asset hold for whatever leaves it. */

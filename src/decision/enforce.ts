@@ -4,6 +4,7 @@
 // door cannot perform turns letting through into DENY (fail closed).
 
 import type { Effect, Mode, Obligation, Verdict } from '../model/decision.ts'
+import type { Finding } from '../model/finding.ts'
 import type { ContentInput } from '../model/input.ts'
 
 /** What REVIEW does to a request (`policy.review`). */
@@ -67,15 +68,16 @@ function isPerformed(obligation: Obligation, { capabilities, content }: Circumst
   return capabilities.includes(obligation.type)
 }
 
+function hasSomethingToRedact(obligation: Obligation, { findings }: ContentInput): boolean {
+  return findings.some((finding) => concerns(obligation, finding))
+}
+
 /** `redact` {types?, categories?}: with neither, every finding. */
-function hasSomethingToRedact({ parameters }: Obligation, { findings }: ContentInput): boolean {
+export function concerns({ parameters }: Obligation, { type, category }: Finding): boolean {
   const types = listOf(parameters['types'])
   const categories = listOf(parameters['categories'])
-  if (types === undefined && categories === undefined) return findings.length > 0
-  return findings.some(
-    ({ type, category }) =>
-      types?.includes(type) === true || categories?.includes(category) === true,
-  )
+  if (types === undefined && categories === undefined) return true
+  return types?.includes(type) === true || categories?.includes(category) === true
 }
 
 function listOf(value: unknown): readonly unknown[] | undefined {

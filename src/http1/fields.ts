@@ -89,17 +89,27 @@ export function readFields(
 
     const name = text.slice(index, nameEnd)
     const value = text.slice(from, to)
-    const { lower, kind } = kindOf(name)
-    if (kind === END_TO_END || (kind === PROXY_STATUS && !OUR_STATUS.test(value)))
-      fields.list.push(name, lower, value)
-    else {
-      const failure = keepFact(fields, kind, value)
-      if (failure !== undefined) return failure
-    }
+    const failure = takeField(fields, name, value, kindOf)
+    if (failure !== undefined) return failure
     index = lineEnd + 2
   }
   if (fields.named !== undefined) dropNamed(fields, fields.named)
   return undefined
+}
+
+/** Adds one field: to the list, or as a fact about this hop. */
+export function takeField(
+  fields: Fields,
+  name: string,
+  value: string,
+  kindOf: KindOf,
+): Failure | undefined {
+  const { lower, kind } = kindOf(name)
+  if (kind === END_TO_END || (kind === PROXY_STATUS && !OUR_STATUS.test(value))) {
+    fields.list.push(name, lower, value)
+    return undefined
+  }
+  return keepFact(fields, kind, value)
 }
 
 /** The trailer fields that may be sent on, or what is wrong with them. */

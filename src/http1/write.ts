@@ -14,8 +14,7 @@ export interface RequestLine {
   readonly host: string
   /** The protocol to ask for; undefined: none. */
   readonly upgrade: string | undefined
-  /** Whole lines to add, each with its CRLF. */
-  readonly extra: string
+  readonly extra: FieldList
 }
 
 /** A request head in latin1; the fields are those of the head that was read. */
@@ -27,7 +26,7 @@ export function requestHead(head: RequestHead, line: RequestLine): string {
   if (head.expectContinue) text += 'Expect: 100-continue\r\n'
   if (line.upgrade !== undefined) text += `Connection: Upgrade\r\nUpgrade: ${line.upgrade}\r\n`
   else if (head.teTrailers) text += 'Connection: TE\r\nTE: trailers\r\n'
-  return `${text}${line.extra}\r\n`
+  return `${text}${fieldLines(line.extra)}\r\n`
 }
 
 /** How a body is framed towards the client. */
@@ -37,8 +36,7 @@ export interface StatusLine {
   readonly framing: ResponseFraming
   /** `close`, `keep-alive` or `upgrade`; undefined: no Connection field. */
   readonly connection: 'close' | 'keep-alive' | 'upgrade' | undefined
-  /** Whole lines to add, each with its CRLF. */
-  readonly extra: string
+  readonly extra: FieldList
 }
 
 /** A response head in latin1. */
@@ -52,7 +50,19 @@ export function responseHead(head: ResponseHead, line: StatusLine): string {
   else if (line.connection === 'keep-alive') text += 'Connection: keep-alive\r\n'
   else if (line.connection === 'upgrade')
     text += `Connection: Upgrade\r\nUpgrade: ${head.upgrade ?? ''}\r\n`
-  return `${text}${line.extra}\r\n`
+  return `${text}${fieldLines(line.extra)}\r\n`
+}
+
+/** The head of an answer that no origin gave; its fields are complete but for the connection. */
+export function ownHead(
+  status: number,
+  reason: string,
+  fields: readonly (readonly [name: string, value: string])[],
+  connection: 'close' | 'keep-alive' | undefined,
+): string {
+  const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const last = connection === undefined ? '' : `Connection: ${connection}\r\n`
+  return `HTTP/1.1 ${status} ${reason}\r\n${lines}${last}\r\n`
 }
 
 function fieldLines(fields: FieldList): string {

@@ -35,4 +35,6 @@ export interface PolicyMetadata {
   readonly article?: string
   /** Paths of the input document that the policy can read, dotted (`user.department.name`); `['']`: all of it. */
   readonly reads: readonly string[]
+  /** Whether it may oblige to redact, as far as its text tells. */
+  readonly redacts?: boolean
 }

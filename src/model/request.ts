@@ -62,6 +62,19 @@ export interface OfferedContent {
   readonly text: string
   readonly media_type?: string
   readonly filename?: string
+  /** What a door that has read the whole message knows beside its text. */
+  readonly message?: MessageFacts
+}
+
+/** A message whose format was understood, or not, and how much of it was there to be read. */
+export interface MessageFacts {
+  readonly parsed: boolean
+  readonly truncated: boolean
+  /** Of the body as it was sent. */
+  readonly bytes: number
+  readonly stream?: boolean
+  readonly tools: readonly string[]
+  readonly attachments: readonly object[]
 }
 
 export interface AccessRequest {

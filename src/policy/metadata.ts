@@ -24,6 +24,8 @@ export interface PolicyOrigin {
   readonly file: string
   readonly defaultId: string
   readonly reads: readonly string[]
+  /** Its source, or those annotations that can oblige. */
+  readonly text: string
   readonly line?: number
 }
 
@@ -64,12 +66,18 @@ export function readMetadata(
     mode: word('mode', raw.mode, MODES, 'enforce'),
     scope: scopeOf(raw.scope, (message, key) => problems.push(problem(message, key))),
     reads: origin.reads,
+    ...(mayRedact(origin.text) ? { redacts: true } : {}),
     ...optional('version', raw.version),
     ...optional('description', raw.description),
     ...optional('framework', raw.framework),
     ...optional('article', raw.article),
   }
   return problems.length > 0 ? problems : metadata
+}
+
+/** Obligations may be built from data, and then the text does not name them. */
+function mayRedact(text: string): boolean {
+  return text.includes('redact') || (text.includes('obligations') && /\bdata\./.test(text))
 }
 
 /** Obligations from data: objects with a `type`; `parameters` is an object, absent means none. Undefined: broken. */

@@ -8,7 +8,8 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { stringifyExact } from '../base/exact-json.ts'
 import type { Verdict } from '../model/decision.ts'
-import type { PolicyMetadata } from '../model/policy.ts'
+import type { PolicyMetadata, ScopeKey } from '../model/policy.ts'
+import type { AiService } from '../model/service.ts'
 import { byCodePoint, combine, type CombineOptions } from './combine.ts'
 import { type Engine, type EngineInput, failed, type PolicyOutcome } from './engine.ts'
 import { isObject } from './metadata.ts'
@@ -35,6 +36,7 @@ export class PolicySet {
   readonly revision: string
   readonly policies: readonly PolicyMetadata[]
   readonly #members: readonly Member[]
+  readonly #readers: readonly PolicyMetadata[]
   readonly #scope: ScopeIndex
   readonly #options: CombineOptions
   readonly #verdicts = new LRUCache<string, Verdict>({ max: REMEMBERED })
@@ -49,6 +51,7 @@ export class PolicySet {
       (a, b) => b.policy.priority - a.policy.priority || byCodePoint(a.policy.id, b.policy.id),
     )
     this.policies = this.#members.map(({ policy }) => policy)
+    this.#readers = this.policies.filter(readsBody)
     this.#scope = new ScopeIndex(this.policies)
     this.#options = options
     const settings = JSON.stringify([options.combining, options.defaults, options.onError])
@@ -75,6 +78,21 @@ export class PolicySet {
     return verdict
   }
 
+  /** Whether a policy in whose scope a request to that service may be reads what its body says. */
+  readContent(service: Pick<AiService, 'id' | 'service_type' | 'vendor'> | undefined): boolean {
+    return this.#readers.some(({ scope }) => {
+      const names = (key: ScopeKey, value: string | undefined): boolean => {
+        const list = scope[key] ?? []
+        return list.length === 0 || (value !== undefined && list.includes(value))
+      }
+      return (
+        names('services', service?.id ?? 'unknown') &&
+        names('categories', service === undefined ? 'unknown_ai' : service.service_type) &&
+        names('vendors', service?.vendor)
+      )
+    })
+  }
+
   /** After a reload: frees what the engines hold. The set must not be asked again. */
   close(): void {
     for (const engine of new Set(this.#members.map((member) => member.engine))) engine.close?.()
@@ -92,6 +110,15 @@ export class PolicySet {
     this.#candidates.set(key, candidates)
     return candidates
   }
+}
+
+/** What a policy can learn from a body alone; one that may oblige to redact must see what there is. */
+function readsBody({ reads, scope, redacts }: PolicyMetadata): boolean {
+  return (
+    redacts === true ||
+    (scope.labels ?? []).length > 0 ||
+    reads.some((path) => /^(?:|content(?:\..*)?|resource|resource\.model)$/.test(path))
+  )
 }
 
 /** The outcomes in the order of the members; each engine is asked once. */

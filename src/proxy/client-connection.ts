@@ -8,12 +8,31 @@
 //   lingering  the last answer is out; what still comes is forgotten, so that the client can read it
 //   surrendered  the socket is a tunnel's
 
+import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Http1Limits } from '../http1/message.ts'
+import {
+  type FieldList,
+  type Http1Limits,
+  NO_LENGTH,
+  type RequestHead,
+  type ResponseHead,
+} from '../http1/message.ts'
 import { RequestReader } from '../http1/request-reader.ts'
+import { ownHead, responseHead } from '../http1/write.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import { Exchange, type ExchangeParts } from './exchange.ts'
-import type { ClientLeg, Inside, ProxyMetrics, Refusal, Wording } from './ports.ts'
+import { Outgoing } from './outgoing.ts'
+import type {
+  AnsweredRequest,
+  ClientLeg,
+  ClientSocket,
+  Inside,
+  OwnAnswer,
+  ProxyMetrics,
+  Refusal,
+  RefusedRequest,
+  Wording,
+} from './ports.ts'
 import { refusalOfFailure, REQUEST_SLOW } from './refusals.ts'
 
 interface ClientTimes {
@@ -35,10 +54,18 @@ export interface ClientParts extends ExchangeParts {
   readonly times: ClientTimes
 }
 
+/** A connection as whoever counts it sees it. */
+export interface CountedConnection {
+  readonly address: string | undefined
+  /** Nothing more will be accepted: an idle one ends now, others with their next answer. */
+  drain(): void
+  destroy(): void
+}
+
 /** Whoever counts connections. */
 export interface ConnectionOwner {
   readonly draining: boolean
-  closed(connection: ClientConnection): void
+  closed(connection: CountedConnection): void
 }
 
 type Phase = 'head' | 'judging' | 'body' | 'answering' | 'lingering' | 'surrendered'
@@ -48,36 +75,57 @@ const AHEAD_BYTES = 131_072
 /** A client that has shut its side down wants its answer, or has gone: the next moment tells. */
 const HALF_CLOSED_MS = 1600
 const LINGER_MS = 2000
+const NO_FIELDS: FieldList = []
+/** What is known of bytes that are no request. */
+const NOT_READ: RefusedRequest = {
+  method: 'GET',
+  host: '',
+  header: () => undefined,
+  isConnect: false,
+  keepAlive: false,
+}
 const LINGER_BYTES = 4 << 20
 
-export class ClientConnection implements ClientLeg, Expiring {
+export class ClientConnection implements ClientLeg, ClientSocket, CountedConnection, Expiring {
   readonly socket: Socket
   readonly address: string | undefined
   readonly #parts: ClientParts
   readonly #owner: ConnectionOwner
   readonly #reader: RequestReader
+  readonly #out = new Outgoing()
   #phase: Phase = 'head'
   #exchange: Exchange | undefined
   #advancing = false
   #headBegun = false
   #halfClosed = false
+  /** What has been read of the body waits, too. */
+  #bodyPaused = false
   #lingered = 0
+  /** Ours alone: a TLS socket has listeners of its own, which must stay when the socket is handed on. */
+  readonly #listeners: Readonly<Record<string, (argument: unknown) => void>> = {
+    data: (chunk) => this.#read(chunk as Buffer),
+    drain: () => this.#drained(),
+    end: () => this.#ended(),
+    error: () => this.#gone(),
+    close: () => this.#gone(),
+  }
   inside: Inside | undefined
   expiresAt: number
 
-  constructor(socket: Socket, parts: ClientParts, owner: ConnectionOwner) {
+  constructor(socket: Socket, parts: ClientParts, owner: ConnectionOwner, inside?: Inside) {
     this.socket = socket
-    this.address = socket.remoteAddress
+    this.inside = inside
+    this.address = inside === undefined ? socket.remoteAddress : inside.address
     this.#parts = parts
     this.#owner = owner
     this.#reader = new RequestReader(parts.limits)
     this.expiresAt = parts.deadlines.now + parts.times.headMs
     parts.deadlines.add(this)
-    socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    socket.on('drain', () => this.#drained())
-    socket.on('end', () => this.#ended())
-    socket.on('error', () => this.#gone())
-    socket.on('close', () => this.#gone())
+    for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener)
+  }
+
+  get connection(): ClientSocket {
+    return this
   }
 
   get keepAlive(): boolean {
@@ -96,6 +144,10 @@ export class ClientConnection implements ClientLeg, Expiring {
   }
 
   readBody(): void {
+    if (this.#phase === 'body') {
+      this.resumeBody()
+      return
+    }
     if (this.#phase !== 'judging') return
     this.#phase = 'body'
     this.expiresAt = this.#parts.deadlines.now + this.#parts.times.bodyMs
@@ -104,15 +156,67 @@ export class ClientConnection implements ClientLeg, Expiring {
   }
 
   pauseBody(): void {
-    // While the origin takes nothing, the client is not the one to blame.
+    // While nobody takes anything, the client is not the one to blame.
     this.touch()
+    this.#bodyPaused = true
     this.socket.pause()
   }
 
   resumeBody(): void {
     if (this.#phase === 'body')
       this.expiresAt = this.#parts.deadlines.now + this.#parts.times.bodyMs
-    if (this.#phase !== 'surrendered') this.socket.resume()
+    const paused = this.#bodyPaused
+    this.#bodyPaused = false
+    if (this.#phase === 'surrendered') return
+    this.socket.resume()
+    if (paused && this.#phase === 'body') this.#advance()
+  }
+
+  interim(head: ResponseHead): void {
+    this.#out.head(
+      responseHead(head, { framing: 'as-declared', connection: undefined, extra: NO_FIELDS }),
+    )
+  }
+
+  respond(head: ResponseHead, { request, ended, extra }: AnsweredRequest): boolean {
+    if (head.status === 101) {
+      this.#out.head(responseHead(head, { framing: 'as-declared', connection: 'upgrade', extra }))
+      return false
+    }
+    const bodiless = request.method === 'HEAD' || head.status === 204 || head.status === 304
+    const sized = bodiless || (head.contentLength !== NO_LENGTH && !head.chunked)
+    const framing = sized ? 'as-declared' : request.minor === 1 ? 'chunked' : 'until-close'
+    this.#out.chunked = framing === 'chunked'
+    const keepAlive = this.keepAlive && request.keepAlive && ended && framing !== 'until-close'
+    const connection = keepAlive ? (request.minor === 0 ? 'keep-alive' : undefined) : 'close'
+    this.#out.head(responseHead(head, { framing, connection, extra }))
+    return keepAlive
+  }
+
+  content(bytes: Buffer): void {
+    this.#out.content(bytes)
+  }
+
+  end(trailers: FieldList): void {
+    this.#out.end(trailers)
+  }
+
+  flush(): boolean {
+    return this.#out.flush(this.socket)
+  }
+
+  refuse(refusal: Refusal, request: RefusedRequest): number {
+    const answer = this.#parts.wording.refusalOf(refusal, request)
+    this.#write(answer, request.keepAlive, request.minor ?? 1)
+    return answer.body.length
+  }
+
+  answer(answer: OwnAnswer, { minor }: RequestHead, keepAlive: boolean): void {
+    this.#write(answer, keepAlive, minor)
+  }
+
+  abort(): void {
+    this.socket.destroy()
   }
 
   done(keepAlive: boolean): void {
@@ -121,6 +225,7 @@ export class ClientConnection implements ClientLeg, Expiring {
     else {
       if (this.#phase === 'judging') this.#skipEnd()
       this.#phase = 'head'
+      this.#bodyPaused = false
       this.#headBegun = false
       this.#waitForHead()
       if (!this.keepAlive && this.#reader.unread === 0) this.#linger()
@@ -138,7 +243,8 @@ export class ClientConnection implements ClientLeg, Expiring {
   surrender(): Buffer {
     this.#phase = 'surrendered'
     this.#exchange = undefined
-    this.socket.removeAllListeners()
+    for (const [event, listener] of Object.entries(this.#listeners))
+      this.socket.off(event, listener)
     this.socket.pause()
     this.#parts.deadlines.delete(this)
     // The tunnel tells nobody when its socket closes: the count must be kept right here.
@@ -202,6 +308,7 @@ export class ClientConnection implements ClientLeg, Expiring {
 
   #step(): boolean {
     if (this.#phase !== 'head' && this.#phase !== 'body') return false
+    if (this.#phase === 'body' && this.#bodyPaused) return false
     if (this.#phase === 'head' && this.socket.writableNeedDrain) {
       // Answers that nobody takes must not pile up: the next request waits until they are taken.
       this.touch()
@@ -249,13 +356,7 @@ export class ClientConnection implements ClientLeg, Expiring {
 
   /** Answers what is no request, and ends the connection. */
   #answerUnread(refusal: Refusal): void {
-    const response = this.#parts.wording.renderRefusal(refusal, {
-      method: 'GET',
-      host: '',
-      header: () => undefined,
-      isConnect: false,
-      keepAlive: false,
-    })
+    const answer = this.#parts.wording.refusalOf(refusal, NOT_READ)
     this.#parts.metrics.requests.inc({ door: 'proxy', outcome: 'refused' })
     this.#parts.log.write({
       address: this.address,
@@ -269,8 +370,16 @@ export class ClientConnection implements ClientLeg, Expiring {
       referer: undefined,
       userAgent: undefined,
     })
-    this.socket.write(response)
+    this.#write(answer, false, 1)
     this.#linger()
+  }
+
+  #write({ status, fields, body }: OwnAnswer, keeps: boolean, minor: 0 | 1): void {
+    const connection = keeps ? (minor === 0 ? 'keep-alive' : undefined) : 'close'
+    // The head of an origin's answer that turned out malformed may have been gathered.
+    this.#out.clear()
+    const head = ownHead(status, STATUS_CODES[status] ?? 'Refused', fields, connection)
+    this.socket.write(Buffer.concat([Buffer.from(head), body]))
   }
 
   /** Ends our side after what was written, and reads on for a while: a reset would take the answer away. */

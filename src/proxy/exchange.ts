@@ -1,43 +1,59 @@
 // One request of a client, from its head to its end: who, where to, may it, then relay or refuse.
 //
-// The order is a promise: client network, credentials, target, decision. Before the decision no byte of
-// the request leaves and no name is resolved. States: judging -> relaying | tunnelling | refusing -> over.
+// The order is a promise: client network, credentials, target, content, decision. Before the decision no
+// byte of the request leaves. States: [holding] -> judging -> relaying | tunnelling | intercepted | refusing
+// -> over.
 
+import type { Socket } from 'node:net'
 import type { IdSource } from '../base/ids.ts'
 import type { Outcome } from '../decision/decide.ts'
-import { type FieldList, fieldValue, type RequestHead } from '../http1/message.ts'
+import {
+  FIELD_STRIDE,
+  type FieldList,
+  fieldValue,
+  NO_LENGTH,
+  type RequestHead,
+  type ResponseHead,
+} from '../http1/message.ts'
+import type { Seen, VisibilityReason } from '../model/record.ts'
 import type { AccessRequest, RequestContext } from '../model/request.ts'
-import type { Deadlines } from './deadlines.ts'
+import { AnswerReader } from './answer-reader.ts'
 import { FieldMap } from './field-map.ts'
+import type { Inspection, Inspector } from './inspector.ts'
 import { countedDown } from './max-forwards.ts'
 import type { OriginConnection } from './origin-connection.ts'
-import type { OriginPool } from './origin-pool.ts'
-import { ParentConnect } from './parent-connect.ts'
+import type { Origins, Way } from './origins.ts'
 import type {
   Caller,
   ClientLeg,
+  ClientSocket,
   Identifier,
+  Interceptor,
   Judge,
+  OwnAnswer,
+  Pages,
   ParentProxy,
   ProxyMetrics,
   Refusal,
   RequestLog,
-  Route,
   Router,
   Target,
   Tunnels,
   Wording,
 } from './ports.ts'
+import { OWN_PATH } from './ports.ts'
+import { publicPart } from './public-part.ts'
 import {
+  NO_MEMORY,
   NO_PAGE,
   NO_TUNNEL_INSIDE,
+  NOT_REDACTED,
   ORIGIN_SILENT,
   OTHER_HOST,
   refusalOfFault,
   REQUEST_SLOW,
-  UNRESOLVED,
 } from './refusals.ts'
-import { Relay, type RelayOwner } from './relay.ts'
+import { type HeldBody, Relay, type RelayOwner } from './relay.ts'
 import { isRefusal } from './results.ts'
 
 export interface ExchangeParts {
@@ -46,13 +62,14 @@ export interface ExchangeParts {
   readonly judge: Judge
   readonly router: Router
   readonly wording: Wording
-  readonly pool: OriginPool
+  readonly origins: Origins
+  readonly inspector: Inspector
   readonly metrics: ProxyMetrics
   readonly log: RequestLog
   readonly tunnels: Tunnels
-  readonly deadlines: Deadlines
-  readonly connectMs: number
   readonly parent?: ParentProxy
+  readonly interceptor: Interceptor | undefined
+  readonly pages?: Pages
   /** Ports to which a CONNECT carries plain HTTP that is judged request by request. */
   readonly plainPorts: ReadonlySet<number>
 }
@@ -63,9 +80,7 @@ type Identified = Caller & { readonly ok: true }
 const DISCARDED_BYTES = 1 << 20
 const MAX_WARNING = 1000
 const TUNNEL_OPEN = 'HTTP/1.1 200 Connection established\r\n'
-/** Connections to the parent are pooled under a name that no authority has. */
-const PARENT = '(parent)'
-const NOTHING = Buffer.alloc(0)
+const NO_FIELDS: FieldList = []
 
 export class Exchange implements RelayOwner {
   readonly #parts: ExchangeParts
@@ -74,8 +89,16 @@ export class Exchange implements RelayOwner {
   readonly #startedAt = performance.now()
   #caller: Identified | undefined
   #target: Target | undefined
+  #request: AccessRequest | undefined
+  #inspection: Inspection | undefined
+  /** While the body is read before anything is decided. */
+  #holding = false
+  #heldTrailers: FieldList | undefined
   #outcome: Outcome | undefined
   #relay: Relay | undefined
+  #answer: AnswerReader | undefined
+  /** Of a tunnel: why nothing inside it is seen. */
+  #unseen: VisibilityReason | undefined
   /** Ends what is being waited for: a reviewer or a connection. */
   #cancel: (() => void) | undefined
   #over = false
@@ -123,12 +146,17 @@ export class Exchange implements RelayOwner {
   /** The request's body, after `readBody`; a refused one is forgotten. */
   requestContent(bytes: Buffer): void {
     this.#bytesIn += bytes.length
-    if (!this.#refused) this.#relay?.requestContent(bytes)
+    if (this.#holding && !this.#refused) this.#hold(bytes)
+    else if (!this.#refused) this.#relay?.requestContent(bytes)
     else if (this.#bytesIn > DISCARDED_BYTES) this.#end(false)
   }
 
   requestEnd(trailers: FieldList): void {
     this.#requestEnded = true
+    if (this.#holding) {
+      this.#heldTrailers = trailers
+      this.#readHeld(true)
+    }
     this.#relay?.requestEnd(trailers)
     if (this.#refused) this.#end(this.#refusalKeeps)
   }
@@ -157,7 +185,7 @@ export class Exchange implements RelayOwner {
       this.#cancel?.()
       this.#relay?.abort()
       this.#refuse(
-        this.#relay !== undefined && !this.#requestEnded && this.#hasBody
+        (this.#relay !== undefined || this.#holding) && !this.#requestEnded && this.#hasBody
           ? REQUEST_SLOW
           : ORIGIN_SILENT,
         false,
@@ -194,8 +222,10 @@ export class Exchange implements RelayOwner {
   }
 
   relaySwitched(origin: OriginConnection, rest: Buffer): void {
+    const { connection } = this.#client
+    if (connection === undefined) return
     this.#status = 101
-    this.#tunnel(origin, rest)
+    this.#tunnel(connection, origin.socket, rest)
   }
 
   #known(caller: Caller, own: boolean): void {
@@ -204,8 +234,26 @@ export class Exchange implements RelayOwner {
       // Of an unidentified person only the network counts here.
       if (!own || caller.refusal.status === 403) this.#refuse(caller.refusal)
       else this.#refuse(NO_PAGE)
-    } else if (own) this.#refuse(NO_PAGE)
+    } else if (own) this.#ownPage(this.#head.target)
     else this.#identified(caller)
+  }
+
+  /** Cordon's own pages; nothing of them reaches an origin. */
+  #ownPage(target: string): void {
+    const { method, host, keepAlive } = this.#head
+    const [path = ''] = target.split('?', 1)
+    const page =
+      method === 'GET' || method === 'HEAD' ? this.#parts.pages?.page(path, host) : undefined
+    if (page === undefined) {
+      this.#refuse(NO_PAGE)
+      return
+    }
+    const keeps = keepAlive && this.#client.keepAlive && !this.#hasBody
+    this.#status = page.status
+    const body = method === 'HEAD' ? Buffer.alloc(0) : page.body
+    this.#bytesOut = body.length
+    this.#client.answer({ ...page, body }, this.#head, keeps)
+    this.#end(keeps)
   }
 
   #identified(caller: Identified): void {
@@ -224,7 +272,92 @@ export class Exchange implements RelayOwner {
       return
     }
     if (plain) this.#enter(target, caller)
-    else this.#judge(target, caller)
+    else if (isConnect) this.#connectTo(target, caller)
+    else if (this.#client.inside?.tls !== undefined && isOwn(target))
+      this.#ownPage(target.requestTarget)
+    else this.#look(target, caller)
+  }
+
+  /** TLS that is read inside is judged there, request by request; the rest is judged here. */
+  #connectTo(target: Target, caller: Identified): void {
+    const { interceptor } = this.#parts
+    const plan = interceptor?.plan(target.destination)
+    if (plan?.intercept === true) {
+      this.#request = this.#accessRequest(target, caller)
+      this.#intercept(target, caller)
+      return
+    }
+    this.#unseen = plan === undefined ? 'tunnelled' : plan.reason
+    const can = interceptor?.can(target.destination) === true
+    const request = this.#accessRequest(target, caller)
+    this.#judge(
+      can ? { ...request, context: { ...request.context, capabilities: ['inspect'] } } : request,
+    )
+  }
+
+  /** Reads the body first, where somebody wants to know what it says. */
+  #look(target: Target, caller: Identified): void {
+    const request = this.#accessRequest(target, caller)
+    const foreseen = this.#parts.judge.foresee(request.destination)
+    const inspection = this.#parts.inspector.begin(this.#head, request.destination, foreseen)
+    this.#inspection = inspection
+    this.#request = request
+    if (inspection.foretold.holds) {
+      this.#holding = true
+      if (this.#head.expectContinue) this.#client.interim(CONTINUE)
+      this.#client.flush()
+      this.#client.readBody()
+    } else this.#judge(this.#seenRequest(request, inspection))
+  }
+
+  #hold(bytes: Buffer): void {
+    const answer = this.#inspection?.push(bytes)
+    if (answer === 'more') return
+    if (answer === 'full') {
+      this.#client.pauseBody()
+      this.#readHeld(false)
+    } else {
+      this.#holding = false
+      this.#parts.metrics.limits.inc({ limit: 'inspect_memory' })
+      this.#refuse(NO_MEMORY, false)
+    }
+  }
+
+  #readHeld(complete: boolean): void {
+    this.#holding = false
+    const inspection = this.#inspection
+    const request = this.#request
+    if (inspection === undefined || request === undefined) return
+    const judge = (): void => this.#judge(this.#seenRequest(request, inspection))
+    this.#attempt(() => {
+      const reading = inspection.read(complete)
+      if (reading === undefined) judge()
+      else
+        reading.then(
+          () => this.#attempt(judge),
+          (fault: unknown) => this.#fault(fault),
+        )
+    })
+  }
+
+  /** The request as policies see it once as much of it was read as will be. */
+  #seenRequest(request: AccessRequest, inspection: Inspection): AccessRequest {
+    const content = inspection.content(this.#head.contentLength)
+    const { format, model, action, canRedact } = inspection
+    return {
+      ...request,
+      action,
+      destination: {
+        ...request.destination,
+        ...(format === undefined ? {} : { format }),
+        ...(model === undefined ? {} : { model }),
+      },
+      ...(content === undefined ? {} : { content }),
+      context: {
+        ...request.context,
+        capabilities: canRedact ? ['inspect', 'redact'] : ['inspect'],
+      },
+    }
   }
 
   #readTarget(): Target | Refusal {
@@ -233,11 +366,12 @@ export class Exchange implements RelayOwner {
     const { wording } = this.#parts
     if (inside === undefined) return wording.parseTarget(method, target, host)
     if (method === 'CONNECT') return NO_TUNNEL_INSIDE
-    const { destination, authority } = inside
+    const { destination, authority, tls } = inside
+    const scheme = tls === undefined ? 'http' : 'https'
     // HTTP/1.0 needs no Host: the tunnel says where it leads.
-    const base = `http://${host ?? authority}`
+    const base = `${scheme}://${host ?? authority}`
     const absolute = target.startsWith('/') ? base + target : target === '*' ? base : target
-    const read = wording.parseTarget(method, absolute, host)
+    const read = wording.parseTarget(method, absolute, host, scheme)
     if (isRefusal(read)) return read
     const same =
       read.destination.host === destination.host && read.destination.port === destination.port
@@ -246,14 +380,17 @@ export class Exchange implements RelayOwner {
 
   /** Plain HTTP inside a tunnel is judged request by request, so the tunnel itself is not. */
   #enter({ destination, authority }: Target, caller: Identified): void {
+    const { connection, address } = this.#client
+    if (connection === undefined) return
     this.#status = 200
-    this.#client.socket.write(`${TUNNEL_OPEN}\r\n`, 'latin1')
-    this.#client.enter({ destination, authority, caller })
+    connection.socket.write(`${TUNNEL_OPEN}\r\n`, 'latin1')
+    connection.enter({ destination, authority, caller, address })
     this.#end(true)
   }
 
-  #judge(target: Target, caller: Identified): void {
-    this.#parts.judge.decide(this.#accessRequest(target, caller)).then(
+  #judge(request: AccessRequest): void {
+    this.#request = request
+    this.#parts.judge.decide(request).then(
       (outcome) => this.#attempt(() => this.#decided(outcome)),
       (fault: unknown) => this.#fault(fault),
     )
@@ -267,6 +404,8 @@ export class Exchange implements RelayOwner {
     }
     if (caller.address !== undefined) context.ip_address = caller.address
     if (caller.network !== undefined) context.network = caller.network
+    const ja4 = this.#client.inside?.tls?.ja4
+    if (ja4 !== undefined) context.ja4 = ja4
     if (userAgent !== undefined) context.user_agent = userAgent
     return {
       request_id: this.#parts.ids.next(),
@@ -286,6 +425,7 @@ export class Exchange implements RelayOwner {
     // Of a held request only the last outcome counts.
     this.#outcome = outcome
     this.#cancel = undefined
+    this.#client.inside?.tls?.decided()
     if (this.#over || this.#refused) {
       // The client went while this was being decided; what was decided has an end nevertheless.
       outcome.held?.cancel()
@@ -309,108 +449,182 @@ export class Exchange implements RelayOwner {
         decision,
         ...(service === undefined ? {} : { service }),
         ...(alternative === undefined ? {} : { alternative }),
+        ...(this.#inspection?.format === undefined ? {} : { format: this.#inspection.format }),
       })
     } else this.#pass(outcome)
   }
 
-  #pass({ warnings }: Outcome): void {
+  #pass(outcome: Outcome): void {
     const target = this.#target
-    if (target === undefined) return
-    const { destination, authority, requestTarget } = target
-    const { parent, router } = this.#parts
-    const via = parent?.covers(destination) === true ? parent : undefined
+    const caller = this.#caller
+    if (target === undefined || caller === undefined) return
     if (target.kind === 'connect') {
-      this.#connect(target, via)
+      const inspects = outcome.decision.obligations.some(({ type }) => type === 'inspect')
+      if (inspects && this.#parts.interceptor?.can(target.destination) === true)
+        this.#intercept(target, caller)
+      else this.#connect(target)
       return
     }
     const head = countedDown(this.#head)
-    if (head === undefined) {
-      this.#answerOptions()
+    if (head === undefined) this.#answerOptions()
+    else this.#forward(target, head, outcome)
+  }
+
+  #forward(target: Target, received: RequestHead, { warnings, redactions }: Outcome): void {
+    const { authority, requestTarget } = target
+    const way = this.#wayTo(target, this.#client.connection === undefined)
+    const forwarded = way.parent !== undefined && !way.tunnelled
+    const body = this.#bodyToSend(received, redactions)
+    if (body === undefined) {
+      this.#result = 'failed'
+      this.#refuse(NOT_REDACTED, false)
       return
     }
+    const format = this.#inspection?.format
+    this.#answer = format === undefined ? undefined : new AnswerReader(format)
     this.#relay = new Relay(
       this.#parts,
       this.#client,
       {
-        head,
-        key: via === undefined ? authority : PARENT,
-        requestTarget: via === undefined ? requestTarget : `http://${authority}${requestTarget}`,
+        way,
+        head: body.head,
+        requestTarget: forwarded ? `http://${authority}${requestTarget}` : requestTarget,
         host: authority,
-        extraRequestLines: via?.authorizationLine ?? '',
-        extraResponseLines: warningLine(warnings),
-        route: () => (via === undefined ? router.route(destination, false) : via.route()),
+        extraRequest: forwarded ? (way.parent?.credentials ?? NO_FIELDS) : NO_FIELDS,
+        extraResponse: warningField(warnings),
+        ...(body.held === undefined ? {} : { held: body.held }),
+        ...(this.#answer === undefined ? {} : { onAnswer: this.#answer }),
       },
       this,
     )
     this.#relay.start()
   }
 
+  /** The body as it came, or with what had to go replaced; undefined where that cannot be done. */
+  #bodyToSend(
+    received: RequestHead,
+    redactions: Outcome['redactions'],
+  ): { readonly head: RequestHead; readonly held?: HeldBody } | undefined {
+    const inspection = this.#inspection
+    if (inspection === undefined || !inspection.foretold.holds) return { head: received }
+    // We have answered the expectation ourselves.
+    const head = received.expectContinue ? { ...received, expectContinue: false } : received
+    if (redactions.length === 0)
+      return { head, held: { parts: inspection.parts, trailers: this.#heldTrailers } }
+    const body = inspection.redacted(redactions)
+    if (body === undefined) return undefined
+    return {
+      head: {
+        ...head,
+        chunked: false,
+        contentLength: body.length,
+        fields: withoutFields(head.fields, DESCRIBE_BODY),
+      },
+      held: { parts: [body], trailers: NO_FIELDS },
+    }
+  }
+
+  /** `streams`: the client speaks HTTP/2, so the origin may. */
+  #wayTo({ destination, authority, kind }: Target, streams: boolean): Way {
+    const { inside } = this.#client
+    const tls = inside?.tls
+    const { parent } = this.#parts
+    if (inside !== undefined && tls !== undefined)
+      return {
+        destination: inside.destination,
+        authority: inside.authority,
+        parent: tls.via,
+        tunnelled: true,
+        protocols: streams ? ['h2', 'http/1.1'] : ['http/1.1'],
+      }
+    return {
+      destination,
+      authority,
+      parent: parent?.covers(destination) === true ? parent : undefined,
+      tunnelled: kind === 'connect',
+      protocols: undefined,
+    }
+  }
+
   /** The request has come as far as it may: it is answered as its origin might. */
   #answerOptions(): void {
     const keeps = this.#head.keepAlive && this.#client.keepAlive && !this.#hasBody
     this.#status = 200
-    const connection = !keeps ? 'Connection: close\r\n' : ''
-    this.#client.socket.write(`HTTP/1.1 200 OK\r\n${connection}Content-Length: 0\r\n\r\n`)
+    this.#client.answer(NOTHING_TO_SAY, this.#head, keeps)
     this.#end(keeps)
   }
 
-  #connect({ destination, authority }: Target, via: ParentProxy | undefined): void {
-    const route = via === undefined ? this.#parts.router.route(destination, true) : via.route()
-    const dial = (found: Route | Refusal): void => this.#dial(found, authority, via)
-    if (route instanceof Promise)
-      route.then(
-        (found) => this.#attempt(() => dial(found)),
-        () => this.relayRefused(UNRESOLVED),
-      )
-    else dial(route)
-  }
-
-  #dial(route: Route | Refusal, authority: string, via: ParentProxy | undefined): void {
-    if (this.#over) return
-    if (isRefusal(route)) {
-      this.#refuse(route)
-      return
-    }
-    const { pool, deadlines, connectMs } = this.#parts
-    this.#cancel = pool.dial(via === undefined ? authority : PARENT, route, (dialled) => {
+  #connect(target: Target): void {
+    const { connection } = this.#client
+    if (connection === undefined) return
+    this.#cancel = this.#parts.origins.connect(this.#wayTo(target, false), (opened) => {
       this.#cancel = undefined
-      if (!dialled.ok) {
-        const { status, error, details } = dialled
-        this.relayRefused({ status, error, details })
-      } else if (via === undefined) {
-        dialled.connection.release()
-        this.#open(dialled.connection, NOTHING)
-      } else {
-        const request = new ParentConnect(dialled.connection, authority, via, {
-          deadlines,
-          waitMs: connectMs,
-          opened: (rest) => this.#open(dialled.connection, rest),
-          refused: (refusal) => this.relayRefused(refusal),
-        })
-        this.#cancel = () => request.abort()
+      if (isRefusal(opened)) {
+        this.relayRefused(opened)
+        return
       }
+      this.#status = 200
+      const [name, , value] = warningField(this.#outcome?.warnings ?? [])
+      const warning = name === undefined ? '' : `${name}: ${value ?? ''}\r\n`
+      connection.socket.write(`${TUNNEL_OPEN}${warning}\r\n`, 'latin1')
+      this.#tunnel(connection, opened.socket, opened.rest)
     })
   }
 
-  /** Says that the tunnel stands, and becomes it. */
-  #open(origin: OriginConnection, rest: Buffer): void {
-    this.#cancel = undefined
-    this.#status = 200
-    const warning = warningLine(this.#outcome?.warnings ?? [])
-    this.#client.socket.write(`${TUNNEL_OPEN}${warning}\r\n`, 'latin1')
-    this.#tunnel(origin, rest)
-  }
-
-  #tunnel(origin: OriginConnection, fromOrigin: Buffer): void {
+  #tunnel(connection: ClientSocket, origin: Socket, fromOrigin: Buffer): void {
     this.#over = true
-    const fromClient = this.#client.surrender()
+    const fromClient = connection.surrender()
+    const destination = this.#target?.kind === 'connect' ? this.#target.destination : undefined
+    const vet = destination === undefined ? undefined : this.#parts.interceptor?.vet(destination)
     this.#parts.tunnels.open(
-      { client: this.#client.socket, origin: origin.socket, fromClient, fromOrigin },
+      {
+        client: connection.socket,
+        origin,
+        fromClient,
+        fromOrigin,
+        ...(vet === undefined ? {} : { vet }),
+      },
       ({ bytesIn, bytesOut }) => {
         this.#bytesIn = bytesIn
         this.#bytesOut = bytesOut
         this.#finish()
       },
+    )
+  }
+
+  /** Says that the tunnel stands, and serves the host that it leads to in its place. */
+  #intercept({ destination, authority }: Target, caller: Identified): void {
+    const { connection, address } = this.#client
+    const { interceptor, parent } = this.#parts
+    if (connection === undefined || interceptor === undefined) return
+    this.#status = 200
+    this.#over = true
+    const [name, , value] = warningField(this.#outcome?.warnings ?? [])
+    const warning = name === undefined ? '' : `${name}: ${value ?? ''}\r\n`
+    connection.socket.write(`${TUNNEL_OPEN}${warning}\r\n`, 'latin1')
+    interceptor.serve({
+      head: connection.surrender(),
+      socket: connection.socket,
+      inside: { destination, authority, caller, address },
+      via: parent?.covers(destination) === true ? parent : undefined,
+      ended: (unseen) => {
+        this.#unseen = unseen
+        if (unseen === undefined || this.#outcome !== undefined) this.#finish()
+        else this.#recordUnused()
+      },
+    })
+  }
+
+  /** A tunnel in which no request came to be read is judged, and recorded, by its CONNECT. */
+  #recordUnused(): void {
+    if (this.#request === undefined) return
+    this.#parts.judge.decide(this.#request).then(
+      (outcome) => {
+        outcome.held?.cancel()
+        this.#outcome = outcome
+        this.#finish()
+      },
+      () => this.#finish(),
     )
   }
 
@@ -434,13 +648,14 @@ export class Exchange implements RelayOwner {
     const { method, host, minor, contentLength, chunked, expectContinue, keepAlive } = this.#head
     if (this.#result === 'allowed') this.#result = 'refused'
     this.#refused = true
+    this.#holding = false
     this.#status = refusal.status
     // Whether a body follows that nobody asked for is unknown after Expect; chunks may never end.
     const readable =
       this.#requestEnded || (!chunked && !expectContinue && contentLength <= DISCARDED_BYTES)
     this.#refusalKeeps = mayKeep && keepAlive && this.#client.keepAlive && readable
     const destination = this.#target?.destination
-    const response = this.#parts.wording.renderRefusal(refusal, {
+    this.#bytesOut = this.#client.refuse(refusal, {
       method,
       host: destination?.host ?? host ?? '',
       ...(destination?.path === undefined ? {} : { path: destination.path }),
@@ -449,8 +664,6 @@ export class Exchange implements RelayOwner {
       keepAlive: this.#refusalKeeps,
       minor,
     })
-    this.#bytesOut = bodyBytes(response)
-    this.#client.socket.write(response)
     this.#client.touch()
     if (!this.#refusalKeeps || this.#requestEnded || !this.#hasBody) this.#end(this.#refusalKeeps)
     else this.#client.readBody()
@@ -468,7 +681,7 @@ export class Exchange implements RelayOwner {
     this.#cancel?.()
     this.#relay?.abort()
     this.#finish()
-    this.#client.socket.destroy()
+    this.#client.abort()
   }
 
   #end(keepAlive: boolean): void {
@@ -497,49 +710,98 @@ export class Exchange implements RelayOwner {
       referer: referer === undefined ? undefined : publicPart(referer),
       userAgent: fieldValue(fields, 'user-agent'),
     })
+    this.#inspection?.release()
     this.#finishOutcome()
   }
 
   /** Inside a tunnel the request line does not name its host, the log does. */
   #loggedTarget(): string {
     const { target } = this.#head
-    const inside = this.#client.inside !== undefined && target.startsWith('/')
-    return inside && this.#target !== undefined
-      ? `http://${this.#target.authority}${target}`
-      : target
+    const { inside } = this.#client
+    if (inside === undefined || !target.startsWith('/') || this.#target === undefined) return target
+    return `${inside.tls === undefined ? 'http' : 'https'}://${this.#target.authority}${target}`
   }
 
   #finishOutcome(): void {
     if (this.#outcome === undefined || this.#outcomeFinished) return
     this.#outcomeFinished = true
-    this.#outcome.finish({
+    const outcome = this.#outcome
+    const ending = {
       status: this.#status,
       bytes_in: this.#bytesIn,
       bytes_out: this.#bytesOut,
       duration_ms: Math.round(performance.now() - this.#startedAt),
-    })
+      ...this.#seen(),
+    }
+    const usage = this.#answer?.usage()
+    if (!(usage instanceof Promise)) outcome.finish({ ...ending, ...usage })
+    else
+      usage.then(
+        (found) => outcome.finish({ ...ending, ...found }),
+        () => outcome.finish(ending),
+      )
+  }
+
+  /** How much of the exchange could be seen, and why not more. */
+  #seen(): Seen {
+    if (this.#target?.kind === 'connect') {
+      const reason = this.#unseen
+      return reason === undefined
+        ? { visibility: 'sni' }
+        : { visibility: 'sni', visibility_reason: reason }
+    }
+    const { format, unseen } = this.#inspection ?? {}
+    const why = this.#hasBody ? unseen : undefined
+    return {
+      ...(why === undefined
+        ? { visibility: 'content' }
+        : { visibility: 'metadata', visibility_reason: why }),
+      ...(format === undefined ? {} : { format }),
+    }
   }
 }
 
-/** One line that any client can read, or nothing. */
-function warningLine(warnings: readonly string[]): string {
-  if (warnings.length === 0) return ''
+const CONTINUE: ResponseHead = {
+  status: 100,
+  reason: 'Continue',
+  minor: 1,
+  fields: NO_FIELDS,
+  contentLength: NO_LENGTH,
+  chunked: false,
+  keepAlive: true,
+  upgrade: undefined,
+  keepAliveSeconds: undefined,
+}
+const NOTHING_TO_SAY: OwnAnswer = {
+  status: 200,
+  fields: [['Content-Length', '0']],
+  body: Buffer.alloc(0),
+}
+/** Fields that describe a body byte by byte: of a changed one they would be wrong. */
+const DESCRIBE_BODY: ReadonlySet<string> = new Set([
+  'content-encoding',
+  'content-md5',
+  'digest',
+  'content-digest',
+  'repr-digest',
+])
+
+function withoutFields(fields: FieldList, names: ReadonlySet<string>): FieldList {
+  const kept: string[] = []
+  for (let index = 0; index < fields.length; index += FIELD_STRIDE) {
+    const lower = fields[index + 1] ?? ''
+    if (!names.has(lower)) kept.push(fields[index] ?? '', lower, fields[index + 2] ?? '')
+  }
+  return kept
+}
+
+function isOwn({ requestTarget }: Target): boolean {
+  return requestTarget.startsWith(OWN_PATH)
+}
+
+/** One field that any client can read, or nothing. */
+function warningField(warnings: readonly string[]): FieldList {
+  if (warnings.length === 0) return NO_FIELDS
   const text = warnings.join('; ').replace(/[^\x20-\x7e]+/g, '?')
-  return `X-Cordon-Warning: ${text.slice(0, MAX_WARNING)}\r\n`
-}
-
-/** A URL or authority without query, fragment and user information: those are never kept. */
-function publicPart(url: string): string {
-  const query = url.search(/[?#]/)
-  const bare = query === -1 ? url : url.slice(0, query)
-  if (!bare.includes('@') || /^\/(?![/\\])/.test(bare)) return bare
-  // However its slashes are written, what a browser would take for a host is kept, and no more before it.
-  const read = URL.parse(bare)
-  if (read === null || read.host === '') return bare.slice(bare.lastIndexOf('@') + 1)
-  return `${read.protocol}//${read.host}${read.pathname}`
-}
-
-function bodyBytes(response: Buffer): number {
-  const blank = response.indexOf('\r\n\r\n')
-  return blank === -1 ? 0 : response.length - blank - 4
+  return ['X-Cordon-Warning', 'x-cordon-warning', text.slice(0, MAX_WARNING)]
 }

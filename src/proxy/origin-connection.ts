@@ -4,60 +4,58 @@
 // idle, or beyond a response, makes the connection unusable: nobody asked for it.
 
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { FieldList, Http1Limits, ResponseHead } from '../http1/message.ts'
-import { type Expectation, ResponseReader } from '../http1/response-reader.ts'
+import { ResponseReader } from '../http1/response-reader.ts'
+import { requestHead } from '../http1/write.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
-import type { Outgoing } from './outgoing.ts'
+import type { OriginLeg, OriginRequest, ResponseTaker } from './origin-leg.ts'
+import { Outgoing } from './outgoing.ts'
 
-/** Who made the request that is on its way. Calls come in this order; `flush` ends each batch. */
-export interface ResponseTaker {
-  interim(head: ResponseHead): void
-  response(head: ResponseHead): void
-  content(bytes: Buffer): void
-  /** The response is complete; the connection is free, or closed where it cannot be used again. */
-  responseEnd(trailers: FieldList): void
-  /** Everything that this read brought has been handed over. */
-  flush(): void
-  /** The origin takes bytes again after a `write` that said no. */
-  writable(): void
-  /** The protocol changes: the socket is the taker's from now on, `rest` was read beyond the head. */
-  switched(head: ResponseHead, rest: Buffer): void
-  /** No more will come: the connection has died, or the response was malformed (`reason`). */
-  originFailed(reason: string, malformed: boolean): void
+export interface OriginConnectionParts {
+  readonly limits: Http1Limits
+  readonly deadlines: Deadlines
+  readonly keep?: (connection: OriginConnection) => void
 }
 
 /** How long an origin may be silent before it is asked again, unless it says less. */
 const DEFAULT_IDLE_MS = 4000
 const MAX_IDLE_MS = 60_000
 
-export class OriginConnection implements Expiring {
+export class OriginConnection implements OriginLeg, Expiring {
   readonly key: string
   readonly socket: Socket
   readonly #reader: ResponseReader
+  readonly #out = new Outgoing()
   readonly #deadlines: Deadlines
   #taker: ResponseTaker | undefined
   #closed = false
   #keepAlive = true
   /** Half of the origin's keep-alive time: after that it may be closing while we write. */
   #idleMs = DEFAULT_IDLE_MS
-  /** Requests begun here. */
   requests = 0
-  /** Whether a byte of the request at hand was given to the socket. */
   sent = false
   expiresAt = Infinity
+  /** Ours alone: a TLS socket has listeners of its own, which must stay when the socket is handed on. */
+  readonly #listeners: Readonly<Record<string, (argument: unknown) => void>> = {
+    data: (chunk) => this.#read(chunk as Buffer),
+    drain: () => this.#taker?.writable(),
+    end: () => this.#ended(),
+    error: (error) => this.#fail((error as NodeJS.ErrnoException).code ?? 'socket error'),
+    close: () => this.#fail('closed'),
+  }
   /** Called once, when the connection can no longer be used. */
   onClosed: (() => void) | undefined
+  readonly #keep: ((connection: OriginConnection) => void) | undefined
 
-  constructor(key: string, socket: Socket, limits: Http1Limits, deadlines: Deadlines) {
+  /** `keep` is called when an exchange has ended in order. */
+  constructor(key: string, socket: Socket, { limits, deadlines, keep }: OriginConnectionParts) {
     this.key = key
     this.socket = socket
     this.#reader = new ResponseReader(limits)
     this.#deadlines = deadlines
-    socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    socket.on('drain', () => this.#taker?.writable())
-    socket.on('end', () => this.#ended())
-    socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? 'socket error'))
-    socket.on('close', () => this.#fail('closed'))
+    this.#keep = keep
+    for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener)
   }
 
   get usable(): boolean {
@@ -69,18 +67,50 @@ export class OriginConnection implements Expiring {
     return this.#reader.begun
   }
 
-  begin(taker: ResponseTaker, expectation: Expectation): void {
+  begin(taker: ResponseTaker, request: OriginRequest): void {
+    const { head, target, host, upgrade, extra } = request
     this.#taker = taker
     this.requests += 1
     this.sent = false
     this.expiresAt = Infinity
-    this.#reader.expect(expectation)
+    this.#reader.expect({ method: head.method, upgrade: upgrade !== undefined })
+    this.#out.chunked = head.chunked
+    this.#out.head(requestHead(head, { target, host, upgrade, extra }))
   }
 
-  /** False where the origin should be given no more until `writable`. */
-  send(outgoing: Outgoing): boolean {
+  /** Asks a parent proxy for a tunnel: CONNECT changes the protocol by itself. */
+  beginConnect(taker: ResponseTaker, text: string): void {
+    this.#taker = taker
+    this.requests += 1
+    this.expiresAt = Infinity
+    this.#reader.expect({ method: 'CONNECT', upgrade: false })
+    this.#out.head(text)
+    this.flush()
+  }
+
+  content(bytes: Buffer): void {
+    this.#out.content(bytes)
+  }
+
+  end(trailers: FieldList): void {
+    this.#out.end(trailers)
+  }
+
+  flush(): boolean {
     this.sent = true
-    return outgoing.flush(this.socket)
+    return this.#out.flush(this.socket)
+  }
+
+  pause(): void {
+    this.socket.pause()
+  }
+
+  resume(): void {
+    this.socket.resume()
+  }
+
+  giveBack(): void {
+    this.#keep?.(this)
   }
 
   /** Back to the pool: nobody waits for anything. */
@@ -103,14 +133,17 @@ export class OriginConnection implements Expiring {
   abort(): void {
     this.#taker = undefined
     this.#close()
-    this.socket.resetAndDestroy()
+    // Only a bare TCP connection can be reset; the end of a TLS connection is told by its alert.
+    if (this.socket instanceof TLSSocket) this.socket.destroy()
+    else this.socket.resetAndDestroy()
   }
 
   /** Lets the socket go, paused: it is somebody else's now. */
   release(): void {
     this.#taker = undefined
     this.#close()
-    this.socket.removeAllListeners()
+    for (const [event, listener] of Object.entries(this.#listeners))
+      this.socket.off(event, listener)
     this.socket.pause()
   }
 

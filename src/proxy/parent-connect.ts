@@ -2,8 +2,8 @@
 
 import type { ResponseHead } from '../http1/message.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
-import type { OriginConnection, ResponseTaker } from './origin-connection.ts'
-import { Outgoing } from './outgoing.ts'
+import type { OriginConnection } from './origin-connection.ts'
+import type { ResponseTaker } from './origin-leg.ts'
 import type { ParentProxy, Refusal } from './ports.ts'
 import { ORIGIN_GONE, PARENT_SILENT, refusalOfMalformed, refusalOfParent } from './refusals.ts'
 
@@ -24,17 +24,18 @@ export class ParentConnect implements ResponseTaker, Expiring {
   constructor(
     connection: OriginConnection,
     authority: string,
-    { authorizationLine }: ParentProxy,
+    { credentials: [name, , value] }: ParentProxy,
     owner: ParentConnectOwner,
   ) {
     this.#connection = connection
     this.#owner = owner
     this.expiresAt = owner.deadlines.now + owner.waitMs
     owner.deadlines.add(this)
-    connection.begin(this, { method: 'CONNECT', upgrade: false })
-    const out = new Outgoing()
-    out.head(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${authorizationLine}\r\n`)
-    connection.send(out)
+    const line = name === undefined ? '' : `${name}: ${value ?? ''}\r\n`
+    connection.beginConnect(
+      this,
+      `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${line}\r\n`,
+    )
   }
 
   /** The client has gone. */

@@ -27,12 +27,10 @@ export function openParent(
   }
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   const destination: Destination = { host, port: port === '' ? 80 : Number(port), scheme: 'http' }
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const basic = `Basic ${Buffer.from(login).toString('base64')}`
   return {
-    authorizationLine:
-      username === ''
-        ? ''
-        : `Proxy-Authorization: Basic ${Buffer.from(credentials).toString('base64')}\r\n`,
+    credentials: username === '' ? [] : ['Proxy-Authorization', 'proxy-authorization', basic],
     covers: ({ host: wanted }) => {
       const family = isIP(wanted)
       if (family !== 0) return !networks.check(wanted, family === 4 ? 'ipv4' : 'ipv6')

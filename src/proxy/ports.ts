@@ -1,11 +1,13 @@
 // What the relay asks of others: who is calling, what becomes of the request, where it may go, who notes it.
 
 import type { Socket } from 'node:net'
-import type { Outcome } from '../decision/decide.ts'
+import type { Foreseen, Outcome } from '../decision/decide.ts'
+import type { FieldList, RequestHead, ResponseHead } from '../http1/message.ts'
 import type { Decision } from '../model/decision.ts'
+import type { VisibilityReason } from '../model/record.ts'
 import type { AccessRequest, Destination, Principal } from '../model/request.ts'
 import type { AiService } from '../model/service.ts'
-import type { TunnelEnds, TunnelTotals } from './tunnel.ts'
+import type { TunnelEnds, TunnelTotals, Vet } from './tunnel.ts'
 
 /** Why a request is not passed on, and how the client is told. */
 export interface Refusal {
@@ -65,6 +67,39 @@ export interface Identifier {
 
 export interface Judge {
   decide(request: AccessRequest): Promise<Outcome>
+  foresee(destination: Destination): Foreseen
+}
+
+/** Pages of our own: on the proxy port, and under a path of intercepted hosts that no origin has. */
+export interface Pages {
+  page(path: string, host: string | undefined): OwnAnswer | undefined
+}
+
+export const OWN_PATH = '/.well-known/cordon/'
+
+/** What becomes of CONNECTs to TLS, and who opens them. */
+export interface Interceptor {
+  plan(destination: Destination): InterceptPlan
+  /** Whether it could be intercepted where a policy asks for it. */
+  readonly can: (destination: Destination) => boolean
+  /** Takes the client's socket over, which was told that the tunnel stands. */
+  serve(opening: InterceptedTunnel): void
+  /** Of bytes that pass unread: whether the name that TLS asks for may pass there. */
+  vet(destination: Destination): Vet
+}
+
+export type InterceptPlan =
+  | { readonly intercept: true }
+  | { readonly intercept: false; readonly reason: VisibilityReason }
+
+export interface InterceptedTunnel {
+  readonly socket: Socket
+  /** Read already. */
+  readonly head: Buffer
+  readonly inside: Inside
+  readonly via: ParentProxy | undefined
+  /** The tunnel has ended; the reason where no request came to be read. */
+  ended(unseen: VisibilityReason | undefined): void
 }
 
 export interface Router {
@@ -77,46 +112,94 @@ export interface Router {
 export interface ParentProxy {
   covers(destination: Destination): boolean
   route(): Route | Refusal | Promise<Route | Refusal>
-  /** Its credentials as a whole line with CRLF, or nothing. */
-  readonly authorizationLine: string
+  /** Its credentials as a field, or nothing. */
+  readonly credentials: FieldList
 }
 
 /** The instruments that the proxy moves. */
 export interface ProxyMetrics {
   readonly requests: { inc(labels: { door: string; outcome: string }): void }
   readonly limits: { inc(labels: { limit: string }): void }
+  readonly interceptions: { inc(labels: { outcome: string; reason: string }): void }
   readonly connections: { set(labels: { door: string }, value: number): void }
   readonly upstreamSeconds: { observe(seconds: number): void }
 }
 
-/** The client's connection, as the exchange at hand may use it. */
+/** The client's side of one exchange: a request on an HTTP/1.1 connection, or a stream of HTTP/2. */
 export interface ClientLeg {
-  readonly socket: Socket
   /** Undefined for unix sockets. */
   readonly address: string | undefined
   /** Whether the connection may outlive the exchange, as far as the proxy is concerned. */
   readonly keepAlive: boolean
-  /** The origin of a CONNECT whose plain HTTP is judged request by request. */
+  /** The origin of a CONNECT whose requests are judged one by one. */
   readonly inside: Inside | undefined
+  /** What only a whole connection can do; undefined on a stream. */
+  readonly connection: ClientSocket | undefined
   /** Something has moved: the idle time begins anew. */
   touch(): void
   /** Hands over the body of the request, from now on. */
   readBody(): void
   pauseBody(): void
   resumeBody(): void
+  /** A 1xx answer. */
+  interim(head: ResponseHead): void
+  /** Begins the answer; whether the connection may be used again after it. `flush` sends what has gathered. */
+  respond(head: ResponseHead, to: AnsweredRequest): boolean
+  content(bytes: Buffer): void
+  end(trailers: FieldList): void
+  /** False where the client should be given no more until `clientWritable`. */
+  flush(): boolean
+  /** A whole answer of our own; the size of its body in bytes. */
+  refuse(refusal: Refusal, request: RefusedRequest): number
+  answer(answer: OwnAnswer, request: RequestHead, keepAlive: boolean): void
+  /** Breaks the answer off, so that nobody takes it for a whole one. */
+  abort(): void
   /** The exchange is over. */
   done(keepAlive: boolean): void
+}
+
+/** What decides how an answer is framed. */
+export interface AnsweredRequest {
+  readonly request: RequestHead
+  /** Whether the request has been read whole: before, nobody knows where the next one begins. */
+  readonly ended: boolean
+  /** Fields to add. */
+  readonly extra: FieldList
+}
+
+/** An answer that no origin gave; its fields are complete but for the connection. */
+export interface OwnAnswer {
+  readonly status: number
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  readonly body: Buffer
+}
+
+export interface ClientSocket {
+  readonly socket: Socket
   /** From now on requests come inside a tunnel to this origin. */
   enter(inside: Inside): void
   /** Stops reading HTTP and hands over the bytes not read; the socket is the caller's. */
   surrender(): Buffer
 }
 
-/** A tunnel to a plain port, and whoever opened it. */
+/** A tunnel whose requests are read, and whoever opened it. */
 export interface Inside {
   readonly destination: Destination
   readonly authority: string
   readonly caller: Caller & { readonly ok: true }
+  /** The client's, undefined for unix sockets. */
+  readonly address: string | undefined
+  /** Set where the tunnel is TLS that we serve. */
+  readonly tls?: InsideTls
+}
+
+export interface InsideTls {
+  /** Of the client's hello. */
+  readonly ja4: string
+  /** How the origin is reached, but for what TLS offers there. */
+  readonly via: ParentProxy | undefined
+  /** A request inside has been decided. */
+  decided(): void
 }
 
 /** What a refusal's text depends on. */
@@ -133,9 +216,14 @@ export interface RefusedRequest {
 
 /** How requests are read and refusals worded. */
 export interface Wording {
-  parseTarget(method: string, target: string, hostHeader: string | undefined): Target | Refusal
-  /** A complete HTTP/1.1 response. */
-  renderRefusal(refusal: Refusal, request: RefusedRequest): Buffer
+  /** `scheme`: of the tunnel that the request came through. */
+  parseTarget(
+    method: string,
+    target: string,
+    hostHeader: string | undefined,
+    scheme?: 'http' | 'https',
+  ): Target | Refusal
+  refusalOf(refusal: Refusal, request: RefusedRequest): OwnAnswer
 }
 
 /** One line of the access log, before it is written. */

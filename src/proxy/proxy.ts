@@ -4,15 +4,28 @@
 // lets running answers finish with `Connection: close`, gives tunnels the grace, then ends them.
 
 import { once } from 'node:events'
+import { STATUS_CODES } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { IdSource } from '../base/ids.ts'
 import type { Http1Limits } from '../http1/message.ts'
-import { ClientConnection, type ClientParts, type ConnectionOwner } from './client-connection.ts'
+import { ownHead } from '../http1/write.ts'
+import {
+  ClientConnection,
+  type ClientParts,
+  type ConnectionOwner,
+  type CountedConnection,
+} from './client-connection.ts'
 import { Deadlines } from './deadlines.ts'
-import { OriginPool } from './origin-pool.ts'
+import { Inspector } from './inspector.ts'
+import { type InterceptionRules, Interceptions } from './interception.ts'
+import type { OriginTrust } from './origin-tls.ts'
+import { Origins } from './origins.ts'
 import type {
   Identifier,
+  Interceptor,
   Judge,
+  OwnAnswer,
+  Pages,
   ParentProxy,
   ProxyMetrics,
   Refusal,
@@ -33,6 +46,10 @@ export interface ProxyParts {
   readonly metrics: ProxyMetrics
   readonly log: RequestLog
   readonly parent?: ParentProxy
+  readonly trust: OriginTrust
+  readonly pages?: Pages
+  /** Absent: TLS is never opened. */
+  readonly interception?: InterceptionRules
   /** The clock of all waits; the proxy makes its own where none is given, and closes either. */
   readonly deadlines?: Deadlines
 }
@@ -44,6 +61,10 @@ export interface ProxyOptions {
   readonly perClient: number
   readonly idleMs: number
   readonly connectMs: number
+  /** Of one body, as much as is searched; read anew for every request. */
+  readonly inspectBytes: () => number
+  /** Of all bodies held at one moment. */
+  readonly inspectMemory: number
   /** `egress.ports` without `egress.connect_ports`. */
   readonly plainPorts: ReadonlySet<number>
 }
@@ -54,15 +75,15 @@ export type ListenAddress =
 
 const HEAD_MS = 30_000
 const MAX_WAIT_MS = 60_000
-const MAX_IDLE_ORIGINS = 1024
 
 export class Proxy implements ConnectionOwner, Tunnels {
   readonly #parts: ClientParts
   readonly #options: ProxyOptions
   readonly #deadlines: Deadlines
-  readonly #pool: OriginPool
+  readonly #origins: Origins
+  #interceptions: Interceptions | undefined
   readonly #servers: Server[] = []
-  readonly #connections = new Set<ClientConnection>()
+  readonly #connections = new Set<CountedConnection>()
   readonly #tunnels = new Set<Tunnel>()
   readonly #perClient = new Map<string, number>()
   #draining = false
@@ -73,20 +94,32 @@ export class Proxy implements ConnectionOwner, Tunnels {
     const waitMs = Math.min(options.idleMs, MAX_WAIT_MS)
     this.#options = options
     this.#deadlines = parts.deadlines ?? new Deadlines()
-    this.#pool = new OriginPool(limits, this.#deadlines, {
-      connectMs: options.connectMs,
-      maxIdle: MAX_IDLE_ORIGINS,
-    })
+    const { router, trust } = parts
+    const { connectMs, inspectBytes, inspectMemory, plainPorts } = options
+    this.#origins = new Origins({ router, trust, deadlines: this.#deadlines, limits, connectMs })
+    const interceptions = (): Interceptions | undefined => this.#interceptions
     this.#parts = {
       ...parts,
       limits,
       deadlines: this.#deadlines,
-      pool: this.#pool,
+      origins: this.#origins,
+      inspector: new Inspector({ maxBytes: inspectBytes, memory: inspectMemory }),
       tunnels: this,
-      connectMs: options.connectMs,
-      plainPorts: options.plainPorts,
+      get interceptor(): Interceptor | undefined {
+        return interceptions()
+      },
+      plainPorts,
       times: { headMs: HEAD_MS, keepAliveMs: waitMs, bodyMs: waitMs, idleMs: options.idleMs },
     }
+    this.intercept(parts.interception)
+  }
+
+  /** What is opened from now on; undefined: nothing. Connections that are open stay. */
+  intercept(rules: InterceptionRules | undefined): void {
+    if (rules === undefined) this.#interceptions = undefined
+    else if (this.#interceptions === undefined)
+      this.#interceptions = new Interceptions(this.#parts, () => this.#draining, rules)
+    else this.#interceptions.replace(rules)
   }
 
   get draining(): boolean {
@@ -129,7 +162,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
     this.#count()
   }
 
-  closed(connection: ClientConnection): void {
+  closed(connection: CountedConnection): void {
     if (!this.#connections.delete(connection)) return
     const { address } = connection
     if (address !== undefined) {
@@ -151,15 +184,16 @@ export class Proxy implements ConnectionOwner, Tunnels {
 
   /** Forgets pooled connections: the rules by which they were allowed have changed. */
   forgetOrigins(): void {
-    this.#pool.clear()
+    this.#origins.clear()
   }
 
   /** Drains: resolves when every connection has ended, by itself or after the grace. */
   async close(graceMs: number): Promise<void> {
     this.#draining = true
     for (const server of this.#servers) server.close()
-    this.#pool.close()
+    this.#origins.close()
     for (const connection of this.#connections) connection.drain()
+    this.#interceptions?.drain()
     if (this.#connections.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => this.#destroyAll(), graceMs)
@@ -174,6 +208,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
 
   #destroyAll(): void {
     for (const tunnel of this.#tunnels) tunnel.destroy()
+    this.#interceptions?.destroy()
     for (const connection of this.#connections) connection.destroy()
   }
 
@@ -192,15 +227,8 @@ export class Proxy implements ConnectionOwner, Tunnels {
 
   /** Says why without reading anything, and keeps nothing of the connection. */
   #turnAway(socket: Socket, refusal: Refusal): void {
-    const response = this.#parts.wording.renderRefusal(refusal, {
-      method: 'GET',
-      host: '',
-      header: () => undefined,
-      isConnect: false,
-      keepAlive: false,
-    })
     socket.on('error', () => socket.destroy())
-    socket.end(response, () => socket.destroySoon())
+    socket.end(turnedAway(this.#parts.wording, refusal), () => socket.destroySoon())
     socket.resume()
     socket.on('end', () => socket.destroy())
   }
@@ -208,6 +236,18 @@ export class Proxy implements ConnectionOwner, Tunnels {
   #count(): void {
     this.#parts.metrics.connections.set({ door: 'proxy' }, this.#connections.size)
   }
+}
+
+function turnedAway(wording: Wording, refusal: Refusal): Buffer {
+  const { status, fields, body }: OwnAnswer = wording.refusalOf(refusal, {
+    method: 'GET',
+    host: '',
+    header: () => undefined,
+    isConnect: false,
+    keepAlive: false,
+  })
+  const head = ownHead(status, STATUS_CODES[status] ?? 'Refused', fields, 'close')
+  return Buffer.concat([Buffer.from(head), body])
 }
 
 /** The proxy over its collaborators; it listens once `listen` or `accept` is called. */

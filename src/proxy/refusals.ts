@@ -39,6 +39,17 @@ export const NO_PAGE: Refusal = {
   error: 'http_request_error',
   details: 'this is a proxy, and it has no such page',
 }
+export const NO_MEMORY: Refusal = {
+  status: 503,
+  error: 'proxy_internal_error',
+  details: 'too many bodies are being searched at the moment',
+  retryAfterSeconds: 2,
+}
+export const NOT_REDACTED: Refusal = {
+  status: 502,
+  error: 'proxy_internal_error',
+  details: 'what has to be removed from the request cannot be removed',
+}
 export const OTHER_HOST: Refusal = {
   status: 421,
   error: 'http_request_error',

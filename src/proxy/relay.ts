@@ -5,32 +5,38 @@
 // reused on died before any byte of a response.
 
 import type { FieldList, RequestHead, ResponseHead } from '../http1/message.ts'
-import { NO_LENGTH } from '../http1/message.ts'
-import { requestHead, responseHead } from '../http1/write.ts'
-import type { OriginConnection, ResponseTaker } from './origin-connection.ts'
-import type { Dialled, OriginPool } from './origin-pool.ts'
-import { Outgoing } from './outgoing.ts'
-import type { ClientLeg, ProxyMetrics, Refusal, Route } from './ports.ts'
-import {
-  ORIGIN_GONE,
-  PARENT_CREDENTIALS,
-  refusalOfFault,
-  refusalOfMalformed,
-  UNRESOLVED,
-} from './refusals.ts'
+import { OriginConnection } from './origin-connection.ts'
+import type { OriginLeg, ResponseTaker } from './origin-leg.ts'
+import type { Origins, Way } from './origins.ts'
+import type { ClientLeg, ProxyMetrics, Refusal } from './ports.ts'
+import { ORIGIN_GONE, PARENT_CREDENTIALS, refusalOfMalformed } from './refusals.ts'
 import { isRefusal } from './results.ts'
 
 /** What is relayed, and where to. */
 export interface Errand {
+  readonly way: Way
   readonly head: RequestHead
-  /** Identifies the origin among pooled connections. */
-  readonly key: string
   readonly requestTarget: string
   readonly host: string
-  /** Lines to add to the request and to the response, each with its CRLF. */
-  readonly extraRequestLines: string
-  readonly extraResponseLines: string
-  route(): Route | Refusal | Promise<Route | Refusal>
+  /** Fields to add to the request and to the response. */
+  readonly extraRequest: FieldList
+  readonly extraResponse: FieldList
+  /** What was read of the body before this began. */
+  readonly held?: HeldBody
+  /** Sees the answer as it passes. */
+  readonly onAnswer?: AnswerTap
+}
+
+export interface HeldBody {
+  readonly parts: readonly Buffer[]
+  /** The trailers; undefined while more of the body is to come. */
+  readonly trailers: FieldList | undefined
+}
+
+/** Whoever reads answers in passing; it may not hold them. */
+export interface AnswerTap {
+  head(head: ResponseHead): void
+  content(bytes: Buffer): void
 }
 
 /** Who wants to know how it went; exactly one of these is called, unless `abort` was. */
@@ -46,7 +52,7 @@ export interface RelayOwner {
 }
 
 export interface RelayParts {
-  readonly pool: OriginPool
+  readonly origins: Origins
   readonly metrics: ProxyMetrics
 }
 
@@ -57,15 +63,15 @@ export class Relay implements ResponseTaker {
   readonly #client: ClientLeg
   readonly #errand: Errand
   readonly #owner: RelayOwner
-  readonly #toOrigin = new Outgoing()
-  readonly #toClient = new Outgoing()
   readonly #upgrade: string | undefined
   readonly #hasBody: boolean
-  #origin: OriginConnection | undefined
-  #cancelDial: (() => void) | undefined
+  #origin: OriginLeg | undefined
+  #cancelOpening: (() => void) | undefined
   #retried = false
   #over = false
   #requestEnded: boolean
+  /** Body bytes went to an origin that cannot be had again from the client. */
+  #bodyGiven = false
   #responded = false
   #flushed = false
   #keepAlive = false
@@ -80,27 +86,26 @@ export class Relay implements ResponseTaker {
     this.#client = client
     this.#errand = errand
     this.#owner = owner
-    const { head } = errand
+    const { head, held } = errand
     this.#hasBody = head.chunked || head.contentLength > 0
-    this.#requestEnded = !this.#hasBody
-    this.#upgrade = this.#hasBody || head.method !== 'GET' ? undefined : acceptable(head.upgrade)
-    this.#toOrigin.chunked = head.chunked
+    this.#requestEnded = !this.#hasBody || held?.trailers !== undefined
+    this.#upgrade = upgradeOf(head, client)
   }
 
   start(): void {
-    const pooled = this.#parts.pool.take(this.#errand.key)
-    if (pooled === undefined) this.#dial()
+    const taken = this.#parts.origins.take(this.#errand.way)
+    if (taken === undefined) this.#open()
     // The end of an idle connection may be waiting to be read: a request that cannot be repeated
     // lets the event loop look first.
-    else if (this.#repeatable) this.#begin(pooled)
-    else setImmediate(() => this.#beginIfAlive(pooled))
+    else if (this.#repeatable || taken.requests === 0) this.#begin(taken)
+    else setImmediate(() => this.#beginIfAlive(taken))
   }
 
   /** The client has gone: nobody wants the response. */
   abort(): void {
     if (this.#over) return
     this.#over = true
-    this.#cancelDial?.()
+    this.#cancelOpening?.()
     this.#origin?.abort()
   }
 
@@ -109,23 +114,25 @@ export class Relay implements ResponseTaker {
   }
 
   requestContent(bytes: Buffer): void {
-    if (!this.#over) this.#toOrigin.content(bytes)
+    if (this.#over) return
+    this.#bodyGiven = true
+    this.#origin?.content(bytes)
   }
 
   requestEnd(trailers: FieldList): void {
     if (this.#over) return
     this.#requestEnded = true
-    this.#toOrigin.end(trailers)
+    this.#origin?.end(trailers)
   }
 
   flushRequest(): void {
     if (this.#over || this.#origin === undefined) return
-    if (!this.#origin.send(this.#toOrigin)) this.#client.pauseBody()
+    if (!this.#origin.flush()) this.#client.pauseBody()
   }
 
   /** The client takes bytes again. */
   clientWritable(): void {
-    this.#origin?.socket.resume()
+    this.#origin?.resume()
   }
 
   writable(): void {
@@ -137,65 +144,57 @@ export class Relay implements ResponseTaker {
     // RFC 9110 section 15.2: an HTTP/1.0 client knows no 1xx, and a 100 is for whoever asked.
     if (minor === 0 || (head.status === 100 && !expectContinue)) return
     this.#client.touch()
-    this.#toClient.head(
-      responseHead(head, { framing: 'as-declared', connection: undefined, extra: '' }),
-    )
+    this.#client.interim(head)
   }
 
   response(head: ResponseHead): void {
-    const request = this.#errand.head
     // Only the parent asks for proxy credentials, and ours are not the client's to give.
     if (head.status === 407) {
       this.#origin?.abort()
       this.#refuse(PARENT_CREDENTIALS)
       return
     }
-    const client = this.#client
-    client.touch()
+    const { head: request, extraResponse, onAnswer } = this.#errand
+    this.#client.touch()
     this.#parts.metrics.upstreamSeconds.observe((performance.now() - this.#sentAt) / 1000)
     this.status = head.status
     this.#responded = true
-    const bodiless = request.method === 'HEAD' || head.status === 204 || head.status === 304
-    const sized = bodiless || (head.contentLength !== NO_LENGTH && !head.chunked)
-    const framing = sized ? 'as-declared' : request.minor === 1 ? 'chunked' : 'until-close'
-    this.#toClient.chunked = framing === 'chunked'
-    // Before the request has been read whole, nobody knows where the next one begins.
-    this.#keepAlive =
-      client.keepAlive && request.keepAlive && this.#requestEnded && framing !== 'until-close'
-    const connection = this.#keepAlive ? (request.minor === 0 ? 'keep-alive' : undefined) : 'close'
-    this.#toClient.head(
-      responseHead(head, { framing, connection, extra: this.#errand.extraResponseLines }),
-    )
+    onAnswer?.head(head)
+    this.#keepAlive = this.#client.respond(head, {
+      request,
+      ended: this.#requestEnded,
+      extra: extraResponse,
+    })
   }
 
   content(bytes: Buffer): void {
     this.bytesOut += bytes.length
-    this.#toClient.content(bytes)
+    this.#errand.onAnswer?.content(bytes)
+    this.#client.content(bytes)
   }
 
   flush(): void {
     if (this.#over) return
     this.#client.touch()
     this.#flushed ||= this.#responded
-    if (!this.#toClient.flush(this.#client.socket)) this.#origin?.socket.pause()
+    if (!this.#client.flush()) this.#origin?.pause()
   }
 
   responseEnd(trailers: FieldList): void {
     if (this.#over) return
-    this.#toClient.end(trailers)
-    this.#toClient.flush(this.#client.socket)
+    this.#client.end(trailers)
+    this.#client.flush()
     this.#over = true
     const origin = this.#origin
     this.#origin = undefined
-    if (this.#requestEnded) {
-      if (origin !== undefined) this.#parts.pool.give(origin)
-    } else origin?.destroy()
+    if (this.#requestEnded) origin?.giveBack()
+    else origin?.abort()
     this.#owner.relayDone(this.#keepAlive)
   }
 
   switched(head: ResponseHead, rest: Buffer): void {
     const origin = this.#origin
-    if (this.#over || origin === undefined) return
+    if (this.#over || !(origin instanceof OriginConnection)) return
     this.#over = true
     if (head.upgrade?.toLowerCase() !== this.#upgrade?.toLowerCase()) {
       origin.socket.destroy()
@@ -204,15 +203,11 @@ export class Relay implements ResponseTaker {
       )
       return
     }
+    const { head: request, extraResponse } = this.#errand
     this.status = 101
-    this.#toClient.head(
-      responseHead(head, {
-        framing: 'as-declared',
-        connection: 'upgrade',
-        extra: this.#errand.extraResponseLines,
-      }),
-    )
-    this.#toClient.flush(this.#client.socket)
+    this.#errand.onAnswer?.head(head)
+    this.#client.respond(head, { request, ended: true, extra: extraResponse })
+    this.#client.flush()
     this.#owner.relaySwitched(origin, rest)
   }
 
@@ -222,8 +217,7 @@ export class Relay implements ResponseTaker {
     this.#origin = undefined
     if (!malformed && this.#mayRepeat(origin)) {
       this.#retried = true
-      this.#toOrigin.clear()
-      this.#dial()
+      this.#open()
       return
     }
     this.#over = true
@@ -231,8 +225,8 @@ export class Relay implements ResponseTaker {
     else this.#owner.relayRefused(malformed ? refusalOfMalformed(reason) : ORIGIN_GONE)
   }
 
-  #mayRepeat(origin: OriginConnection): boolean {
-    if (this.#retried || this.#responded || origin.answered) return false
+  #mayRepeat(origin: OriginLeg): boolean {
+    if (this.#retried || this.#responded || origin.answered || this.#bodyGiven) return false
     if (!origin.sent) return true
     return origin.requests > 1 && this.#repeatable
   }
@@ -241,65 +235,38 @@ export class Relay implements ResponseTaker {
     return !this.#hasBody && IDEMPOTENT.has(this.#errand.head.method)
   }
 
-  #beginIfAlive(pooled: OriginConnection): void {
-    if (this.#over) this.#parts.pool.give(pooled)
-    else if (pooled.usable) this.#begin(pooled)
+  #beginIfAlive(taken: OriginLeg): void {
+    if (this.#over) taken.giveBack()
+    else if (taken.usable) this.#begin(taken)
     else this.start()
   }
 
-  #dial(): void {
-    let route: ReturnType<Errand['route']>
-    try {
-      route = this.#errand.route()
-    } catch (fault) {
-      this.#refuse(refusalOfFault(fault))
-      return
-    }
-    if (!(route instanceof Promise)) this.#dialRoute(route)
-    else {
-      route.then(
-        (found) => this.#dialRoute(found),
-        () => this.#refuse(UNRESOLVED),
-      )
-    }
+  #open(): void {
+    this.#cancelOpening = this.#parts.origins.open(this.#errand.way, (leg) => {
+      this.#cancelOpening = undefined
+      if (this.#over) {
+        if (!isRefusal(leg)) leg.giveBack()
+      } else if (isRefusal(leg)) this.#refuse(leg)
+      else this.#begin(leg)
+    })
   }
 
-  #dialRoute(route: Route | Refusal): void {
-    if (this.#over) return
-    if (isRefusal(route)) {
-      this.#refuse(route)
-      return
-    }
-    this.#cancelDial = this.#parts.pool.dial(this.#errand.key, route, (dialled) =>
-      this.#dialled(dialled),
-    )
-  }
-
-  #dialled(dialled: Dialled): void {
-    this.#cancelDial = undefined
-    if (dialled.ok) this.#begin(dialled.connection)
-    else {
-      const { status, error, details } = dialled
-      this.#refuse({ status, error, details })
-    }
-  }
-
-  #begin(origin: OriginConnection): void {
-    const { head, requestTarget, host, extraRequestLines } = this.#errand
+  #begin(origin: OriginLeg): void {
+    const { head, requestTarget, host, extraRequest, held } = this.#errand
     this.#origin = origin
     this.#sentAt = performance.now()
-    origin.begin(this, { method: head.method, upgrade: this.#upgrade !== undefined })
-    this.#toOrigin.head(
-      requestHead(head, {
-        target: requestTarget,
-        host,
-        upgrade: this.#upgrade,
-        extra: extraRequestLines,
-      }),
-    )
+    origin.begin(this, {
+      head,
+      target: requestTarget,
+      host,
+      upgrade: this.#upgrade,
+      extra: extraRequest,
+    })
+    for (const part of held?.parts ?? NONE) origin.content(part)
+    if (held?.trailers !== undefined) origin.end(held.trailers)
     // With a body the client's bytes, as far as they are here, go out together with the head.
-    if (this.#hasBody) this.#client.readBody()
-    else origin.send(this.#toOrigin)
+    if (this.#hasBody && !this.#requestEnded) this.#client.readBody()
+    else this.flushRequest()
   }
 
   #refuse(refusal: Refusal): void {
@@ -309,8 +276,14 @@ export class Relay implements ResponseTaker {
   }
 }
 
+const NONE: readonly Buffer[] = []
+
 /** One protocol that is not HTTP again: h2c and TLS would carry requests past the policies. */
-function acceptable(upgrade: string | undefined): string | undefined {
+function upgradeOf(
+  { method, chunked, contentLength, upgrade }: RequestHead,
+  { connection }: ClientLeg,
+): string | undefined {
+  if (connection === undefined || method !== 'GET' || chunked || contentLength > 0) return undefined
   if (upgrade === undefined || !/^[\w.+-]+(?:\/[\w.]+)?$/.test(upgrade)) return undefined
   return /^(?:h2c?|http|tls|ssl|connect)/i.test(upgrade) ? undefined : upgrade
 }

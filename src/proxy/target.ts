@@ -20,11 +20,12 @@ export function parseTarget(
   method: string,
   target: string,
   hostHeader: string | undefined,
+  scheme: 'http' | 'https' = 'http',
 ): Target | Refusal {
   if (target.length > MAX_TARGET)
     return { status: 414, error: 'http_request_error', details: 'the request target is too long' }
   if (method === 'CONNECT') return connectTarget(target)
-  return absoluteTarget(method, target, hostHeader)
+  return absoluteTarget(method, target, hostHeader, scheme)
 }
 
 function connectTarget(text: string): Target | Refusal {
@@ -44,14 +45,19 @@ function absoluteTarget(
   method: string,
   text: string,
   hostHeader: string | undefined,
+  scheme: 'http' | 'https',
 ): Target | Refusal {
   if (!SAFE_TARGET.test(text))
     return bad('the request target holds characters that do not belong there')
-  const rest = text.slice(7)
-  if (text.slice(0, 7).toLowerCase() !== 'http://') {
-    return /^https:\/\//i.test(text)
-      ? bad('https is reached through CONNECT, not through an absolute request target')
-      : bad('the request target must be http://host/... or host:port with CONNECT')
+  const prefix = `${scheme}://`
+  const usual = scheme === 'http' ? 80 : 443
+  const rest = text.slice(prefix.length)
+  if (text.slice(0, prefix.length).toLowerCase() !== prefix) {
+    return scheme === 'https'
+      ? bad('the request target names another scheme than the tunnel it came through')
+      : /^https:\/\//i.test(text)
+        ? bad('https is reached through CONNECT, not through an absolute request target')
+        : bad('the request target must be http://host/... or host:port with CONNECT')
   }
   if (rest.includes('#')) return bad('a request target has no fragment')
   const end = /[/?]/.exec(rest)?.index ?? rest.length
@@ -59,8 +65,8 @@ function absoluteTarget(
   if (authorityPart.includes('@')) return bad('a request target has no user information')
   const authority = parseAuthority(authorityPart)
   if (authority === undefined) return bad('the host of the request target is not valid')
-  const { host, port = 80 } = authority
-  if (hostHeader !== undefined && !sameAuthority(hostHeader, host, port))
+  const { host, port = usual } = authority
+  if (hostHeader !== undefined && !sameAuthority(hostHeader, host, port, usual))
     return bad('the Host field names another host than the request target')
 
   const received = rest.slice(end)
@@ -72,7 +78,7 @@ function absoluteTarget(
   const destination: Destination = {
     host,
     port,
-    scheme: 'http',
+    scheme,
     path: canonicalPath(path),
     method,
     ...(query === -1 ? {} : { query: requestTarget.slice(query + 1) }),
@@ -82,7 +88,7 @@ function absoluteTarget(
   return {
     kind: 'absolute',
     destination,
-    authority: port === 80 ? hostText(host) : authorityText(host, port),
+    authority: port === usual ? hostText(host) : authorityText(host, port),
     requestTarget: forwarded,
   }
 }
@@ -122,9 +128,9 @@ function canonicalV6(text: string): string | undefined {
   return url === null ? undefined : url.hostname.slice(1, -1)
 }
 
-function sameAuthority(header: string, host: string, port: number): boolean {
+function sameAuthority(header: string, host: string, port: number, usual: number): boolean {
   const authority = parseAuthority(header.trim())
-  return authority !== undefined && authority.host === host && (authority.port ?? 80) === port
+  return authority !== undefined && authority.host === host && (authority.port ?? usual) === port
 }
 
 function hostText(host: string): string {

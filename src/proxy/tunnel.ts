@@ -6,12 +6,17 @@
 import type { Socket } from 'node:net'
 import type { Deadlines, Expiring } from './deadlines.ts'
 
+/** Reads the first bytes of a client until it is known whether they may pass. */
+export type Vet = (chunk: Buffer) => 'more' | 'pass' | 'refuse'
+
 export interface TunnelEnds {
   readonly client: Socket
   readonly origin: Socket
   /** Bytes that were read before the tunnel began, to be sent first. */
   readonly fromClient: Buffer
   readonly fromOrigin: Buffer
+  /** Looks at the client's first bytes before they pass. */
+  readonly vet?: Vet
 }
 
 export interface TunnelTotals {
@@ -43,7 +48,7 @@ export class Tunnel implements Expiring {
     this.expiresAt = deadlines.now + idleMs
     deadlines.add(this)
     const { client, origin, fromClient, fromOrigin } = ends
-    this.#splice(client, origin, (bytes) => (this.#bytesIn += bytes))
+    this.#splice(client, origin, (bytes) => (this.#bytesIn += bytes), ends.vet)
     this.#splice(origin, client, (bytes) => (this.#bytesOut += bytes))
     if (fromClient.length > 0) client.emit('data', fromClient)
     if (fromOrigin.length > 0) origin.emit('data', fromOrigin)
@@ -62,11 +67,25 @@ export class Tunnel implements Expiring {
     this.#finish()
   }
 
-  #splice(from: Socket, to: Socket, count: (bytes: number) => void): void {
+  #splice(from: Socket, to: Socket, count: (bytes: number) => void, vet?: Vet): void {
+    let asked = vet
+    const waiting: Buffer[] = []
     from.on('data', (chunk: Buffer) => {
       this.expiresAt = this.#deadlines.now + this.#idleMs
       count(chunk.length)
-      if (!to.write(chunk)) from.pause()
+      let passing = chunk
+      if (asked !== undefined) {
+        const answer = asked(chunk)
+        waiting.push(chunk)
+        if (answer === 'more') return
+        if (answer === 'refuse') {
+          this.destroy()
+          return
+        }
+        asked = undefined
+        passing = Buffer.concat(waiting.splice(0))
+      }
+      if (!to.write(passing)) from.pause()
     })
     to.on('drain', () => from.resume())
     from.on('end', () => to.end())

@@ -22,7 +22,11 @@ export class AnswerMeter {
   #gaveUp = false
 
   /** `format`: of the request. */
-  constructor(format: string, contentType: string | undefined, contentEncoding: string | undefined) {
+  constructor(
+    format: string,
+    contentType: string | undefined,
+    contentEncoding: string | undefined,
+  ) {
     const codings = codingsOf(contentEncoding ?? '')
     const isReadable = contentType === undefined || TEXTUAL.test(contentType)
     this.#scan =
@@ -105,5 +109,7 @@ export function speaksAi(contentType: string | undefined, first: Buffer): boolea
   if (contentType === undefined || !/event-stream|ndjson/i.test(contentType)) return false
   const text = first.toString('latin1', 0, SAMPLE)
   if (DELTAS.some((delta) => text.includes(delta))) return true
-  return text.includes('"model":') && text.includes('"created_at":') && text.includes('"done":false')
+  return (
+    text.includes('"model":') && text.includes('"created_at":') && text.includes('"done":false')
+  )
 }

@@ -65,8 +65,7 @@ const CODINGS: ReadonlyMap<string, Coding> = new Map<string, Coding>([
   [
     'deflate',
     {
-      open: (first, cut) =>
-        (isZlib(first) ? createInflate : createInflateRaw)(cut ? ZLIB_CUT : {}),
+      open: (first, cut) => (isZlib(first) ? createInflate : createInflateRaw)(cut ? ZLIB_CUT : {}),
       atOnce: (body, options) => (isZlib(body) ? inflateSync : inflateRawSync)(body, options),
     },
   ],
@@ -197,7 +196,11 @@ async function decodeOne(
   } catch (error) {
     if (!(error instanceof Stop)) return { problem: 'bad_encoding', detail: 'malformed' }
     if (error.name === 'ratio') return { problem: 'bad_encoding', detail: 'ratio' }
-    return { problem: 'too_large', detail: 'size', bytes: Buffer.concat(parts).subarray(0, maxBytes) }
+    return {
+      problem: 'too_large',
+      detail: 'size',
+      bytes: Buffer.concat(parts).subarray(0, maxBytes),
+    }
   }
   // What stands behind the end of a stream, one reader leaves out and the next one reads.
   if (!partial && consumed(decoder) < body.length)

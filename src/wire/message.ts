@@ -3,8 +3,8 @@
 import { socketFormat } from './formats.ts'
 import { trimmed, type WireHead } from './head.ts'
 import { readLines } from './json-body.ts'
-import { member, memberString, type JsonNode } from './json.ts'
 import { addJsonText } from './json-text.ts'
+import { member, memberString, type JsonNode } from './json.ts'
 import { judgeMessage } from './judge.ts'
 import { rootLayer } from './place.ts'
 import { finish, type WireReading } from './reading.ts'
@@ -22,8 +22,7 @@ export function readMessage(head: WireHead, text: string, truncated: boolean): W
   const says = roots.filter((root) => saysSomething(format, root))
   const isRead = problem === undefined || problem === 'incomplete'
   if (!isRead) builder.add(text, undefined)
-  else
-    for (const root of says) addJsonText(builder, root, text, { layer: rootLayer(), base: 0 })
+  else for (const root of says) addJsonText(builder, root, text, { layer: rootLayer(), base: 0 })
   const isPrompt = !isRead || builder.text() !== ''
   const judgement = judgeMessage(head, format, isPrompt, roots)
   const parsed = judgement.parsed && problem === undefined && !repeats
@@ -62,8 +61,14 @@ function realtimeSays(root: JsonNode): boolean {
   const type = memberString(root, 'type') ?? ''
   if (REALTIME_GESTURES.has(type)) return false
   const holder = member(root, 'session') ?? member(root, 'response')
-  if (type === 'session.update' || type === 'transcription_session.update' || type === 'response.create')
-    return INSTRUCTIVE.some((key) => member(holder, key) !== undefined || member(root, key) !== undefined)
+  if (
+    type === 'session.update' ||
+    type === 'transcription_session.update' ||
+    type === 'response.create'
+  )
+    return INSTRUCTIVE.some(
+      (key) => member(holder, key) !== undefined || member(root, key) !== undefined,
+    )
   return true
 }
 

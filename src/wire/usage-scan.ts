@@ -81,7 +81,8 @@ export class UsageScan {
       }
       from = end
       for (const [other, place] of places.entries())
-        if (place !== -1 && place < end) places[other] = placeOf(bytes, this.#keys[other] ?? '', end)
+        if (place !== -1 && place < end)
+          places[other] = placeOf(bytes, this.#keys[other] ?? '', end)
     }
   }
 

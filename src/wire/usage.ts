@@ -8,7 +8,13 @@ export interface Usage {
 type Counts = Readonly<Record<string, unknown>>
 
 /** Of OpenAI, Anthropic, Cohere, Replicate and the like; what a cache answered was sent all the same. */
-const INPUT = ['prompt_tokens', 'input_tokens', 'inputTokens', 'inputTokenCount', 'input_token_count']
+const INPUT = [
+  'prompt_tokens',
+  'input_tokens',
+  'inputTokens',
+  'inputTokenCount',
+  'input_token_count',
+]
 const OUTPUT = [
   'completion_tokens',
   'output_tokens',

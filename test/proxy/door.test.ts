@@ -145,6 +145,7 @@ t.test('a held request waits for its answer', async (t) => {
             service: undefined,
             refused,
             warnings: [],
+            redactions: [],
             finish: ({ status }) => finish.push(status),
           })),
           cancel: () => t.fail('not cancelled'),

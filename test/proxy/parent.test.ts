@@ -19,7 +19,7 @@ async function set(t: Test) {
     parent: {
       covers: () => true,
       route: () => ({ address: '127.0.0.1', port: above.port, family: 4 }),
-      authorizationLine: LINE,
+      credentials: ['Proxy-Authorization', 'proxy-authorization', 'Basic b3VyczpvdXJz'],
     },
   })
   const client = await dial(rig.port)

@@ -1,11 +1,12 @@
 // A proxy on a real port whose collaborators are stand-ins: everybody is known, everything is allowed,
 // every name is this machine. Each can be replaced.
 
+import { createSecureContext } from 'node:tls'
 import { IdSource } from '../../src/base/ids.ts'
 import type { Outcome } from '../../src/decision/decide.ts'
 import type { Decision } from '../../src/model/decision.ts'
 import type { AccessRequest } from '../../src/model/request.ts'
-import type { LogEntry, Refusal, Target } from '../../src/proxy/ports.ts'
+import type { LogEntry, OwnAnswer, Refusal, Target } from '../../src/proxy/ports.ts'
 import {
   createProxy,
   type Proxy,
@@ -21,6 +22,7 @@ export interface Rig {
   readonly log: LogEntry[]
   readonly limits: Map<string, number>
   readonly outcomes: Map<string, number>
+  readonly interceptions: Map<string, number>
   close(): Promise<void>
 }
 
@@ -54,6 +56,7 @@ export async function startRig(
   const log: LogEntry[] = []
   const limits = new Map<string, number>()
   const outcomes = new Map<string, number>()
+  const interceptions = new Map<string, number>()
   const { outcome, ...others } = parts
   const proxy = createProxy(
     {
@@ -69,19 +72,23 @@ export async function startRig(
             service: undefined,
             refused: false,
             warnings: [],
+            redactions: [],
             finish: (ending) => endings.push(ending),
             ...(await outcome?.(request)),
           }
         },
+        foresee: () => ({ service: undefined, readsContent: false }),
       },
+      trust: { contextFor: () => createSecureContext() },
       router: {
         check: () => undefined,
         route: ({ port }) => ({ address: '127.0.0.1', port, family: 4, pinned: true }),
       },
-      wording: { parseTarget, renderRefusal },
+      wording: { parseTarget, refusalOf },
       metrics: {
         requests: { inc: ({ outcome }) => add(outcomes, outcome) },
         limits: { inc: ({ limit }) => add(limits, limit) },
+        interceptions: { inc: ({ outcome, reason }) => add(interceptions, `${outcome} ${reason}`) },
         connections: { set: () => undefined },
         upstreamSeconds: { observe: () => undefined },
       },
@@ -96,11 +103,23 @@ export async function startRig(
       idleMs: 600_000,
       connectMs: 2000,
       plainPorts: new Set(),
+      inspectBytes: () => 10 * 1024 * 1024,
+      inspectMemory: 512 * 1024 * 1024,
       ...options,
     },
   )
   const port = (await proxy.listen({ host: '127.0.0.1', port: 0 })) ?? 0
-  return { proxy, port, decided, endings, log, limits, outcomes, close: () => proxy.close(200) }
+  return {
+    proxy,
+    port,
+    decided,
+    endings,
+    log,
+    limits,
+    outcomes,
+    interceptions,
+    close: () => proxy.close(200),
+  }
 }
 
 function add(counts: Map<string, number>, key: string): void {
@@ -135,14 +154,14 @@ function parseTarget(method: string, target: string, host: string | undefined): 
   }
 }
 
-function renderRefusal(
-  { status, error, details }: Refusal,
-  { method, keepAlive }: { readonly method: string; readonly keepAlive: boolean },
-): Buffer {
-  const body = JSON.stringify({ error: { message: details } })
-  return Buffer.from(
-    `HTTP/1.1 ${status} Refused\r\nProxy-Status: cordon; error=${error}\r\nContent-Length: ${body.length}\r\n${
-      keepAlive ? '' : 'Connection: close\r\n'
-    }\r\n${method === 'HEAD' ? '' : body}`,
-  )
+function refusalOf({ status, error, details }: Refusal, { method }: { method: string }): OwnAnswer {
+  const body = Buffer.from(JSON.stringify({ error: { message: details } }))
+  return {
+    status,
+    fields: [
+      ['Proxy-Status', `cordon; error=${error}`],
+      ['Content-Length', String(body.length)],
+    ],
+    body: method === 'HEAD' ? Buffer.alloc(0) : body,
+  }
 }

@@ -72,6 +72,7 @@ export function engineOf({ manifest, shards }: CompiledRego, builtins = plainBui
           file: compiled.file,
           defaultId: compiled.package,
           reads: compiled.reads,
+          text: '',
         },
         (message) => ({ file: compiled.file, message }),
       )

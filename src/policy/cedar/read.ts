@@ -134,6 +134,7 @@ function readStatement(
       line: placeAt(file, start).line,
       defaultId,
       reads: readsOfCedar(parsed.json),
+      text: `obligations ${raw['obligations'] ?? ''}`,
     },
     problem,
   )

@@ -59,7 +59,7 @@ export function metadataOf(
     problems.push({ file: file.path, line: each.line, column: 1, message: each.message })
   const metadata = readMetadata(
     raw,
-    { language: 'rego', file: file.path, line, defaultId: packageName, reads },
+    { language: 'rego', file: file.path, line, defaultId: packageName, reads, text: file.text },
     (message, key) => ({ file: file.path, ...placeOf(key, lines, line), message }),
   )
   if ('id' in metadata) return metadata

@@ -1,0 +1,211 @@
+// What does a body say? Holds as much of it as is searched, undoes its codings and has its format read.
+//
+// A body is held where a policy may read it, and where an unknown host may speak an AI wire format.
+// All held bodies of this process share one budget; the rest of a larger body follows unsearched.
+
+import type { Foreseen } from '../decision/decide.ts'
+import type { RequestHead } from '../http1/message.ts'
+import { fieldValue } from '../http1/message.ts'
+import type { Span } from '../model/finding.ts'
+import type { VisibilityReason } from '../model/record.ts'
+import type { Destination, OfferedContent } from '../model/request.ts'
+import { decode, type DecodeProblem } from '../wire/coding.ts'
+import { expectedOf, readRequest, type WireHead, type WireReading } from '../wire/request.ts'
+
+export interface InspectorOptions {
+  /** Of one body, in bytes; read anew for every request. */
+  readonly maxBytes: () => number
+  /** Of all bodies held at one moment. */
+  readonly memory: number
+}
+
+/** Enough to tell a wire format, where no policy wants to know what is said. */
+const SUSPECT_BYTES = 256 * 1024
+
+export class Inspector {
+  readonly #options: InspectorOptions
+  #held = 0
+
+  constructor(options: InspectorOptions) {
+    this.#options = options
+  }
+
+  get maxBytes(): number {
+    return this.#options.maxBytes()
+  }
+
+  /** What the head says, and whether the body is to be read before anything is decided. */
+  begin(head: RequestHead, destination: Destination, foreseen: Foreseen): Inspection {
+    const wire = wireHead(head, destination, foreseen)
+    const { format, kind, mayBeAi } = expectedOf(wire)
+    const { service, readsContent } = foreseen
+    const hasBody = head.chunked || head.contentLength > 0
+    // A body that does not say what it is, at a path that says nothing, is left alone.
+    const suspect =
+      service === undefined &&
+      mayBeAi &&
+      (format !== undefined || wire.header('content-type') !== undefined)
+    const most = readsContent ? this.maxBytes : Math.min(this.maxBytes, SUSPECT_BYTES)
+    return new Inspection(this, wire, most, {
+      format: service === undefined ? undefined : format,
+      action:
+        service === undefined || kind === 'other'
+          ? 'access_ai_service'
+          : kind === 'prompt'
+            ? 'send_prompt'
+            : 'upload_file',
+      holds: hasBody && (readsContent || suspect),
+    })
+  }
+
+  take(bytes: number): boolean {
+    if (this.#held + bytes > this.#options.memory) return false
+    this.#held += bytes
+    return true
+  }
+
+  give(bytes: number): void {
+    this.#held -= bytes
+  }
+}
+
+/** What a request turned out to be; before its body was read, as far as the head tells. */
+export interface Foretold {
+  readonly format: string | undefined
+  readonly action: string
+  /** Whether the body is to be read. */
+  readonly holds: boolean
+}
+
+const NO_TEXT: OfferedContent = { text: '', media_type: 'application/octet-stream' }
+
+export class Inspection {
+  readonly #inspector: Inspector
+  readonly #wire: WireHead
+  readonly #most: number
+  readonly #parts: Buffer[] = []
+  #size = 0
+  #reading: WireReading | undefined
+  #fault: VisibilityReason | undefined
+  #truncated = false
+  readonly foretold: Foretold
+
+  /** `most`: of the body, in bytes, as much as is held. */
+  constructor(inspector: Inspector, wire: WireHead, most: number, foretold: Foretold) {
+    this.#inspector = inspector
+    this.#wire = wire
+    this.#most = most
+    this.foretold = foretold
+  }
+
+  /** Keeps a part of the body; `full`: what is searched is here; `no_memory`: there is no room for it. */
+  push(bytes: Buffer): 'more' | 'full' | 'no_memory' {
+    if (!this.#inspector.take(bytes.length)) return 'no_memory'
+    this.#parts.push(bytes)
+    this.#size += bytes.length
+    return this.#size >= this.#most ? 'full' : 'more'
+  }
+
+  /** The body as it came, to be sent on. */
+  get parts(): readonly Buffer[] {
+    return this.#parts
+  }
+
+  /** Nothing of the body is needed any more. */
+  release(): void {
+    this.#inspector.give(this.#size)
+    this.#size = 0
+    this.#parts.length = 0
+  }
+
+  /** Reads what is held; `complete`: that is all of it. */
+  read(complete: boolean): void | Promise<void> {
+    this.#truncated = !complete
+    const body = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts)
+    const codings = this.#wire.header('content-encoding')
+    if (body === undefined) return undefined
+    if (codings === undefined || codings === '' || codings.toLowerCase() === 'identity') {
+      this.#readDecoded(body)
+      return undefined
+    }
+    const decoded = decode(body, codings, {
+      maxBytes: this.#inspector.maxBytes,
+      partial: !complete,
+    })
+    if (decoded instanceof Promise) return decoded.then((found) => this.#take(found))
+    this.#take(decoded)
+    return undefined
+  }
+
+  get format(): string | undefined {
+    return this.#reading === undefined ? this.foretold.format : this.#reading.format
+  }
+
+  get action(): string {
+    return this.#reading?.action ?? this.foretold.action
+  }
+
+  get model(): string | undefined {
+    return this.#reading?.model
+  }
+
+  get canRedact(): boolean {
+    return this.#reading?.parsed === true && !this.#truncated
+  }
+
+  /** Why not all of it was seen; undefined where it was. */
+  get unseen(): VisibilityReason | undefined {
+    if (!this.foretold.holds) return 'not_read'
+    if (this.#fault !== undefined) return this.#fault
+    if (this.#truncated) return 'too_large'
+    return this.#reading?.parsed === true ? undefined : 'unparsed'
+  }
+
+  /** What the corridor searches; undefined where no body was read. */
+  content(bytes: number): OfferedContent | undefined {
+    if (!this.foretold.holds) return undefined
+    const reading = this.#reading
+    const text = reading?.text
+    return {
+      ...(text === undefined ? NO_TEXT : { text, media_type: 'text/plain' }),
+      message: {
+        parsed: reading?.parsed === true,
+        truncated: this.#truncated || this.#fault === 'too_large',
+        bytes: Math.max(bytes, this.#size),
+        tools: reading?.tools ?? [],
+        attachments: reading?.attachments ?? [],
+        ...(reading?.stream === undefined ? {} : { stream: reading.stream }),
+      },
+    }
+  }
+
+  /** The body with these places replaced, without its codings; undefined where that cannot be done. */
+  redacted(spans: readonly Span[]): Buffer | undefined {
+    return this.#reading?.redact(spans)
+  }
+
+  #take(decoded: Buffer | DecodeProblem): void {
+    if (Buffer.isBuffer(decoded)) this.#readDecoded(decoded)
+    else {
+      this.#fault = decoded.problem
+      if (decoded.bytes === undefined) return
+      this.#truncated = true
+      this.#readDecoded(decoded.bytes)
+    }
+  }
+
+  #readDecoded(body: Buffer): void {
+    this.#reading = readRequest(this.#wire, body, this.#truncated)
+  }
+}
+
+function wireHead(head: RequestHead, destination: Destination, { service }: Foreseen): WireHead {
+  const { path = '/', query } = destination
+  return {
+    method: head.method,
+    path,
+    header: (name) => fieldValue(head.fields, name),
+    ...(query === undefined ? {} : { query }),
+    ...(service?.protocol === undefined ? {} : { protocol: service.protocol }),
+  }
+}
