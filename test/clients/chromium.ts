@@ -54,6 +54,7 @@ class ChromiumSession implements Session {
   readonly #context: BrowserContext
   readonly #page: Page
   #told: () => void = () => undefined
+  #closed = false
 
   private constructor(context: BrowserContext, page: Page) {
     this.#context = context
@@ -70,18 +71,24 @@ class ChromiumSession implements Session {
 
   async ask(job: Job, prompt: string, told: () => void): Promise<Answer> {
     this.#told = told
+    if (this.#closed) return { failure: { kind: 'no page to ask from', message: '' } }
     try {
       if (job.name === 'page') return await this.#visit(urlOf(job))
       // The page that asks is one of the same service, as its users have it open.
       if (this.#page.url() === 'about:blank') await this.#visit(urlOf(PAGE))
       const call = job.name === 'realtime' ? 'talk' : 'post'
       const args = [urlOf(job), bodyOf(job, prompt)].map((text) => JSON.stringify(text))
-      const answer = await this.#page.evaluate(`${call}(${args.join(', ')})`)
+      const hung = { code: 0, reason: `no answer within ${PATIENCE_MS} ms` }
+      const patience = `new Promise((resolve) => setTimeout(resolve, ${PATIENCE_MS}, ${JSON.stringify(hung)}))`
+      const answer = await this.#page.evaluate(
+        `Promise.race([${call}(${args.join(', ')}), ${patience}])`,
+      )
       return answerOf(answer as Evaluated)
     } catch (error) {
       const [message = ''] = (error as Error).message.split('\n')
       const [name] = /net::\w+/.exec(message) ?? []
-      return { failure: { kind: name ?? 'no page', message } }
+      this.#closed = this.#page.url() === 'about:blank' || this.#page.url().startsWith('chrome')
+      return { failure: { kind: name ?? 'page', message } }
     }
   }
 

@@ -202,7 +202,11 @@ function fails({ answer, reached }: Seen): Verdict {
   if (reached.length > 0) return { holds: false, text: 'it reached the origin' }
   if (answer.failure === undefined) return { holds: false, text: 'answered' }
   const { kind, message, status } = answer.failure
-  const [code] = /\b40[37]\b/.exec(`${status ?? ''} ${kind} ${message}`) ?? []
+  // Go names a refusal by the words of its status alone.
+  const all = `${status ?? ''} ${kind} ${message}`
+    .replace('Proxy Authentication Required', '407')
+    .replace('Forbidden', '403')
+  const [code] = /\b40[37]\b/.exec(all) ?? []
   const said = ID.test(message) ? ', with the id' : ''
   return { holds: true, text: `${code === undefined ? '' : `${code} in `}${kind}${said}` }
 }

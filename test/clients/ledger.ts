@@ -17,6 +17,7 @@ export interface Told {
 interface Row {
   readonly decision_id: string
   readonly decision: string
+  readonly action: string
   readonly user: { readonly name: string | null }
 }
 
@@ -50,9 +51,14 @@ function problemOf(asked: Told, rows: readonly Row[], told: readonly Told[]): st
     if (row === undefined) return 'the ledger does not have the decision that the client was told'
     if (row.decision !== 'DENY') return `the ledger says ${row.decision}`
   }
-  const requests = told.filter((other) => other.login === login).length
+  const jobs = told.filter((other) => other.login === login).map(({ job }) => job)
   const other = own.filter(({ decision }) => decision !== column.decision).length
-  if (column.decision === 'DENY' && own.length - other !== requests)
-    return `${own.length - other} denials for ${requests} requests`
-  return column.decision === 'ALLOW' && other > 0 ? `${other} decisions are others` : undefined
+  if (column.decision === 'DENY')
+    return own.length - other === jobs.length
+      ? undefined
+      : `${own.length - other} denials for ${jobs.length} requests`
+  if (other > 0) return `${other} decisions are others`
+  const prompts = own.filter(({ action }) => action === 'send_prompt').length
+  const wanted = jobs.filter(({ name }) => name !== 'page').length
+  return prompts === wanted ? undefined : `${prompts} decided prompts for ${wanted} requests`
 }
