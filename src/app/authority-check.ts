@@ -59,7 +59,7 @@ export function checkedAuthority(material: Material, now: number): Authority {
   }
 }
 
-export function isSelfIssued(certificate: X509Certificate): boolean {
+function isSelfIssued(certificate: X509Certificate): boolean {
   return certificate.checkIssued(certificate) && certificate.verify(certificate.publicKey)
 }
 

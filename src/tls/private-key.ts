@@ -35,7 +35,7 @@ export function encryptedPem(key: KeyObject, passphrase: string): string {
   return pem('ENCRYPTED PRIVATE KEY', sequence(encryption, content))
 }
 
-export function isEncrypted(text: string): boolean {
+function isEncrypted(text: string): boolean {
   return text.includes('ENCRYPTED')
 }
 
