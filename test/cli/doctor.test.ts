@@ -18,6 +18,7 @@ import {
   echoFields,
   EVENT_COUNT,
   EVENT_FIELDS,
+  EVENT_PAUSE_MS,
   eventText,
   PROBE_ECHO,
   PROBE_EVENTS,
@@ -84,7 +85,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     }
     for (let index = 0; index < EVENT_COUNT; index++) {
       response.write(eventText(index))
-      await after(20)
+      await after(EVENT_PAUSE_MS / 5)
       if (behaviour.lost) break
     }
     response.end()

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type SetupFacts, proxyUrlOf } from '../../src/setup/facts.ts'
-import { fieldsOf, OwnPages, type PageAnswer } from '../../src/setup/pages.ts'
+import { fieldsOf, OwnPages, type PageAnswer, WELL_KNOWN } from '../../src/setup/pages.ts'
 import { certificatesOf } from '../../src/setup/pem.ts'
 import { TOOLS } from '../../src/setup/tools.ts'
 
@@ -63,7 +63,7 @@ t.test('each page is on the proxy port and on an intercepted host', async (t) =>
     ['ca.pem', 'application/x-pem-file', '-----BEGIN CERTIFICATE-----'],
     ['ca.cer', 'application/x-x509-ca-cert', ''],
   ] as const) {
-    for (const path of [`/${name}`, `/.well-known/cordon/${name}`]) {
+    for (const path of [`/${name}`, WELL_KNOWN + name]) {
       const answer = got(pages().page(path, undefined))
       t.equal(answer.status, 200, path)
       t.equal(answer.contentType, type, path)
