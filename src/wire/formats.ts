@@ -149,7 +149,7 @@ function compile(): ReadonlyMap<string, readonly PathRule[]> {
   return rules
 }
 
-export function needsOf(format: string): readonly string[] {
+function needsOf(format: string): readonly string[] {
   return NEEDS[format]?.split(' ') ?? []
 }
 

@@ -39,7 +39,7 @@ const NUMBER_LEAST = 6
 const NESTED_MOST = 3
 
 /** How strings are spelled in JSON. */
-export const JSON_SPELLING: Spelling = {
+const JSON_SPELLING: Spelling = {
   length: (text, at) => (text.charCodeAt(at) === 92 ? Math.max(escapeAt(text, at), 1) : 1),
   units: () => 1,
   // Placeholders hold nothing that JSON would escape.
@@ -57,7 +57,7 @@ export function addJsonText(
 }
 
 /** Where the characters of a string are. */
-export function viewOf(node: JsonNode, source: string, view: View): View {
+function viewOf(node: JsonNode, source: string, view: View): View {
   if (!node.escaped) return { layer: view.layer, base: view.base + node.start + 1 }
   const layer = spelledLayer(view, source, node.start + 1, node.end - 1, JSON_SPELLING)
   return { layer, base: 0 }

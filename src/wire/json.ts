@@ -52,11 +52,6 @@ export function readJson(text: string): JsonReading {
   return reader.whole()
 }
 
-/** Reads the JSON text that begins at a place and says where it ends; what follows is another matter. */
-export function readJsonAt(text: string, at: number): JsonReading {
-  return new Reader(text, at).one()
-}
-
 /** The member of an object; of keys that stand twice the last, as most readers take it. */
 export function member(node: JsonNode | undefined, key: string): JsonNode | undefined {
   if (node?.kind !== 'object') return undefined
@@ -66,7 +61,7 @@ export function member(node: JsonNode | undefined, key: string): JsonNode | unde
   return undefined
 }
 
-export function stringOf(node: JsonNode | undefined): string | undefined {
+function stringOf(node: JsonNode | undefined): string | undefined {
   return node?.kind === 'string' ? node.value : undefined
 }
 
@@ -233,18 +228,20 @@ class Reader {
     const size = text.length
     let at = this.#at + 1
     let escaped = false
-    for (; at < size; at++) {
+    for (;;) {
+      PLAIN.lastIndex = at
+      PLAIN.test(text)
+      at = PLAIN.lastIndex
       const code = text.charCodeAt(at)
       if (code === 34) {
         this.#at = at + 1
         return escaped
       }
-      if (code < 32) break
-      if (code !== 92) continue
+      if (code !== 92) break
       escaped = true
       const length = escapeAt(text, at)
       if (length === 0) break
-      at += length - 1
+      at += length
     }
     this.#at = at
     const isCut =
@@ -307,6 +304,9 @@ class Reader {
   }
 }
 
+/** What a string holds as it stands; matched by compiled code, several times as fast as a loop. */
+// oxlint-disable-next-line no-control-regex -- control characters are what JSON forbids
+const PLAIN = /[^"\\\u0000-\u001F]*/y
 const CUT_ESCAPE = /^\\(?:u[0-9A-Fa-f]{0,3})?$/
 
 /** How long the escape at a backslash is; 0 where it is none. */

@@ -75,7 +75,7 @@ export function filenameOf(said: string | undefined): string | undefined {
   return said.slice(Math.max(said.lastIndexOf('/'), said.lastIndexOf('\\')) + 1).slice(0, NAME_MOST)
 }
 
-export function isTextType(mediaType: string | undefined): boolean {
+function isTextType(mediaType: string | undefined): boolean {
   return mediaType !== undefined && TEXT_TYPE.test(mediaType)
 }
 

@@ -111,7 +111,7 @@ function objects(node: JsonNode | undefined): readonly JsonNode[] | undefined {
   return node.items.every(({ kind }) => kind === 'object') ? node.items : undefined
 }
 
-export function isModelName(name: string | undefined): boolean {
+function isModelName(name: string | undefined): boolean {
   if (name === undefined) return false
   const short = name.slice(name.lastIndexOf('/') + 1).toLowerCase()
   return MODEL_FAMILIES.some((family) => short.startsWith(family) || short.includes(`.${family}`))

@@ -8,7 +8,7 @@ import type { Attachment } from './media.ts'
 import { editsFor, type Edit, type Segment, type View } from './place.ts'
 
 /** Between two parts: the line ends keep values and separators from being read as one word. */
-export const SEPARATOR = '\n\u001E\n'
+const SEPARATOR = '\n\u001E\n'
 const MAX_SEGMENTS = 500_000
 const MAX_ATTACHMENTS = 256
 

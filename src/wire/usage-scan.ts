@@ -14,7 +14,7 @@ const MOST = 64 * 1024
 const LONGEST_KEY = 40
 
 /** A key, and how what stands under it is read. */
-const OBJECT_KEYS = [
+const OBJECT_KEYS = new Set([
   '"usage"',
   '"usageMetadata"',
   '"usage_metadata"',
@@ -22,15 +22,15 @@ const OBJECT_KEYS = [
   '"details"',
   '"metrics"',
   '"meta"',
-]
-const INPUT_KEYS = ['"prompt_eval_count"']
-const OUTPUT_KEYS = ['"eval_count"', '"accumulated_token_usage"']
+])
+const INPUT_KEY = '"prompt_eval_count"'
+const OUTPUT_KEYS = new Set(['"eval_count"', '"accumulated_token_usage"'])
 /** An event of Bedrock's invoke stream: JSON in base64. */
 const BYTES_KEY = '"bytes"'
 
 const KEYS_OF: Readonly<Record<string, readonly string[]>> = {
   gemini: ['"usageMetadata"', '"usage_metadata"'],
-  ollama: [...INPUT_KEYS, '"eval_count"'],
+  ollama: [INPUT_KEY, '"eval_count"'],
   'cohere-v1': ['"meta"'],
   'huggingface-tgi': ['"details"'],
   replicate: ['"metrics"'],
@@ -101,7 +101,7 @@ export class UsageScan {
     let from = at
     while (isBlank(bytes[from]) || bytes[from] === 58) from += 1
     if (from >= bytes.length) return undefined
-    if (OBJECT_KEYS.includes(key)) return this.#object(bytes, from)
+    if (OBJECT_KEYS.has(key)) return this.#object(bytes, from)
     if (key === BYTES_KEY) return this.#encoded(bytes, from)
     let end = from
     while (isDigit(bytes[end])) end += 1
@@ -113,8 +113,8 @@ export class UsageScan {
 
   #count(key: string, count: number): void {
     if (!Number.isSafeInteger(count)) return
-    if (INPUT_KEYS.includes(key)) this.#input = count
-    else if (OUTPUT_KEYS.includes(key)) this.#output = count
+    if (key === INPUT_KEY) this.#input = count
+    else if (OUTPUT_KEYS.has(key)) this.#output = count
   }
 
   #object(bytes: Buffer, from: number): number | undefined {

@@ -18,15 +18,18 @@ interface Seen {
 
 const seen: Seen[] = []
 const server: Server = createServer((request, response) => {
-  buffer(request).then((body) => {
-    seen.push({
-      method: request.method ?? '',
-      url: request.url ?? '',
-      headers: request.headers,
-      body,
-    })
-    response.setHeader('content-type', 'application/json').end('{}')
-  }, t.fail)
+  buffer(request).then(
+    (body) => {
+      seen.push({
+        method: request.method ?? '',
+        url: request.url ?? '',
+        headers: request.headers,
+        body,
+      })
+      response.setHeader('content-type', 'application/json').end('{}')
+    },
+    (error: unknown) => t.fail(String(error)),
+  )
 })
 server.listen(0, '127.0.0.1')
 await once(server, 'listening')
