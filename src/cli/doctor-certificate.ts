@@ -34,17 +34,17 @@ export function certificateChecks(shown: Shown): readonly Check[] {
   const issuer =
     /^O=(.*)$/m.exec(leaf.issuer)?.[1] ?? /^CN=(.*)$/m.exec(leaf.issuer)?.[1] ?? leaf.issuer
   if (!isOurs) {
-    const lacks = roots.length > 0 && trustError !== undefined
+    const text = `${host} is tunnelled: its certificate is of ${issuer}`
+    if (trustError === undefined) return [{ check: 'certificate', state: 'ok', text }]
     return [
       {
         check: 'certificate',
-        state: lacks ? 'wrong' : 'ok',
-        text: `${host} is tunnelled: its certificate is of ${issuer}${trustError === undefined ? '' : `, not trusted here (${trustError})`}`,
-        ...(lacks
-          ? {
-              fix: 'it is neither the origin as this machine knows it nor this proxy: another proxy on the way, or a former root?',
-            }
-          : {}),
+        state: 'wrong',
+        text: `${text}, and this machine does not trust it (${trustError})`,
+        fix:
+          roots.length === 0
+            ? 'a host of your own network needs its own root here; else somebody on the way answers for it'
+            : 'it is of nobody known and not of this proxy: another proxy on the way, or a former root?',
       },
     ]
   }
