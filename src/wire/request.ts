@@ -13,10 +13,9 @@ import { rootLayer } from './place.ts'
 import { finish, type WireReading } from './reading.ts'
 import { TextBuilder } from './text-builder.ts'
 
-export { expectedOf, type Expected, type WireHead } from './head.ts'
-export type { Attachment } from './media.ts'
+export { expectedOf, type WireHead } from './head.ts'
 export { readMessage } from './message.ts'
-export type { WireAction, WireReading } from './reading.ts'
+export type { WireReading } from './reading.ts'
 
 /** Reads a body whose content codings are undone already. `truncated`: more of it follows, unread. */
 export function readRequest(head: WireHead, body: Buffer, truncated: boolean): WireReading {
