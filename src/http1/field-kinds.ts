@@ -45,6 +45,8 @@ const ONLY_IN_REQUESTS: readonly (readonly [string, number])[] = [
 ]
 
 const ONLY_IN_RESPONSES: readonly (readonly [string, number])[] = [
+  // Says something in requests only, and HTTP/2 forbids most of its values.
+  ['te', DROPPED],
   ['proxy-authenticate', DROPPED],
   ['proxy-authentication-info', DROPPED],
   // A list that every intermediary adds to (RFC 9209 section 2): sent on unless it speaks in our name.

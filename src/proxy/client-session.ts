@@ -162,7 +162,9 @@ class ClientStream implements ClientLeg, Expiring {
     stream.on('drain', () => this.#exchange?.clientWritable())
     stream.on('aborted', () => this.gone())
     stream.on('close', () => this.gone())
-    stream.on('wantTrailers', () => stream.sendTrailers(headersOf(this.#sentTrailers)))
+    stream.on('wantTrailers', () =>
+      this.#send(() => stream.sendTrailers(headersOf(this.#sentTrailers))),
+    )
     stream.on('trailers', (headers: IncomingHttpHeaders, _flags: number, raw?: unknown) => {
       this.#trailers = requestTrailers(pairsOf(headers, raw), this.#parts.limits)
     })
@@ -199,23 +201,26 @@ class ClientStream implements ClientLeg, Expiring {
   }
 
   interim(head: ResponseHead): void {
-    if (this.#stream.headersSent || this.#stream.destroyed || head.status === 101) return
-    this.#stream.additionalHeaders({ ...headersOf(head.fields), ':status': head.status })
+    const stream = this.#stream
+    if (stream.headersSent || head.status === 101) return
+    const headers = { ...headersOf(head.fields), ':status': head.status }
+    this.#send(() => stream.additionalHeaders(headers))
   }
 
   respond(head: ResponseHead, { request, extra }: AnsweredRequest): boolean {
     if (this.#stream.destroyed || this.#stream.headersSent) return false
+    const { status, contentLength, chunked } = head
     this.#bodiless =
-      request.method === 'HEAD' ||
-      head.status === 204 ||
-      head.status === 304 ||
-      (head.contentLength === 0 && !head.chunked)
+      request.method === 'HEAD' || EMPTY_STATUS.has(status) || (contentLength === 0 && !chunked)
     const length =
-      head.contentLength === NO_LENGTH || head.chunked || head.status === 204
+      contentLength === NO_LENGTH || chunked || status === 204 || status === 205
         ? []
-        : ['', 'content-length', String(head.contentLength)]
+        : ['', 'content-length', String(contentLength)]
     // Sent by `flush`: until then the answer may turn out malformed, and another one takes its place.
-    this.#head = { ...headersOf(head.fields, extra, length), ':status': head.status }
+    this.#head = {
+      ...headersOf(head.fields, extra, length),
+      ':status': status > MOST_STATUS ? UNKNOWN_STATUS : status,
+    }
     this.#mayTrail = head.chunked
     return true
   }
@@ -232,13 +237,15 @@ class ClientStream implements ClientLeg, Expiring {
   flush(): boolean {
     const stream = this.#stream
     if (stream.destroyed || stream.writableEnded) return true
-    if (this.#head !== undefined) {
-      stream.respond(this.#head, {
+    const head = this.#head
+    if (head !== undefined) {
+      this.#head = undefined
+      const options = {
         endStream: this.#bodiless,
         waitForTrailers: !this.#bodiless && this.#mayTrail,
         ...AS_IT_IS,
-      })
-      this.#head = undefined
+      }
+      if (!this.#send(() => stream.respond(head, options))) return true
     }
     const parts = this.#out
     let open = true
@@ -312,12 +319,31 @@ class ClientStream implements ClientLeg, Expiring {
     this.#exchange?.flushRequest()
   }
 
+  /** What node:http2 does not take after all ends one stream, never the process. */
+  #send(step: () => void): boolean {
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed) return false
+    try {
+      step()
+      return true
+    } catch {
+      stream.close(NGHTTP2_INTERNAL_ERROR)
+      return false
+    }
+  }
+
   #forget(): void {
     this.#exchange = undefined
     this.#parts.deadlines.delete(this)
     this.#session.ended(this)
   }
 }
+
+/** Answers without content (RFC 9110 section 15): node:http2 ends their streams by itself. */
+const EMPTY_STATUS: ReadonlySet<number> = new Set([204, 205, 304])
+/** RFC 9110 section 15: a status beyond is treated as one of 5xx; node:http2 sends none. */
+const MOST_STATUS = 599
+const UNKNOWN_STATUS = 502
 
 /** The origin's answer gets no Date of ours. */
 const AS_IT_IS: object = { sendDate: false }
@@ -348,7 +374,7 @@ function refuseStream(
 }
 
 function answerStream(stream: ServerHttp2Stream, { status, fields, body }: OwnAnswer): void {
-  if (stream.destroyed || stream.headersSent) return
+  if (stream.destroyed || stream.closed || stream.headersSent) return
   const list = fields.flatMap(([name, value]) => [name, name.toLowerCase(), value])
   stream.respond({ ...headersOf(list), ':status': status }, { endStream: body.length === 0 })
   if (body.length > 0) stream.end(body)
