@@ -25,7 +25,7 @@ const rooms: Record<string, readonly string[]> = {
   store: watched,
   decision: [...watched, 'signatures', 'content', 'policy', 'context', 'ledger'],
   governance: [...watched, 'signatures', 'policy', 'store'],
-  proxy: [...watched, 'http1', 'tls', 'wire', 'websocket', 'signatures', 'decision'],
+  proxy: [...watched, 'http1', 'tls', 'wire', 'websocket', 'setup', 'signatures', 'decision'],
   api: [...watched, 'decision', 'governance', 'store'],
 }
 // Files directly in src/, config/ and cli/ put the rooms together, so they may import any of them.

@@ -45,12 +45,19 @@ export async function loadInterception(
   return { authority, renewAt, ticketKeys: parts.ticketKeys }
 }
 
-export function interceptionRules(
+/** What a worker intercepts by, and what it gives to clients to trust. */
+export interface OpenedInterception extends InterceptionRules {
+  /** PEM: one root, or two while they overlap. */
+  readonly roots: string
+}
+
+export function openInterception(
   config: Config,
   catalogue: Catalogue,
   { authority, ticketKeys }: InterceptionBeginning,
-): InterceptionRules {
+): OpenedInterception {
   return {
+    roots: authority.rootCert,
     selection: selectionOf(config, catalogue),
     issuer: new Issuer(authority),
     ticketKeys: Buffer.from(ticketKeys),

@@ -8,16 +8,17 @@ import { AccessLog } from '../proxy/access-log.ts'
 import { Callers } from '../proxy/caller.ts'
 import { Egress, type Lookup } from '../proxy/egress.ts'
 import { Htpasswd } from '../proxy/htpasswd.ts'
-import type { InterceptionRules } from '../proxy/interception.ts'
 import type { OriginTrust } from '../proxy/origin-tls.ts'
 import { openParent } from '../proxy/parent.ts'
-import type { ParentProxy } from '../proxy/ports.ts'
+import type { Pages, ParentProxy } from '../proxy/ports.ts'
 import { createProxy } from '../proxy/proxy.ts'
-import { refusalOf } from '../proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../proxy/refuse.ts'
 import { parseTarget } from '../proxy/target.ts'
+import type { Catalogue } from '../signatures/catalogue.ts'
 import type { Gateway } from './gateway.ts'
-import { originTrust } from './interception.ts'
+import { type OpenedInterception, originTrust } from './interception.ts'
 import { cannotListen, listenOptions, listenText } from './listening.ts'
+import { ownPages } from './own-pages.ts'
 import { workerCount } from './worker-count.ts'
 
 export interface ProxyDoorParts {
@@ -33,16 +34,17 @@ export interface ProxyDoorParts {
   readonly lookup: Lookup
   readonly readFile: (path: string) => string
   /** Undefined: nothing is intercepted. */
-  readonly interception: InterceptionRules | undefined
+  readonly interception: OpenedInterception | undefined
+  readonly catalogue: () => Catalogue
 }
 
 export interface OpenProxy {
   /** Where it listens, as people write it. */
   readonly addresses: readonly string[]
   /** Callers, egress and parent by the new settings; listeners and limits stay. */
-  reload(config: Config, interception: InterceptionRules | undefined): void
+  reload(config: Config, interception: OpenedInterception | undefined): void
   /** New handshakes go by these. */
-  intercept(interception: InterceptionRules): void
+  intercept(interception: OpenedInterception): void
   reopenLog(): void
   forgetCredentials(): void
   close(graceMs: number): Promise<void>
@@ -64,7 +66,9 @@ const NO_TRUST: OriginTrust = { contextFor: () => createSecureContext() }
 export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   const { config, metrics, gateway, log } = parts
   const { proxy: options } = config
+  let current = config
   let settings = settingsOf(parts, config)
+  let pages = pagesOf(parts, config, parts.interception)
   const plainPorts = new Set(plainPortsOf(config))
   const accessLog = new AccessLog({
     to: options.access_log,
@@ -98,10 +102,12 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
       wording: {
         parseTarget,
         refusalOf: (refusal, request) => refusalOf(refusal, request, settings.contact),
+        closeReason: webSocketReason,
       },
       metrics,
       log: accessLog,
       parent,
+      pages: { page: (path, host, pageMethod) => pages.page(path, host, pageMethod) },
       trust: { contextFor: (host, port) => settings.trust.contextFor(host, port) },
       ...(parts.interception === undefined ? {} : { interception: parts.interception }),
     },
@@ -132,9 +138,14 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   return {
     addresses,
     reopenLog: () => accessLog.reopen(),
-    intercept: (interception) => proxy.intercept(interception),
+    intercept: (interception) => {
+      proxy.intercept(interception)
+      pages = pagesOf(parts, current, interception)
+    },
     reload: (next, interception) => {
+      current = next
       settings = settingsOf(parts, next)
+      pages = pagesOf(parts, next, interception)
       proxy.intercept(interception)
       plainPorts.clear()
       for (const port of plainPortsOf(next)) plainPorts.add(port)
@@ -146,6 +157,14 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
       await accessLog.close()
     },
   }
+}
+
+function pagesOf(
+  { catalogue }: ProxyDoorParts,
+  config: Config,
+  interception: OpenedInterception | undefined,
+): Pages {
+  return ownPages({ config, catalogue: catalogue(), interception })
 }
 
 /** A CONNECT to one of these carries plain HTTP. */

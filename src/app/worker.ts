@@ -9,9 +9,12 @@ import type { DirectorySource } from '../context/directory.ts'
 import type { Reviews } from '../decision/decide.ts'
 import { openLog } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
-import type { InterceptionRules } from '../proxy/interception.ts'
 import { openGateway } from './gateway.ts'
-import { type InterceptionBeginning, interceptionRules } from './interception.ts'
+import {
+  type InterceptionBeginning,
+  type OpenedInterception,
+  openInterception,
+} from './interception.ts'
 import { Link } from './link.ts'
 import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
 import { PointMode } from './point-mode.ts'
@@ -106,6 +109,7 @@ export async function runWorker(env: Environment): Promise<void> {
       lookup,
       readFile: (path) => readFileSync(path, 'utf8'),
       interception: rulesOf(beginning, rules),
+      catalogue: () => rules.catalogue,
     })
     running = {
       gateway,
@@ -122,7 +126,7 @@ export async function runWorker(env: Environment): Promise<void> {
         return fresh.revision
       },
       intercept: (interception) =>
-        proxy.intercept(interceptionRules(config, rules.catalogue, interception)),
+        proxy.intercept(openInterception(config, rules.catalogue, interception)),
       peopleChanged: () => {
         gateway.directory.forget()
         proxy.forgetCredentials()
@@ -149,8 +153,8 @@ interface Running {
 function rulesOf(
   { config, interception }: Beginning,
   { catalogue }: LoadedRules,
-): InterceptionRules | undefined {
-  return interception === undefined ? undefined : interceptionRules(config, catalogue, interception)
+): OpenedInterception | undefined {
+  return interception === undefined ? undefined : openInterception(config, catalogue, interception)
 }
 
 /** Addresses of this machine: a request to one of our own listeners would go round in a circle. */

@@ -1,12 +1,9 @@
 // What every command works with: its streams, its configuration, and one way to say what went wrong.
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import { CordonError, type ErrorCode, formatProblem } from '../base/errors.ts'
 import { type Loaded, loadConfig } from '../config/load.ts'
-import { PROGRAM_DIR } from '../config/schema.ts'
 
 /** Data goes to `out`, everything else to `err`. */
 export interface Io {
@@ -115,13 +112,6 @@ const gone = new WeakSet<NodeJS.WriteStream>()
 
 export function printJson(io: Io, value: unknown): void {
   io.out.write(`${JSON.stringify(value, undefined, 2)}\n`)
-}
-
-export function versionOf(): string {
-  const manifest = JSON.parse(readFileSync(join(PROGRAM_DIR, 'package.json'), 'utf8')) as {
-    version: string
-  }
-  return manifest.version
 }
 
 function shown(value: unknown): string {

@@ -2,12 +2,13 @@
 
 import { Command, CommanderError, Option } from 'commander'
 import { type Role, ROLES } from '../app/roles.ts'
+import { version } from '../app/version.ts'
 import { CordonError } from '../base/errors.ts'
 import { KINDS, type Kind } from '../governance/columns.ts'
 import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
 import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
-import { type ExitCode, guard, type Io, versionOf } from './io.ts'
+import { type ExitCode, guard, type Io } from './io.ts'
 
 /** Commands that INTERFACES promises and a later release brings. */
 const LATER: readonly (readonly [string, string])[] = [['tail', 'decisions live']]
@@ -32,7 +33,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   }
   const program = new Command('cordon')
     .description('AI-policy enforcement proxy')
-    .version(versionOf(), '-V, --version')
+    .version(version(), '-V, --version')
     .showHelpAfterError('(add --help for what is possible)')
     .showSuggestionAfterError()
     .configureOutput({

@@ -4,7 +4,8 @@ import { rmSync } from 'node:fs'
 import { controlSocket } from '../app/control.ts'
 import { startPrimary } from '../app/primary.ts'
 import type { Role } from '../app/roles.ts'
-import { configOf, type ExitCode, type Io, versionOf } from './io.ts'
+import { version } from '../app/version.ts'
+import { configOf, type ExitCode, type Io } from './io.ts'
 
 export async function start(
   io: Io,
@@ -17,7 +18,7 @@ export async function start(
   const primary = await startPrimary({
     config,
     role: options.role,
-    version: versionOf(),
+    version: version(),
     env: io.env,
     configFile: file,
     cwd: io.cwd,

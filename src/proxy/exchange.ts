@@ -17,10 +17,18 @@ import {
 } from '../http1/message.ts'
 import type { Seen, VisibilityReason } from '../model/record.ts'
 import type { AccessRequest, RequestContext } from '../model/request.ts'
+import { PROBE_EVENTS } from '../setup/probe.ts'
+import {
+  isWebSocketUpgrade,
+  switchFault,
+  upgradeFault,
+  withoutExtensions,
+} from '../websocket/upgrade.ts'
 import { AnswerReader } from './answer-reader.ts'
 import { FieldMap } from './field-map.ts'
 import type { Inspection, Inspector } from './inspector.ts'
 import { countedDown } from './max-forwards.ts'
+import { MessageJudge } from './message-judge.ts'
 import type { OriginConnection } from './origin-connection.ts'
 import type { Origins, Way } from './origins.ts'
 import type {
@@ -42,8 +50,10 @@ import type {
   Wording,
 } from './ports.ts'
 import { OWN_PATH } from './ports.ts'
+import { isProbe, startEcho, streamEvents } from './probe.ts'
 import { publicPart } from './public-part.ts'
 import {
+  BAD_UPGRADE,
   NO_MEMORY,
   NO_PAGE,
   NO_TUNNEL_INSIDE,
@@ -51,6 +61,7 @@ import {
   ORIGIN_SILENT,
   OTHER_HOST,
   refusalOfFault,
+  refusalOfOutcome,
   REQUEST_SLOW,
 } from './refusals.ts'
 import { type HeldBody, Relay, type RelayOwner } from './relay.ts'
@@ -225,7 +236,8 @@ export class Exchange implements RelayOwner {
     const { connection } = this.#client
     if (connection === undefined) return
     this.#status = 101
-    this.#tunnel(connection, origin.socket, rest)
+    if (this.#readsMessages) this.#socket(connection, origin.socket, rest)
+    else this.#tunnel(connection, origin.socket, rest)
   }
 
   #known(caller: Caller, own: boolean): void {
@@ -242,8 +254,13 @@ export class Exchange implements RelayOwner {
   #ownPage(target: string): void {
     const { method, host, keepAlive } = this.#head
     const [path = ''] = target.split('?', 1)
-    const page =
-      method === 'GET' || method === 'HEAD' ? this.#parts.pages?.page(path, host) : undefined
+    const opened = this.#client.inside?.tls !== undefined
+    if (opened && isProbe(path)) {
+      this.#probe(path)
+      return
+    }
+    // On an intercepted host the Host names somebody else's server.
+    const page = this.#parts.pages?.page(path, opened ? undefined : host, method)
     if (page === undefined) {
       this.#refuse(NO_PAGE)
       return
@@ -254,6 +271,18 @@ export class Exchange implements RelayOwner {
     this.#bytesOut = body.length
     this.#client.answer({ ...page, body }, this.#head, keeps)
     this.#end(keeps)
+  }
+
+  #probe(path: string): void {
+    this.#status = 200
+    if (path === PROBE_EVENTS && this.#head.method === 'GET' && !this.#hasBody) {
+      this.#cancel = streamEvents(this.#client, this.#head, (keepAlive) => this.#end(keepAlive))
+      return
+    }
+    this.#status = 101
+    const finish = (): void => this.#finish()
+    if (startEcho(this.#client, this.#head, finish) === undefined) this.#refuse(BAD_UPGRADE)
+    else this.#over = true
   }
 
   #identified(caller: Identified): void {
@@ -440,16 +469,11 @@ export class Exchange implements RelayOwner {
         (fault: unknown) => this.#fault(fault),
       )
     } else if (outcome.refused) {
-      const { decision, service, alternative } = outcome
-      this.#result = decision.decision === 'REVIEW' ? 'review' : 'denied'
+      this.#result = outcome.decision.decision === 'REVIEW' ? 'review' : 'denied'
+      const format = this.#inspection?.format
       this.#refuse({
-        status: 403,
-        error: 'http_request_denied',
-        details: decision.reason,
-        decision,
-        ...(service === undefined ? {} : { service }),
-        ...(alternative === undefined ? {} : { alternative }),
-        ...(this.#inspection?.format === undefined ? {} : { format: this.#inspection.format }),
+        ...refusalOfOutcome(outcome),
+        ...(format === undefined ? {} : { format }),
       })
     } else this.#pass(outcome)
   }
@@ -470,8 +494,13 @@ export class Exchange implements RelayOwner {
     else this.#forward(target, head, outcome)
   }
 
-  #forward(target: Target, received: RequestHead, { warnings, redactions }: Outcome): void {
+  #forward(target: Target, asked: RequestHead, { warnings, redactions }: Outcome): void {
     const { authority, requestTarget } = target
+    const received = this.#withReadableUpgrade(asked)
+    if (isRefusal(received)) {
+      this.#refuse(received)
+      return
+    }
     const way = this.#wayTo(target, this.#client.connection === undefined)
     const forwarded = way.parent !== undefined && !way.tunnelled
     const body = this.#bodyToSend(received, redactions)
@@ -494,10 +523,28 @@ export class Exchange implements RelayOwner {
         extraResponse: warningField(warnings),
         ...(body.held === undefined ? {} : { held: body.held }),
         ...(this.#answer === undefined ? {} : { onAnswer: this.#answer }),
+        ...(this.#readsMessages
+          ? { faultOfSwitch: (head: ResponseHead) => switchFault(received, head) }
+          : {}),
       },
       this,
     )
     this.#relay.start()
+  }
+
+  get #readsMessages(): boolean {
+    return this.#inspection?.foretold.readsMessages === true
+  }
+
+  /** What will be read must not be compressed; where messages are read no other protocol is changed to. */
+  #withReadableUpgrade(head: RequestHead): RequestHead | Refusal {
+    if (head.upgrade === undefined) return head
+    if (this.#readsMessages)
+      return upgradeFault(head) === undefined
+        ? { ...head, fields: withoutExtensions(head.fields) }
+        : BAD_UPGRADE
+    const opened = this.#client.inside?.tls !== undefined
+    return opened && !isWebSocketUpgrade(head) ? { ...head, upgrade: undefined } : head
   }
 
   /** The body as it came, or with what had to go replaced; undefined where that cannot be done. */
@@ -586,6 +633,31 @@ export class Exchange implements RelayOwner {
       },
       ({ bytesIn, bytesOut }) => {
         this.#bytesIn = bytesIn
+        this.#bytesOut = bytesOut
+        this.#finish()
+      },
+    )
+  }
+
+  #socket(connection: ClientSocket, origin: Socket, fromOrigin: Buffer): void {
+    const inspection = this.#inspection
+    const request = this.#request
+    if (inspection === undefined || request === undefined) return
+    this.#over = true
+    const { ids, judge, wording, tunnels } = this.#parts
+    const messages = new MessageJudge(
+      { ids, judge, closeReason: (refusal) => wording.closeReason(refusal) },
+      request,
+      inspection.wire,
+    )
+    const fromClient = connection.surrender()
+    tunnels.openSocket(
+      { client: connection.socket, origin, fromClient, fromOrigin },
+      messages,
+      ({ bytesIn, bytesOut }) => {
+        messages.end()
+        // What was decided by itself is counted by itself.
+        this.#bytesIn = Math.max(0, bytesIn - messages.bytes)
         this.#bytesOut = bytesOut
         this.#finish()
       },

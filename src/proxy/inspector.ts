@@ -9,6 +9,7 @@ import { fieldValue } from '../http1/message.ts'
 import type { Span } from '../model/finding.ts'
 import type { VisibilityReason } from '../model/record.ts'
 import type { Destination, OfferedContent } from '../model/request.ts'
+import { isWebSocketUpgrade } from '../websocket/upgrade.ts'
 import { decode, type DecodeProblem } from '../wire/coding.ts'
 import { expectedOf, readRequest, type WireHead, type WireReading } from '../wire/request.ts'
 
@@ -46,6 +47,7 @@ export class Inspector {
       mayBeAi &&
       (format !== undefined || wire.header('content-type') !== undefined)
     const most = readsContent ? this.maxBytes : Math.min(this.maxBytes, SUSPECT_BYTES)
+    const upgrades = isWebSocketUpgrade(head)
     return new Inspection(this, wire, most, {
       format: service === undefined ? undefined : format,
       action:
@@ -55,6 +57,7 @@ export class Inspector {
             ? 'send_prompt'
             : 'upload_file',
       holds: hasBody && (readsContent || suspect),
+      readsMessages: upgrades && (service !== undefined || readsContent || mayBeAi),
     })
   }
 
@@ -75,25 +78,27 @@ export interface Foretold {
   readonly action: string
   /** Whether the body is to be read. */
   readonly holds: boolean
+  /** Whether it asks for a WebSocket whose messages are to be read. */
+  readonly readsMessages: boolean
 }
 
 const NO_TEXT: OfferedContent = { text: '', media_type: 'application/octet-stream' }
 
 export class Inspection {
   readonly #inspector: Inspector
-  readonly #wire: WireHead
   readonly #most: number
   readonly #parts: Buffer[] = []
   #size = 0
   #reading: WireReading | undefined
   #fault: VisibilityReason | undefined
   #truncated = false
+  readonly wire: WireHead
   readonly foretold: Foretold
 
   /** `most`: of the body, in bytes, as much as is held. */
   constructor(inspector: Inspector, wire: WireHead, most: number, foretold: Foretold) {
     this.#inspector = inspector
-    this.#wire = wire
+    this.wire = wire
     this.#most = most
     this.foretold = foretold
   }
@@ -122,7 +127,7 @@ export class Inspection {
   read(complete: boolean): void | Promise<void> {
     this.#truncated = !complete
     const body = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts)
-    const codings = this.#wire.header('content-encoding')
+    const codings = this.wire.header('content-encoding')
     if (body === undefined) return undefined
     if (codings === undefined || codings === '' || codings.toLowerCase() === 'identity') {
       this.#readDecoded(body)
@@ -195,7 +200,7 @@ export class Inspection {
   }
 
   #readDecoded(body: Buffer): void {
-    this.#reading = readRequest(this.#wire, body, this.#truncated)
+    this.#reading = readRequest(this.wire, body, this.#truncated)
   }
 }
 

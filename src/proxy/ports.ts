@@ -7,7 +7,10 @@ import type { Decision } from '../model/decision.ts'
 import type { VisibilityReason } from '../model/record.ts'
 import type { AccessRequest, Destination, Principal } from '../model/request.ts'
 import type { AiService } from '../model/service.ts'
+import type { Verdict } from './client-messages.ts'
+import type { ClientMessage } from './held-message.ts'
 import type { TunnelEnds, TunnelTotals, Vet } from './tunnel.ts'
+import type { WebSocketEnds } from './websocket-relay.ts'
 
 /** Why a request is not passed on, and how the client is told. */
 export interface Refusal {
@@ -72,7 +75,7 @@ export interface Judge {
 
 /** Pages of our own: on the proxy port, and under a path of intercepted hosts that no origin has. */
 export interface Pages {
-  page(path: string, host: string | undefined): OwnAnswer | undefined
+  page(path: string, host: string | undefined, method: string): OwnAnswer | undefined
 }
 
 export const OWN_PATH = '/.well-known/cordon/'
@@ -224,6 +227,8 @@ export interface Wording {
     scheme?: 'http' | 'https',
   ): Target | Refusal
   refusalOf(refusal: Refusal, request: RefusedRequest): OwnAnswer
+  /** Of a WebSocket's close frame. */
+  closeReason(refusal: Refusal): string
 }
 
 /** One line of the access log, before it is written. */
@@ -242,11 +247,22 @@ export interface LogEntry {
   readonly userAgent: string | undefined
 }
 
+/** Who decides on the messages of a WebSocket client. */
+export interface SocketJudging {
+  judge(message: ClientMessage): Promise<Verdict>
+}
+
 export interface RequestLog {
   write(entry: LogEntry): void
 }
 
 /** Keeps the open tunnels, so that a drain can end them. */
 export interface Tunnels {
+  /** Two sockets that speak WebSocket, with the client's messages judged. */
+  openSocket(
+    ends: WebSocketEnds,
+    judging: SocketJudging,
+    ended: (totals: TunnelTotals) => void,
+  ): void
   open(ends: TunnelEnds, ended: (totals: TunnelTotals) => void): void
 }

@@ -31,11 +31,13 @@ import type {
   Refusal,
   RequestLog,
   Router,
+  SocketJudging,
   Tunnels,
   Wording,
 } from './ports.ts'
 import { TOO_MANY_CONNECTIONS, TOO_MANY_OF_CLIENT } from './refusals.ts'
 import { Tunnel, type TunnelEnds, type TunnelTotals } from './tunnel.ts'
+import { type WebSocketEnds, WebSocketRelay } from './websocket-relay.ts'
 
 export interface ProxyParts {
   readonly ids: IdSource
@@ -84,7 +86,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
   #interceptions: Interceptions | undefined
   readonly #servers: Server[] = []
   readonly #connections = new Set<CountedConnection>()
-  readonly #tunnels = new Set<Tunnel>()
+  readonly #tunnels = new Set<{ destroy(): void }>()
   readonly #perClient = new Map<string, number>()
   #draining = false
   #emptied: (() => void) | undefined
@@ -180,6 +182,29 @@ export class Proxy implements ConnectionOwner, Tunnels {
       ended(totals)
     })
     this.#tunnels.add(tunnel)
+    tunnel.start()
+  }
+
+  openSocket(
+    ends: WebSocketEnds,
+    judging: SocketJudging,
+    ended: (totals: TunnelTotals) => void,
+  ): void {
+    const { inspector } = this.#parts
+    const relay: WebSocketRelay = new WebSocketRelay(ends, {
+      deadlines: this.#deadlines,
+      idleMs: this.#options.idleMs,
+      maxMessageBytes: inspector.maxBytes,
+      memory: inspector,
+      judge: (message) => judging.judge(message),
+      fault: () => this.#parts.metrics.limits.inc({ limit: 'websocket' }),
+      ended: (totals) => {
+        this.#tunnels.delete(relay)
+        ended(totals)
+      },
+    })
+    this.#tunnels.add(relay)
+    relay.start()
   }
 
   /** Forgets pooled connections: the rules by which they were allowed have changed. */

@@ -1,6 +1,7 @@
 // The proxy's own refusals: those that no policy makes.
 
 import { CordonError } from '../base/errors.ts'
+import type { Outcome } from '../decision/decide.ts'
 import type { Failure } from '../http1/message.ts'
 import type { Refusal } from './ports.ts'
 
@@ -37,7 +38,7 @@ export const REQUEST_SLOW: Refusal = {
 export const NO_PAGE: Refusal = {
   status: 404,
   error: 'http_request_error',
-  details: 'this is a proxy, and it has no such page',
+  details: 'this is a proxy, and it has no such page; its own begin at /setup',
 }
 export const NO_MEMORY: Refusal = {
   status: 503,
@@ -54,6 +55,11 @@ export const OTHER_HOST: Refusal = {
   status: 421,
   error: 'http_request_error',
   details: 'the request is for another host than the tunnel it came through',
+}
+export const BAD_UPGRADE: Refusal = {
+  status: 400,
+  error: 'http_request_error',
+  details: 'the WebSocket handshake is malformed',
 }
 export const NO_TUNNEL_INSIDE: Refusal = {
   status: 400,
@@ -88,6 +94,18 @@ export function refusalOfMalformed(reason: string): Refusal {
     status: 502,
     error: 'http_protocol_error',
     details: `the origin's answer is malformed: ${reason}`,
+  }
+}
+
+/** What policies refused. */
+export function refusalOfOutcome({ decision, service, alternative }: Outcome): Refusal {
+  return {
+    status: 403,
+    error: 'http_request_denied',
+    details: decision.reason,
+    decision,
+    ...(service === undefined ? {} : { service }),
+    ...(alternative === undefined ? {} : { alternative }),
   }
 }
 

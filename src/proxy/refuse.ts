@@ -1,7 +1,6 @@
 // How a client is told no: in the dialect of the service it meant, with a reason, an id, and no way to mistake it
 // for an answer of the origin (INTERFACES section 3, "On the wire").
 
-import { STATUS_CODES } from 'node:http'
 import { PAGE_POLICY } from '../base/html.ts'
 import { denialPage } from './denial-page.ts'
 import type { Refusal, RefusedRequest } from './ports.ts'
@@ -46,25 +45,6 @@ export function refusalOf(
   if (decision !== undefined && !request.isConnect) fields.push(...sharedWith(request))
   fields.push(['Cache-Control', 'no-store'], ['Content-Length', String(body.length)])
   return { status, fields, body: request.method === 'HEAD' ? Buffer.alloc(0) : body }
-}
-
-/** A complete HTTP/1.1 response. */
-export function renderRefusal(
-  refusal: Refusal,
-  request: RefusedRequest,
-  contact: string = '',
-): Buffer {
-  const { status, fields, body } = refusalOf(refusal, request, contact)
-  const lines = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}`,
-    ...fields.map(([name, value]) => `${name}: ${value}`),
-    ...(request.keepAlive
-      ? request.minor === 0
-        ? ['Connection: keep-alive']
-        : []
-      : ['Connection: close']),
-  ]
-  return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), body])
 }
 
 /** The reason of a close frame (1008): it fits, and ends with the decision id. */

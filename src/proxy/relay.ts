@@ -25,6 +25,8 @@ export interface Errand {
   readonly held?: HeldBody
   /** Sees the answer as it passes. */
   readonly onAnswer?: AnswerTap
+  /** Why a change of protocol is not what was asked for. */
+  readonly faultOfSwitch?: (head: ResponseHead) => string | undefined
 }
 
 export interface HeldBody {
@@ -196,11 +198,13 @@ export class Relay implements ResponseTaker {
     const origin = this.#origin
     if (this.#over || !(origin instanceof OriginConnection)) return
     this.#over = true
-    if (head.upgrade?.toLowerCase() !== this.#upgrade?.toLowerCase()) {
+    const fault =
+      head.upgrade?.toLowerCase() === this.#upgrade?.toLowerCase()
+        ? this.#errand.faultOfSwitch?.(head)
+        : 'a change to another protocol than was asked for'
+    if (fault !== undefined) {
       origin.socket.destroy()
-      this.#owner.relayRefused(
-        refusalOfMalformed('a change to another protocol than was asked for'),
-      )
+      this.#owner.relayRefused(refusalOfMalformed(fault))
       return
     }
     const { head: request, extraResponse } = this.#errand

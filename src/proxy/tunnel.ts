@@ -34,7 +34,7 @@ export class Tunnel implements Expiring {
   #open = true
   expiresAt: number
 
-  /** Takes both sockets over; `ended` is called once, when both are closed or one has failed. */
+  /** `ended` is called once after `start`, when both sockets are closed or one has failed. */
   constructor(
     ends: TunnelEnds,
     deadlines: Deadlines,
@@ -46,9 +46,13 @@ export class Tunnel implements Expiring {
     this.#idleMs = idleMs
     this.#ended = ended
     this.expiresAt = deadlines.now + idleMs
-    deadlines.add(this)
-    const { client, origin, fromClient, fromOrigin } = ends
-    this.#splice(client, origin, (bytes) => (this.#bytesIn += bytes), ends.vet)
+  }
+
+  /** Takes both sockets over. */
+  start(): void {
+    this.#deadlines.add(this)
+    const { client, origin, fromClient, fromOrigin, vet } = this.#ends
+    this.#splice(client, origin, (bytes) => (this.#bytesIn += bytes), vet)
     this.#splice(origin, client, (bytes) => (this.#bytesOut += bytes))
     if (fromClient.length > 0) client.emit('data', fromClient)
     if (fromOrigin.length > 0) origin.emit('data', fromOrigin)

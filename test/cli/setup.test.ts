@@ -9,7 +9,7 @@ import { type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { env as environment } from 'node:process'
 import t, { type Test } from 'tap'
-import { refusalOf } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { certificatesOf } from '../../src/setup/pem.ts'
 import { TOOLS } from '../../src/setup/tools.ts'
@@ -31,7 +31,7 @@ const port = await listening(origin)
 let wantsLogin = true
 const logins = new Set<string | undefined>()
 const rig = await startRig({
-  wording: { parseTarget, refusalOf },
+  wording: { parseTarget, refusalOf, closeReason: webSocketReason },
   callers: {
     identify: (authorization) => {
       logins.add(authorization)

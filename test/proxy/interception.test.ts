@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import t, { type Test } from 'tap'
-import { refusalOf } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { Catalogue } from '../../src/signatures/catalogue.ts'
 import { Interception } from '../../src/signatures/interception.ts'
@@ -30,7 +30,7 @@ async function set(
   const authority = anAuthority('Proxy', ['openai.example'])
   const context = createSecureContext({ ca: origin.authority.rootCert })
   const rig = await startRig({
-    wording: { parseTarget, refusalOf },
+    wording: { parseTarget, refusalOf, closeReason: webSocketReason },
     trust: { contextFor: () => context },
     router: {
       check: () => undefined,

@@ -2,7 +2,7 @@
 
 import t, { type Test } from 'tap'
 import { Deadlines } from '../../src/proxy/deadlines.ts'
-import { refusalOf } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { dial, Origin, type Peer } from '../support/peers.ts'
 import { DENIED, startRig } from '../support/proxy-rig.ts'
@@ -11,7 +11,10 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
 async function set(t: Test, ...[parts, options]: Parameters<typeof startRig>) {
   const origin = await new Origin().listen()
-  const started = await startRig({ wording: { parseTarget, refusalOf }, ...parts }, options)
+  const started = await startRig(
+    { wording: { parseTarget, refusalOf, closeReason: webSocketReason }, ...parts },
+    options,
+  )
   t.teardown(async () => {
     origin.close()
     await started.close()

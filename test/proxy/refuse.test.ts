@@ -1,8 +1,10 @@
 // Refusals: each dialect, and that nothing of a reason, a name or a header gets out of its place.
 
+import { STATUS_CODES } from 'node:http'
 import t from 'tap'
+import { ownHead } from '../../src/http1/write.ts'
 import type { Refusal, RefusedRequest } from '../../src/proxy/ports.ts'
-import { refusalOf, renderRefusal, webSocketReason } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { ALLOWED, DENIED } from '../support/proxy-rig.ts'
 import { aService } from '../support/services.ts'
 
@@ -47,6 +49,16 @@ function request(
     keepAlive: true,
     ...more,
   }
+}
+
+/** As an HTTP/1.1 connection writes it. */
+function renderRefusal(given: Refusal, to: RefusedRequest, contact?: string): Buffer {
+  const { status, fields, body } = refusalOf(given, to, contact)
+  const connection = !to.keepAlive ? 'close' : to.minor === 0 ? 'keep-alive' : undefined
+  return Buffer.concat([
+    Buffer.from(ownHead(status, STATUS_CODES[status] ?? 'Refused', fields, connection)),
+    body,
+  ])
 }
 
 interface Shown {

@@ -1,7 +1,7 @@
 // Ambiguous requests over real sockets: the origin gets exactly what was meant, or nothing at all.
 
 import t from 'tap'
-import { refusalOf } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { dial, Origin } from '../support/peers.ts'
 import { startRig } from '../support/proxy-rig.ts'
@@ -177,7 +177,9 @@ t.test(
   'what is ambiguous is refused once, and nothing behind it is taken for a request',
   async (t) => {
     const origin = await new Origin().listen()
-    const rig = await startRig({ wording: { parseTarget, refusalOf } })
+    const rig = await startRig({
+      wording: { parseTarget, refusalOf, closeReason: webSocketReason },
+    })
     t.teardown(async () => {
       origin.close()
       await rig.close()
@@ -206,7 +208,7 @@ t.test(
 
 t.test('fields that only look like framing are fields', async (t) => {
   const origin = await new Origin().listen()
-  const rig = await startRig({ wording: { parseTarget, refusalOf } })
+  const rig = await startRig({ wording: { parseTarget, refusalOf, closeReason: webSocketReason } })
   const client = await dial(rig.port)
   t.teardown(async () => {
     origin.close()
@@ -231,7 +233,9 @@ t.test(
   'Connection takes away what it names, never Host, length or credentials of the origin',
   async (t) => {
     const origin = await new Origin().listen()
-    const rig = await startRig({ wording: { parseTarget, refusalOf } })
+    const rig = await startRig({
+      wording: { parseTarget, refusalOf, closeReason: webSocketReason },
+    })
     const client = await dial(rig.port)
     t.teardown(async () => {
       origin.close()

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { refusalOf } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { dial, Origin } from '../support/peers.ts'
 import { DENIED, startRig } from '../support/proxy-rig.ts'
@@ -14,7 +14,7 @@ async function set(t: Test, { plain = false } = {}) {
   const origin = await new Origin().listen()
   const started = await startRig(
     {
-      wording: { parseTarget, refusalOf },
+      wording: { parseTarget, refusalOf, closeReason: webSocketReason },
       outcome: ({ destination }) =>
         destination.path === '/no' ? { decision: DENIED, refused: true } : {},
     },
@@ -195,7 +195,7 @@ t.test('plain HTTP in a tunnel: each request is judged, for the tunnel’s host 
 t.test('a denied tunnel is not dialled, says why, and the connection stays', async (t) => {
   const origin = await new Origin().listen()
   const rig = await startRig({
-    wording: { parseTarget, refusalOf },
+    wording: { parseTarget, refusalOf, closeReason: webSocketReason },
     outcome: () => ({ decision: DENIED, refused: true }),
   })
   const client = await dial(rig.port)

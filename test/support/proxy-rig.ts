@@ -84,7 +84,7 @@ export async function startRig(
         check: () => undefined,
         route: ({ port }) => ({ address: '127.0.0.1', port, family: 4, pinned: true }),
       },
-      wording: { parseTarget, refusalOf },
+      wording: { parseTarget, refusalOf, closeReason: ({ details }) => details },
       metrics: {
         requests: { inc: ({ outcome }) => add(outcomes, outcome) },
         limits: { inc: ({ limit }) => add(limits, limit) },

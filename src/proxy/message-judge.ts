@@ -1,0 +1,119 @@
+// Decides on the messages of a WebSocket client, each as a request of its own; those that say nothing share
+// the decision of the upgrade.
+
+import type { IdSource } from '../base/ids.ts'
+import type { Outcome } from '../decision/decide.ts'
+import type { AccessRequest } from '../model/request.ts'
+import { readMessage } from '../wire/message.ts'
+import type { WireHead, WireReading } from '../wire/request.ts'
+import type { Verdict } from './client-messages.ts'
+import type { ClientMessage } from './held-message.ts'
+import type { Judge, Refusal } from './ports.ts'
+import { NOT_REDACTED, refusalOfFault, refusalOfOutcome } from './refusals.ts'
+
+export interface MessageJudgeParts {
+  readonly ids: IdSource
+  readonly judge: Judge
+  readonly closeReason: (refusal: Refusal) => string
+}
+
+export class MessageJudge {
+  readonly #parts: MessageJudgeParts
+  /** Of the upgrade. */
+  readonly #request: AccessRequest
+  readonly #wire: WireHead
+  #cancel: (() => void) | undefined
+  /** Bytes of messages that have an outcome of their own. */
+  bytes = 0
+
+  constructor(parts: MessageJudgeParts, request: AccessRequest, wire: WireHead) {
+    this.#parts = parts
+    this.#request = request
+    this.#wire = wire
+  }
+
+  /** The connection has ended: nobody waits for a reviewer. */
+  end(): void {
+    this.#cancel?.()
+  }
+
+  async judge({ text, bytes, truncated }: ClientMessage): Promise<Verdict> {
+    // Sound and pictures: nothing in them is read.
+    if (text === undefined) return PASS
+    const reading = readMessage(this.#wire, text, truncated)
+    if (reading.action === 'access_ai_service') return PASS
+    const startedAt = performance.now()
+    let outcome: Outcome
+    try {
+      outcome = await this.#decide(reading, bytes, truncated)
+    } catch (fault) {
+      return { pass: false, closeReason: this.#parts.closeReason(refusalOfFault(fault)) }
+    }
+    this.bytes += bytes
+    const finish = (status: number): void =>
+      outcome.finish({
+        status,
+        bytes_in: bytes,
+        bytes_out: 0,
+        duration_ms: Math.round(performance.now() - startedAt),
+        ...(reading.parsed
+          ? { visibility: 'content' }
+          : { visibility: 'metadata', visibility_reason: truncated ? 'too_large' : 'unparsed' }),
+        ...(reading.format === undefined ? {} : { format: reading.format }),
+      })
+    const refused = (refusal: Refusal): Verdict => {
+      finish(refusal.status)
+      return { pass: false, closeReason: this.#parts.closeReason(refusal) }
+    }
+    if (outcome.refused) return refused(refusalOfOutcome(outcome))
+    const passed = { pass: true, finish: () => finish(SWITCHED) } as const
+    if (outcome.redactions.length === 0) return passed
+    const rewritten = reading.redact(outcome.redactions)
+    return rewritten === undefined
+      ? refused(NOT_REDACTED)
+      : { ...passed, text: rewritten.toString('utf8') }
+  }
+
+  async #decide(reading: WireReading, bytes: number, truncated: boolean): Promise<Outcome> {
+    const { ids, judge } = this.#parts
+    const { action, format, model, text, parsed, stream, tools, attachments } = reading
+    const request = this.#request
+    const first = await judge.decide({
+      ...request,
+      request_id: ids.next(),
+      action,
+      destination: {
+        ...request.destination,
+        ...(format === undefined ? {} : { format }),
+        ...(model === undefined ? {} : { model }),
+      },
+      content: {
+        text: text ?? '',
+        media_type: 'text/plain',
+        message: {
+          parsed,
+          truncated,
+          bytes,
+          tools,
+          attachments,
+          ...(stream === undefined ? {} : { stream }),
+        },
+      },
+      context: {
+        ...request.context,
+        capabilities: parsed && !truncated ? ['inspect', 'redact'] : ['inspect'],
+      },
+    })
+    if (first.held === undefined) return first
+    this.#cancel = () => first.held?.cancel()
+    try {
+      return await first.held.answer
+    } finally {
+      this.#cancel = undefined
+    }
+  }
+}
+
+const PASS: Verdict = { pass: true }
+/** What the client got, once, for all of its messages. */
+const SWITCHED = 101
