@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"time"
 )
+
+const opening = 8
 
 // Tally is what one of the parallel runners saw.
 type Tally struct {
@@ -28,10 +31,8 @@ func load(s *Settings) error {
 	}
 	conns := make([]*Conn, s.connections)
 	if s.mode != "connect" {
-		for i := range conns {
-			if conns[i], err = client.open(s.host, i, nil); err != nil {
-				return err
-			}
+		if err := client.openAll(conns); err != nil {
+			return err
 		}
 	}
 	in := bufio.NewScanner(os.Stdin)
@@ -67,6 +68,23 @@ func load(s *Settings) error {
 	// The connections stay until the other side has read its clocks.
 	waitForLine(in)
 	return nil
+}
+
+// openAll opens some at a time: one after the other the first would wait too long for its first request.
+func (c *Client) openAll(conns []*Conn) error {
+	errs := make([]error, opening)
+	var all sync.WaitGroup
+	for part := range opening {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for i := part; i < len(conns) && errs[part] == nil; i += opening {
+				conns[i], errs[part] = c.open(c.settings.host, i, nil)
+			}
+		}()
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 func asking(client *Client, conn *Conn, end time.Time) (tally Tally) {
