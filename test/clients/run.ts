@@ -19,8 +19,11 @@ const { values } = parseArgs({
   options: { only: { type: 'string', default: '' }, json: { type: 'boolean', default: false } },
 })
 const only = values.only.split(',').filter((word) => word !== '')
+const groups = new Set<string>(CLIENTS.map(({ group }) => group))
 const clients = CLIENTS.filter(
-  ({ id, group }) => only.length === 0 || only.some((word) => word === group || id.includes(word)),
+  ({ id, group }) =>
+    only.length === 0 ||
+    only.some((word) => (groups.has(word) ? word === group : id.includes(word))),
 )
 
 const dir = mkdtempSync(join(tmpdir(), 'cordon-clients-'))

@@ -26,18 +26,27 @@ func HTTP(status, major int, body string) {
 	say("http", fmt.Sprint(status), fmt.Sprintf("h%d", major), encoded(body))
 }
 
-// Do does the jobs as they come; statusOf tells the status in an error, 0 where it has none.
-func Do(work func(Job) error, statusOf func(error) int) {
+// Failure is what a client says of an error; Status is 0 where there was no answer.
+type Failure struct {
+	Kind    string
+	Status  int
+	Message string
+}
+
+// Of gives what any error says.
+func Of(err error) Failure {
+	return Failure{strings.TrimPrefix(fmt.Sprintf("%T", err), "*"), 0, err.Error()}
+}
+
+// Do does the jobs as they come.
+func Do(work func(Job) error, failure func(error) Failure) {
 	input := bufio.NewScanner(os.Stdin)
 	for input.Scan() {
 		fields := strings.Split(input.Text(), "\t")
 		job := Job{fields[1] == "1", fields[2], decoded(fields[3]), decoded(fields[4])}
 		if err := work(job); err != nil {
-			status := ""
-			if code := statusOf(err); code > 0 {
-				status = fmt.Sprint(code)
-			}
-			say("fail", strings.TrimPrefix(fmt.Sprintf("%T", err), "*"), status, encoded(err.Error()))
+			said := failure(err)
+			say("fail", said.Kind, fmt.Sprint(said.Status), encoded(said.Message))
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	lines.Do(post, func(error) int { return 0 })
+	lines.Do(post, lines.Of)
 }
 
 func post(job lines.Job) error {

@@ -12,12 +12,13 @@ import (
 func main() {
 	client := openai.NewClient()
 	ask := func(job lines.Job) error { return ask(&client, job) }
-	lines.Do(ask, func(err error) int {
+	lines.Do(ask, func(err error) lines.Failure {
 		var refused *openai.Error
 		if errors.As(err, &refused) {
-			return refused.StatusCode
+			// Its Error() leaves out what the service said; the field has it.
+			return lines.Failure{Kind: "openai.Error", Status: refused.StatusCode, Message: refused.Message}
 		}
-		return 0
+		return lines.Of(err)
 	})
 }
 
