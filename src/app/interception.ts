@@ -72,11 +72,12 @@ function selectionOf({ proxy }: Config, catalogue: Catalogue): Interception {
 export function originTrust({ proxy }: Config, readFile: (path: string) => string): OriginTrust {
   const roots = [...new Set([...getCACertificates('default'), ...getCACertificates('system')])]
   const usual = [...roots, ...proxy.trust.map(readFile)]
+  const origins = proxy.intercept.origins.toSorted((a, b) => closeness(b) - closeness(a))
   let plain: SecureContext | undefined
   const own = new Map<OriginCertificates, SecureContext>()
   return {
     contextFor: (host, port) => {
-      const origin = proxy.intercept.origins.find((each) => concerns(each, host, port))
+      const origin = origins.find((each) => concerns(each, host, port))
       if (origin === undefined) {
         plain ??= createSecureContext({ ca: usual })
         return plain
@@ -95,6 +96,11 @@ export function originTrust({ proxy }: Config, readFile: (path: string) => strin
       return context
     },
   }
+}
+
+/** A host before a pattern, the longer pattern before the shorter, and with a port before without. */
+function closeness({ host, port }: OriginCertificates): number {
+  return (host.startsWith('*.') ? host.length : 1000) * 2 + (port === undefined ? 0 : 1)
 }
 
 function concerns(origin: OriginCertificates, host: string, port: number): boolean {

@@ -49,6 +49,7 @@ export const VISIBILITY_REASONS = [
   'never',
   'outside_authority',
   'handshake_failed',
+  'other_name',
   'origin_failed',
   'not_tls',
   'ech',

@@ -80,7 +80,7 @@ export class Intercepted implements Served, Expiring {
   }
 
   expire(): void {
-    this.#fail('failed', 'timeout', 'handshake_failed')
+    this.#fail('failed', 'timeout', this.#handshaking ? 'handshake_failed' : 'aborted')
   }
 
   secured(socket: TLSSocket): void {
@@ -123,7 +123,7 @@ export class Intercepted implements Served, Expiring {
         this.#fail('refused', 'not_tls', 'not_tls')
         break
       default:
-        this.#fail('refused', 'malformed_hello', 'handshake_failed')
+        this.#fail('refused', 'malformed_hello', 'not_tls')
     }
   }
 
@@ -131,7 +131,7 @@ export class Intercepted implements Served, Expiring {
     if (this.#handshaking) {
       // The reason, where there is one, comes from the TLS server.
       setImmediate(() => this.#fail('failed', 'client_closed', 'handshake_failed'))
-    } else this.#fail('failed', 'client_closed', 'handshake_failed')
+    } else this.#fail('failed', 'client_closed', 'aborted')
   }
 
   #heard(hello: ClientHello): void {
@@ -145,7 +145,7 @@ export class Intercepted implements Served, Expiring {
     // and no new keys, tries again without (RFC 9849 section 6.1.6). No request passes under it.
     if (serverName !== undefined && serverName !== destination.host && !hello.encrypted) {
       socket.end(UNRECOGNIZED_NAME)
-      this.#fail('refused', 'other_name', 'handshake_failed')
+      this.#fail('refused', 'other_name', 'other_name')
       return
     }
     const offered = hello.alpn.filter((name): name is Protocol => PROTOCOLS.has(name))

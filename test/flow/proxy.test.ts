@@ -83,6 +83,19 @@ t.test('curl goes through, by absolute form and by CONNECT', { skip: noCurl }, a
   t.equal(denied.out, '403')
 })
 
+t.test('a secret in the body of a request is found before a byte of it leaves', async (t) => {
+  const before = standIn.received.length
+  const { status, body } = await ask(cordon.proxyPort, 'http://chat.open.test/v1/x', {
+    method: 'POST',
+    body: JSON.stringify({ prompt: secret }),
+    login: maya,
+  })
+  t.equal(status, 403)
+  t.match(body, 'the text holds a secret')
+  t.notMatch(body, secret)
+  t.equal(standIn.received.length, before)
+})
+
 t.test(
   'a denial speaks the dialect of the service and carries the id that the ledger has',
   async (t) => {
@@ -112,7 +125,7 @@ t.test(
         `http://${host}/v1/x?q=${secret}`,
         {
           method: 'POST',
-          body: JSON.stringify({ prompt: secret }),
+          body: JSON.stringify({ prompt: 'hello' }),
           login: maya,
           headers: { accept: 'text/event-stream' },
         },

@@ -14,7 +14,7 @@ import {
 } from 'node:tls'
 import type { Test } from 'tap'
 import type { Deadlines } from '../../src/proxy/deadlines.ts'
-import { refusalOf } from '../../src/proxy/refuse.ts'
+import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { Catalogue } from '../../src/signatures/catalogue.ts'
 import { Interception } from '../../src/signatures/interception.ts'
@@ -104,7 +104,7 @@ export async function startInside(
   const context = createSecureContext({ ca: origin.authority.rootCert })
   const rig = await startRig(
     {
-      wording: { parseTarget, refusalOf },
+      wording: { parseTarget, refusalOf, closeReason: webSocketReason },
       trust: { contextFor: () => context },
       router: {
         check: () => undefined,
