@@ -14,6 +14,8 @@ const IDLE_MS = 60_000
 const STREAM_WINDOW = 256 * 1024
 const SESSION_WINDOW = 4 * 1024 * 1024
 const MAX_INTERIM = 16
+/** A client may repeat what it likes, as over HTTP/1.1. */
+const AS_IT_COMES: object = { strictSingleValueFields: false }
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
 
 export class OriginSession implements Expiring {
@@ -22,8 +24,10 @@ export class OriginSession implements Expiring {
   readonly #deadlines: Deadlines
   readonly #onClosed: () => void
   #open = 0
+  #requests = 0
   #retired = false
   #closed = false
+  #fault: string | undefined
   expiresAt: number
 
   constructor(socket: Socket, limits: Http1Limits, deadlines: Deadlines, onClosed: () => void) {
@@ -39,10 +43,14 @@ export class OriginSession implements Expiring {
         maxHeaderListSize: limits.headerBytes,
       },
       maxHeaderListPairs: limits.headers + 4,
+      ...AS_IT_COMES,
     })
     this.#session.once('connect', () => this.#session.setLocalWindowSize(SESSION_WINDOW))
     this.#session.on('goaway', () => this.retire())
-    this.#session.on('error', () => this.#end())
+    this.#session.on('error', ({ code }: NodeJS.ErrnoException) => {
+      this.#fault = code
+      this.#end()
+    })
     this.#session.on('close', () => this.#end())
     deadlines.add(this)
   }
@@ -57,15 +65,24 @@ export class OriginSession implements Expiring {
     )
   }
 
+  /** Why it ended, where there was a reason. */
+  get fault(): string | undefined {
+    return this.#fault
+  }
+
   leg(): OriginLeg {
     this.#open += 1
+    this.#requests += 1
     this.expiresAt = Infinity
-    return new OriginStream(this.#session, this.#limits, () => {
-      this.#open -= 1
-      if (this.#open > 0) return
-      this.expiresAt = this.#deadlines.now + IDLE_MS
-      if (this.#retired) this.#session.close()
-    })
+    return new OriginStream(this, this.#session, this.#limits, this.#requests)
+  }
+
+  /** A stream is over. */
+  released(): void {
+    this.#open -= 1
+    if (this.#open > 0) return
+    this.expiresAt = this.#deadlines.now + IDLE_MS
+    if (this.#retired) this.#session.close()
   }
 
   /** No more streams are begun; those that run may end. */
@@ -88,9 +105,9 @@ export class OriginSession implements Expiring {
 }
 
 class OriginStream implements OriginLeg {
+  readonly #owner: OriginSession
   readonly #session: ClientHttp2Session
   readonly #limits: Http1Limits
-  readonly #released: () => void
   #stream: ClientHttp2Stream | undefined
   #taker: ResponseTaker | undefined
   #bodiless = false
@@ -100,14 +117,23 @@ class OriginStream implements OriginLeg {
   #trailers: FieldList = []
   #sentTrailers: FieldList = []
   #over = false
-  readonly requests = 1
+  /** The origin has said that its answer is complete. */
+  #complete = false
+  /** Of the session: one that served before may have died of its own. */
+  readonly requests: number
   sent = false
   answered = false
 
-  constructor(session: ClientHttp2Session, limits: Http1Limits, released: () => void) {
+  constructor(
+    owner: OriginSession,
+    session: ClientHttp2Session,
+    limits: Http1Limits,
+    requests: number,
+  ) {
+    this.#owner = owner
     this.#session = session
     this.#limits = limits
-    this.#released = released
+    this.requests = requests
   }
 
   get usable(): boolean {
@@ -151,9 +177,9 @@ class OriginStream implements OriginLeg {
   }
 
   flush(): boolean {
-    this.sent = true
     const stream = this.#stream
     if (stream === undefined || this.#over) return true
+    this.sent = true
     const parts = this.#parts
     let open = true
     if (parts.length > 0) {
@@ -199,7 +225,12 @@ class OriginStream implements OriginLeg {
     stream.on('drain', () => this.#taker?.writable())
     stream.on('wantTrailers', () => stream.sendTrailers(headersOf(this.#sentTrailers)))
     stream.on('end', () => this.#responseEnd())
-    stream.on('aborted', () => this.#fail('reset'))
+    // A reset without an error ends the readable side as well, but it is closed first.
+    const push = stream.push.bind(stream)
+    stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null) this.#complete = !stream.closed
+      return push(chunk, encoding)
+    }
     stream.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? 'reset'))
     stream.on('close', () => this.#fail('closed'))
   }
@@ -232,8 +263,7 @@ class OriginStream implements OriginLeg {
     if (this.#over || !this.answered || taker === undefined) return
     this.#taker = undefined
     // A stream that was reset in the middle ends its readable side as well.
-    const { rstCode } = this.#stream ?? { rstCode: 0 }
-    if (rstCode !== undefined && rstCode !== 0) {
+    if (!this.#complete) {
       this.#release()
       taker.originFailed('reset', false)
       return
@@ -251,12 +281,12 @@ class OriginStream implements OriginLeg {
     if (this.#stream?.rstCode === NGHTTP2_REFUSED_STREAM) this.sent = false
     if (malformed) this.#stream?.close(NGHTTP2_CANCEL)
     this.#release()
-    taker?.originFailed(reason, malformed)
+    taker?.originFailed(this.#owner.fault ?? reason, malformed)
   }
 
   #release(): void {
     if (this.#over) return
     this.#over = true
-    this.#released()
+    this.#owner.released()
   }
 }

@@ -22,12 +22,21 @@ export interface SecureOrigin {
 }
 
 const SESSIONS = 2000
+const MAX_CODE = 80
+/** A session that is resumed shows no certificate: after this time the origin has to show it again. */
+const VERIFIED_MS = 5 * 60_000
+
+interface Agreed {
+  readonly session: Buffer
+  /** Until when what was verified counts; resuming does not prolong it. */
+  readonly until: number
+}
 
 export class OriginTls {
   readonly #trust: OriginTrust
   readonly #deadlines: Deadlines
   readonly #waitMs: number
-  readonly #sessions = new LRUCache<string, Buffer>({ max: SESSIONS })
+  readonly #sessions = new LRUCache<string, Agreed>({ max: SESSIONS })
 
   constructor(trust: OriginTrust, deadlines: Deadlines, waitMs: number) {
     this.#trust = trust
@@ -47,7 +56,9 @@ export class OriginTls {
     done: (result: TLSSocket | Refusal) => void,
   ): () => void {
     const key = `${host}:${port}`
-    const session = this.#sessions.get(key)
+    const known = this.#sessions.get(key)
+    const { now } = this.#deadlines
+    const agreed = known !== undefined && known.until > now ? known : undefined
     const named = isIP(host) === 0
     const secured = connect({
       socket,
@@ -55,11 +66,14 @@ export class OriginTls {
       ALPNProtocols: [...protocols],
       host,
       ...(named ? { servername: host } : {}),
-      ...(session === undefined ? {} : { session }),
+      ...(agreed === undefined ? {} : { session: agreed.session }),
       rejectUnauthorized: true,
     })
     // An origin that forgets a session, or whose tickets expire, says so by a full handshake.
-    secured.on('session', (fresh: Buffer) => this.#sessions.set(key, fresh))
+    secured.on('session', (session: Buffer) => {
+      const until = secured.isSessionReused() ? agreed?.until : undefined
+      this.#sessions.set(key, { session, until: until ?? now + VERIFIED_MS })
+    })
     return new Handshake(secured, this.#deadlines, this.#waitMs, (result) => {
       if ('status' in result) this.#sessions.delete(key)
       done(result)
@@ -125,7 +139,7 @@ const BROKEN: Refusal = {
   details: 'the origin ended the TLS handshake',
 }
 
-/** What is wrong with a certificate, in words; the codes are those of OpenSSL as Node gives them. */
+/** What is wrong with a certificate, in words; the codes are those of OpenSSL as Node gives them, or its text. */
 const CERTIFICATE_FAULTS: ReadonlyMap<string, string> = new Map([
   ['CERT_HAS_EXPIRED', 'it has expired'],
   ['CERT_NOT_YET_VALID', 'it is not valid yet'],
@@ -139,17 +153,20 @@ const CERTIFICATE_FAULTS: ReadonlyMap<string, string> = new Map([
   ['CERT_SIGNATURE_FAILURE', 'its signature is wrong'],
   ['CERT_REVOKED', 'it is revoked'],
   ['INVALID_CA', 'its issuer may not issue certificates'],
+  ['INVALID_CA_CERTIFICATE', 'its issuer may not issue certificates'],
+  ['KEY_USAGE_DOES_NOT_INCLUDE_CERTIFICATE_SIGNING', 'its issuer may not issue certificates'],
   ['INVALID_PURPOSE', 'it is not for servers'],
   ['PATH_LENGTH_EXCEEDED', 'its chain is longer than its issuers allow'],
-  ['PERMITTED_VIOLATION', 'its issuer may not issue for this host'],
-  ['EXCLUDED_VIOLATION', 'its issuer may not issue for this host'],
+  ['PERMITTED_SUBTREE_VIOLATION', 'its issuer may not issue for this host'],
+  ['EXCLUDED_SUBTREE_VIOLATION', 'its issuer may not issue for this host'],
   ['CERT_UNTRUSTED', 'it is not trusted'],
   ['CERT_REJECTED', 'it is not accepted'],
   ['CERT_CHAIN_TOO_LONG', 'its chain is too long'],
-  ['EE_KEY_TOO_SMALL', 'its key is too small'],
-  ['CA_KEY_TOO_SMALL', 'the key of its issuer is too small'],
-  ['CA_MD_TOO_WEAK', 'it is signed with a hash that is too weak'],
-  ['UNSUPPORTED_CONSTRAINT_TYPE', 'its constraints are not understood'],
+  ['EE_CERTIFICATE_KEY_TOO_WEAK', 'its key is too small'],
+  ['CA_CERTIFICATE_KEY_TOO_WEAK', 'the key of its issuer is too small'],
+  ['CA_SIGNATURE_DIGEST_ALGORITHM_TOO_WEAK', 'it is signed with a hash that is too weak'],
+  ['UNHANDLED_CRITICAL_EXTENSION', 'it demands something that is not understood'],
+  ['UNSUPPORTED_NAME_CONSTRAINT_TYPE', 'its constraints are not understood'],
   ['HOSTNAME_MISMATCH', 'it is for another host'],
 ])
 
@@ -157,10 +174,23 @@ const CERTIFICATE_FAULTS: ReadonlyMap<string, string> = new Map([
 const CERTIFICATE_CODE =
   /^(?:CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|INVALID_|CRL_|CA_|EE_|OCSP_|STORE_LOOKUP|PROXY_|ERROR_IN_CERT|KEYUSAGE_|UNHANDLED_CRITICAL|SUBTREE_|NO_ISSUER|UNSUPPORTED_)/
 
-function refusalOfTls(error: NodeJS.ErrnoException): Refusal {
-  const code = error.code ?? ''
+/** The faults that Node has no code for it calls so; the message is OpenSSL's. */
+const WITHOUT_CODE = 'UNSPECIFIED'
+
+/** Of a handshake, or of its end that TLS 1.3 lets a client hear later: it was not accepted. */
+export function refusalOfTls(error: {
+  readonly code?: string | undefined
+  readonly message?: string
+}): Refusal {
+  const unspecified = error.code === WITHOUT_CODE
+  const code = unspecified
+    ? (error.message ?? '')
+        .toUpperCase()
+        .replaceAll(/[^A-Z0-9]+/g, '_')
+        .slice(0, MAX_CODE)
+    : (error.code ?? '')
   const fault = CERTIFICATE_FAULTS.get(code)
-  if (fault !== undefined || CERTIFICATE_CODE.test(code)) {
+  if (unspecified || fault !== undefined || CERTIFICATE_CODE.test(code)) {
     return {
       status: 502,
       error: 'tls_certificate_error',

@@ -7,6 +7,7 @@
 import type { FieldList, RequestHead, ResponseHead } from '../http1/message.ts'
 import { OriginConnection } from './origin-connection.ts'
 import type { OriginLeg, ResponseTaker } from './origin-leg.ts'
+import { refusalOfTls } from './origin-tls.ts'
 import type { Origins, Way } from './origins.ts'
 import type { ClientLeg, ProxyMetrics, Refusal } from './ports.ts'
 import { ORIGIN_GONE, PARENT_CREDENTIALS, refusalOfMalformed } from './refusals.ts'
@@ -226,7 +227,7 @@ export class Relay implements ResponseTaker {
     }
     this.#over = true
     if (this.#flushed) this.#owner.relayBroken()
-    else this.#owner.relayRefused(malformed ? refusalOfMalformed(reason) : ORIGIN_GONE)
+    else this.#owner.relayRefused(refusalOfEnd(reason, malformed))
   }
 
   #mayRepeat(origin: OriginLeg): boolean {
@@ -281,6 +282,12 @@ export class Relay implements ResponseTaker {
 }
 
 const NONE: readonly Buffer[] = []
+
+/** TLS 1.3 tells a client only after the handshake that its certificate, or the lack of one, is not accepted. */
+function refusalOfEnd(reason: string, malformed: boolean): Refusal {
+  if (malformed) return refusalOfMalformed(reason)
+  return reason.startsWith('ERR_SSL') ? refusalOfTls({ code: reason }) : ORIGIN_GONE
+}
 
 /** One protocol that is not HTTP again: h2c and TLS would carry requests past the policies. */
 function upgradeOf(
