@@ -18,6 +18,8 @@ interface Row {
   readonly decision_id: string
   readonly decision: string
   readonly action: string
+  /** Null until the request has ended. */
+  readonly visibility: string | null
   readonly user: { readonly name: string | null }
 }
 
@@ -30,7 +32,9 @@ export async function checkLedger(
   const logins = new Set(told.map(({ login }) => login))
   const rows = await eventually(
     async () => (await running.export()) as unknown as Row[],
-    (found) => [...logins].every((login) => found.some(({ user }) => user.name === login)),
+    (found) =>
+      found.every(({ visibility }) => visibility !== null) &&
+      [...logins].every((login) => found.some(({ user }) => user.name === login)),
   ).catch(async () => (await running.export()) as unknown as Row[])
   return cells.map((cell) => {
     const asked = told.find(
@@ -53,6 +57,8 @@ function problemOf(asked: Told, rows: readonly Row[], told: readonly Told[]): st
   }
   const jobs = told.filter((other) => other.login === login).map(({ job }) => job)
   const other = own.filter(({ decision }) => decision !== column.decision).length
+  const unseen = own.filter(({ visibility }) => visibility !== 'content').length
+  if (unseen > 0) return `${unseen} requests were not seen with their content`
   if (column.decision === 'DENY')
     return own.length - other === jobs.length
       ? undefined
