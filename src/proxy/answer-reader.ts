@@ -30,7 +30,10 @@ export class AnswerReader implements AnswerTap {
     this.#meter?.push(bytes)
   }
 
-  usage(): Usage | Promise<Usage | undefined> | undefined {
-    return this.#meter?.end()
+  /** Once, at the end; `whole`: the answer did not break off. */
+  usage(whole: boolean): Usage | Promise<Usage | undefined> | undefined {
+    if (whole) return this.#meter?.end()
+    this.#meter?.abort()
+    return undefined
   }
 }

@@ -1,0 +1,133 @@
+// What a connection becomes once it is no HTTP any more: a tunnel, a WebSocket whose messages are judged, or
+// TLS that is served in the origin's place. Each of these closes the account of its exchange when it ends.
+
+import type { Socket } from 'node:net'
+import type { IdSource } from '../base/ids.ts'
+import type { Destination } from '../model/request.ts'
+import type { AccessRequest } from '../model/request.ts'
+import type { WireHead } from '../wire/request.ts'
+import type { Account } from './account.ts'
+import { warningField } from './forwarded.ts'
+import { MessageJudge } from './message-judge.ts'
+import type {
+  Caller,
+  ClientSocket,
+  Interceptor,
+  Judge,
+  ParentProxy,
+  Target,
+  Tunnels,
+  Wording,
+} from './ports.ts'
+
+export interface SwitchParts {
+  readonly ids: IdSource
+  readonly judge: Judge
+  readonly wording: Wording
+  readonly tunnels: Tunnels
+  readonly interceptor: Interceptor | undefined
+}
+
+/** An origin's connection, and what was read from it beyond the answer. */
+export interface SwitchedOrigin {
+  readonly socket: Socket
+  readonly rest: Buffer
+}
+
+const TUNNEL_OPEN = 'HTTP/1.1 200 Connection established\r\n'
+
+export function sayOpen({ socket }: ClientSocket, warnings: readonly string[]): void {
+  const [name, , value] = warningField(warnings)
+  const warning = name === undefined ? '' : `${name}: ${value ?? ''}\r\n`
+  socket.write(`${TUNNEL_OPEN}${warning}\r\n`, 'latin1')
+}
+
+/** Bytes both ways, unread; `destination`: of a CONNECT, whose first bytes are looked at. */
+export function tunnel(
+  { tunnels, interceptor }: SwitchParts,
+  connection: ClientSocket,
+  { socket, rest }: SwitchedOrigin,
+  destination: Destination | undefined,
+  account: Account,
+): void {
+  const fromClient = connection.surrender()
+  const vet = destination === undefined ? undefined : interceptor?.vet(destination)
+  tunnels.open(
+    {
+      client: connection.socket,
+      origin: socket,
+      fromClient,
+      fromOrigin: rest,
+      ...(vet === undefined ? {} : { vet }),
+    },
+    ({ bytesIn, bytesOut }) => {
+      account.bytesIn = bytesIn
+      account.bytesOut = bytesOut
+      account.finish()
+    },
+  )
+}
+
+/** A WebSocket, with each message of the client judged. */
+export function judgeMessages(
+  { ids, judge, wording, tunnels }: SwitchParts,
+  connection: ClientSocket,
+  { socket, rest }: SwitchedOrigin,
+  upgrade: { readonly request: AccessRequest; readonly wire: WireHead },
+  account: Account,
+): void {
+  const messages = new MessageJudge(
+    { ids, judge, closeReason: (refusal) => wording.closeReason(refusal) },
+    upgrade.request,
+    upgrade.wire,
+  )
+  const fromClient = connection.surrender()
+  tunnels.openSocket(
+    { client: connection.socket, origin: socket, fromClient, fromOrigin: rest },
+    messages,
+    ({ bytesIn, bytesOut }) => {
+      messages.end()
+      // What was decided by itself is counted by itself.
+      account.bytesIn = Math.max(0, bytesIn - messages.bytes)
+      account.bytesOut = bytesOut
+      account.finish()
+    },
+  )
+}
+
+/** TLS that is served here; where no request inside came to be read, the CONNECT is judged and recorded. */
+export function serveTls(
+  { judge }: SwitchParts,
+  interceptor: Interceptor,
+  connection: ClientSocket,
+  opening: {
+    readonly target: Target
+    readonly caller: Caller & { readonly ok: true }
+    readonly address: string | undefined
+    readonly via: ParentProxy | undefined
+    readonly request: AccessRequest
+  },
+  account: Account,
+): void {
+  const { target, caller, address, via, request } = opening
+  const { destination, authority } = target
+  interceptor.serve({
+    head: connection.surrender(),
+    socket: connection.socket,
+    inside: { destination, authority, caller, address },
+    via,
+    ended: (unseen) => {
+      account.unseen = unseen
+      if (unseen === undefined || account.outcome !== undefined) account.finish()
+      else
+        judge.decide(request).then(
+          (outcome) => {
+            outcome.held?.cancel()
+            account.outcome = outcome
+            account.finish()
+          },
+          () => account.finish(),
+        )
+    },
+  })
+}
