@@ -10,6 +10,7 @@ import { Corridor, type CorridorOptions, type Reviews, type Rules } from '../dec
 import { Spool } from '../ledger/spool.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import type { BodyReader } from '../proxy/body-reader.ts'
 import { Classifier } from './classifier.ts'
 import type { PointMode } from './point-mode.ts'
 
@@ -19,6 +20,8 @@ export interface Gateway {
   readonly directory: Directory
   readonly corridor: Corridor
   readonly shared: SharedCache | undefined
+  /** Reads large bodies where it stops nobody. */
+  readonly reader: BodyReader
   /** What a reload may change here: what becomes of reviews, what is searched and recorded. */
   reload(config: Config): void
   close(): Promise<void>
@@ -77,6 +80,7 @@ export function openGateway(parts: GatewayParts): Gateway {
     directory,
     corridor,
     shared,
+    reader: classifier,
     reload: (next) => {
       current = next
     },

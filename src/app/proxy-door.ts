@@ -95,6 +95,7 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
         identify: (authorization, address) => settings.callers.identify(authorization, address),
       },
       judge: gateway.corridor,
+      reader: gateway.reader,
       router: {
         check: (destination, isConnect) => settings.egress.check(destination, isConnect),
         route: (destination, isConnect) => settings.egress.route(destination, isConnect),

@@ -23,6 +23,7 @@ import type {
   OfferedContent,
   Principal,
   RequestContext,
+  SearchedContent,
 } from '../model/request.ts'
 import type { AiService, ServiceMatch } from '../model/service.ts'
 import type { Asset, Subject } from '../model/subject.ts'
@@ -58,10 +59,7 @@ export interface People {
   asset(context: RequestContext): Asset | undefined | Promise<Asset | undefined>
 }
 
-export interface Classified {
-  readonly input: ContentInput
-  spans(): readonly Span[]
-}
+export type Classified = SearchedContent
 
 export interface Ledger {
   /** Resolves when the record is as safe as promised; rejects with SPOOL_FULL or SPOOL_FAILED. */
@@ -195,7 +193,10 @@ export class Corridor implements Decider {
     const status = match === undefined ? undefined : effectiveStatus(match, subject)
     const recognised = performance.now()
 
-    const answer = request.content === undefined ? undefined : classify(request.content)
+    const answer =
+      request.content === undefined
+        ? undefined
+        : (request.content.searched ?? classify(request.content))
     const classified = answer instanceof Promise ? await answer : answer
     const content = withAssetLabels(withMessage(classified?.input, request.content?.message), asset)
     const input = inputDocument(request, {

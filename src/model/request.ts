@@ -1,5 +1,8 @@
 // What every door makes of what it saw: one AccessRequest, whatever the protocol.
 
+import type { Span } from './finding.ts'
+import type { ContentInput } from './input.ts'
+
 export const SOURCES = [
   'proxy',
   'browser_plugin',
@@ -64,6 +67,14 @@ export interface OfferedContent {
   readonly filename?: string
   /** What a door that has read the whole message knows beside its text. */
   readonly message?: MessageFacts
+  /** What is in the text, where it was searched already. */
+  readonly searched?: SearchedContent
+}
+
+export interface SearchedContent {
+  readonly input: ContentInput
+  /** Places of the findings, in code points of the text. */
+  spans(): readonly Span[]
 }
 
 /** A message whose format was understood, or not, and how much of it was there to be read. */

@@ -19,7 +19,14 @@ import { switchFault } from '../websocket/upgrade.ts'
 import { accessRequest, seenRequest } from './access-request.ts'
 import { Account } from './account.ts'
 import { AnswerReader } from './answer-reader.ts'
-import { bodyToSend, NO_FIELDS, readableUpgrade, warningField, wayTo } from './forwarded.ts'
+import {
+  bodyToSend,
+  type BodyToSend,
+  NO_FIELDS,
+  readableUpgrade,
+  warningField,
+  wayTo,
+} from './forwarded.ts'
 import type { Inspector } from './inspector.ts'
 import { countedDown } from './max-forwards.ts'
 import type { OriginConnection } from './origin-connection.ts'
@@ -436,18 +443,30 @@ export class Exchange implements RelayOwner {
     else this.#forward(target, head, outcome)
   }
 
-  #forward(target: Target, asked: RequestHead, { warnings, redactions }: Outcome): void {
-    const { authority, requestTarget } = target
-    const { inside, connection } = this.#client
+  #forward(target: Target, asked: RequestHead, outcome: Outcome): void {
+    const { inside } = this.#client
     const received = readableUpgrade(asked, this.#readsMessages, inside)
     if (isRefusal(received)) {
       this.#refuse(received)
       return
     }
+    const { inspection } = this.#account
+    const body = bodyToSend(received, inspection, this.#heldTrailers, outcome.redactions)
+    if (!(body instanceof Promise)) this.#send(target, body, outcome)
+    else
+      body.then(
+        (found) => this.#attempt(() => this.#send(target, found, outcome)),
+        (fault: unknown) => this.#fault(fault),
+      )
+  }
+
+  #send(target: Target, body: BodyToSend | undefined, { warnings }: Outcome): void {
+    if (this.#over) return
+    const { authority, requestTarget } = target
+    const { inside, connection } = this.#client
+    const { inspection } = this.#account
     const way = wayTo(target, inside, this.#parts.parent, connection === undefined)
     const forwarded = way.parent !== undefined && !way.tunnelled
-    const { inspection } = this.#account
-    const body = bodyToSend(received, inspection, this.#heldTrailers, redactions)
     if (body === undefined) {
       this.#account.result = 'failed'
       this.#refuse(NOT_REDACTED, false)
@@ -469,7 +488,7 @@ export class Exchange implements RelayOwner {
         ...(body.held === undefined ? {} : { held: body.held }),
         ...(answer === undefined ? {} : { onAnswer: answer }),
         ...(this.#readsMessages
-          ? { faultOfSwitch: (head: ResponseHead) => switchFault(received, head) }
+          ? { faultOfSwitch: (head: ResponseHead) => switchFault(body.head, head) }
           : {}),
       },
       this,

@@ -63,12 +63,16 @@ export function bodyToSend(
   inspection: Inspection | undefined,
   trailers: FieldList | undefined,
   redactions: readonly Span[],
-): BodyToSend | undefined {
+): BodyToSend | undefined | Promise<BodyToSend | undefined> {
   if (inspection === undefined || !inspection.foretold.holds) return { head: received }
   // We have answered the expectation ourselves.
   const head = received.expectContinue ? { ...received, expectContinue: false } : received
   if (redactions.length === 0) return { head, held: { parts: inspection.parts, trailers } }
   const body = inspection.redacted(redactions)
+  return body instanceof Promise ? body.then((found) => changed(head, found)) : changed(head, body)
+}
+
+function changed(head: RequestHead, body: Buffer | undefined): BodyToSend | undefined {
   if (body === undefined) return undefined
   return {
     head: {

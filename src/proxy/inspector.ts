@@ -4,20 +4,21 @@
 // All held bodies of this process share one budget; the rest of a larger body follows unsearched.
 
 import type { Foreseen } from '../decision/decide.ts'
-import type { RequestHead } from '../http1/message.ts'
-import { fieldValue } from '../http1/message.ts'
+import { type FieldList, fieldValue, type RequestHead } from '../http1/message.ts'
 import type { Span } from '../model/finding.ts'
 import type { VisibilityReason } from '../model/record.ts'
 import type { Destination, OfferedContent } from '../model/request.ts'
 import { isWebSocketUpgrade } from '../websocket/upgrade.ts'
 import { decode, type DecodeProblem } from '../wire/coding.ts'
-import { expectedOf, readRequest, type WireHead, type WireReading } from '../wire/request.ts'
+import { expectedOf, type WireHead } from '../wire/request.ts'
+import type { BodyReader, BodyReading } from './body-reader.ts'
 
 export interface InspectorOptions {
   /** Of one body, in bytes; read anew for every request. */
   readonly maxBytes: () => number
   /** Of all bodies held at one moment. */
   readonly memory: number
+  readonly reader: BodyReader
 }
 
 /** Enough to tell a wire format, where no policy wants to know what is said. */
@@ -48,7 +49,7 @@ export class Inspector {
       (format !== undefined || wire.header('content-type') !== undefined)
     const most = readsContent ? this.maxBytes : Math.min(this.maxBytes, SUSPECT_BYTES)
     const upgrades = isWebSocketUpgrade(head)
-    return new Inspection(this, wire, most, {
+    return new Inspection(this, wire, head.fields, most, {
       format: service === undefined ? undefined : format,
       action:
         service === undefined || kind === 'other'
@@ -59,6 +60,10 @@ export class Inspector {
       holds: hasBody && (readsContent || suspect),
       readsMessages: upgrades && (service !== undefined || readsContent || mayBeAi),
     })
+  }
+
+  get reader(): BodyReader {
+    return this.#options.reader
   }
 
   take(bytes: number): boolean {
@@ -86,18 +91,26 @@ const NO_TEXT: OfferedContent = { text: '', media_type: 'application/octet-strea
 
 export class Inspection {
   readonly #inspector: Inspector
+  readonly #fields: FieldList
   readonly #most: number
   readonly #parts: Buffer[] = []
   #size = 0
-  #reading: WireReading | undefined
+  #reading: BodyReading | undefined
   #fault: VisibilityReason | undefined
   #truncated = false
   readonly wire: WireHead
   readonly foretold: Foretold
 
   /** `most`: of the body, in bytes, as much as is held. */
-  constructor(inspector: Inspector, wire: WireHead, most: number, foretold: Foretold) {
+  constructor(
+    inspector: Inspector,
+    wire: WireHead,
+    fields: FieldList,
+    most: number,
+    foretold: Foretold,
+  ) {
     this.#inspector = inspector
+    this.#fields = fields
     this.wire = wire
     this.#most = most
     this.foretold = foretold
@@ -121,6 +134,7 @@ export class Inspection {
     this.#inspector.give(this.#size)
     this.#size = 0
     this.#parts.length = 0
+    this.#reading?.release?.()
   }
 
   /** Reads what is held; `complete`: that is all of it. */
@@ -130,16 +144,15 @@ export class Inspection {
     const codings = this.wire.header('content-encoding')
     if (body === undefined) return undefined
     if (codings === undefined || codings === '' || codings.toLowerCase() === 'identity') {
-      this.#readDecoded(body)
-      return undefined
+      return this.#readDecoded(body)
     }
     const decoded = decode(body, codings, {
       maxBytes: this.#inspector.maxBytes,
       partial: !complete,
     })
-    if (decoded instanceof Promise) return decoded.then((found) => this.#take(found))
-    this.#take(decoded)
-    return undefined
+    return decoded instanceof Promise
+      ? decoded.then((found) => this.#take(found))
+      : this.#take(decoded)
   }
 
   get format(): string | undefined {
@@ -171,8 +184,10 @@ export class Inspection {
     if (!this.foretold.holds) return undefined
     const reading = this.#reading
     const text = reading?.text
+    const searched = reading?.searched
     return {
       ...(text === undefined ? NO_TEXT : { text, media_type: 'text/plain' }),
+      ...(searched === undefined ? {} : { searched }),
       message: {
         parsed: reading?.parsed === true,
         truncated: this.#truncated || this.#fault === 'too_large',
@@ -185,22 +200,36 @@ export class Inspection {
   }
 
   /** The body with these places replaced, without its codings; undefined where that cannot be done. */
-  redacted(spans: readonly Span[]): Buffer | undefined {
+  redacted(spans: readonly Span[]): Buffer | undefined | Promise<Buffer | undefined> {
     return this.#reading?.redact(spans)
   }
 
-  #take(decoded: Buffer | DecodeProblem): void {
-    if (Buffer.isBuffer(decoded)) this.#readDecoded(decoded)
-    else {
-      this.#fault = decoded.problem
-      if (decoded.bytes === undefined) return
-      this.#truncated = true
-      this.#readDecoded(decoded.bytes)
-    }
+  #take(decoded: Buffer | DecodeProblem): void | Promise<void> {
+    if (Buffer.isBuffer(decoded)) return this.#readDecoded(decoded)
+    this.#fault = decoded.problem
+    if (decoded.bytes === undefined) return undefined
+    this.#truncated = true
+    return this.#readDecoded(decoded.bytes)
   }
 
-  #readDecoded(body: Buffer): void {
-    this.#reading = readRequest(this.wire, body, this.#truncated)
+  #readDecoded(bytes: Buffer): void | Promise<void> {
+    const { reader, maxBytes } = this.#inspector
+    const reading = reader.read({
+      head: this.wire,
+      fields: this.#fields,
+      bytes,
+      truncated: this.#truncated,
+      maxBytes,
+    })
+    if (!(reading instanceof Promise)) {
+      this.#reading = reading
+      return undefined
+    }
+    return reading.then((found) => {
+      this.#reading = found
+      // Whoever asked may have gone meanwhile.
+      if (this.#size === 0) found.release?.()
+    })
   }
 }
 

@@ -9,6 +9,8 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { IdSource } from '../base/ids.ts'
 import type { Http1Limits } from '../http1/message.ts'
 import { ownHead } from '../http1/write.ts'
+import { readRequest } from '../wire/request.ts'
+import type { BodyReader } from './body-reader.ts'
 import {
   ClientConnection,
   type ClientParts,
@@ -50,6 +52,8 @@ export interface ProxyParts {
   readonly parent?: ParentProxy
   readonly trust: OriginTrust
   readonly pages?: Pages
+  /** Absent: bodies are read at once, however large. */
+  readonly reader?: BodyReader
   /** Absent: TLS is never opened. */
   readonly interception?: InterceptionRules
   /** The clock of all waits; the proxy makes its own where none is given, and closes either. */
@@ -105,7 +109,11 @@ export class Proxy implements ConnectionOwner, Tunnels {
       limits,
       deadlines: this.#deadlines,
       origins: this.#origins,
-      inspector: new Inspector({ maxBytes: inspectBytes, memory: inspectMemory }),
+      inspector: new Inspector({
+        maxBytes: inspectBytes,
+        memory: inspectMemory,
+        reader: parts.reader ?? AT_ONCE,
+      }),
       tunnels: this,
       get interceptor(): Interceptor | undefined {
         return interceptions()
@@ -273,6 +281,10 @@ function turnedAway(wording: Wording, refusal: Refusal): Buffer {
   })
   const head = ownHead(status, STATUS_CODES[status] ?? 'Refused', fields, 'close')
   return Buffer.concat([Buffer.from(head), body])
+}
+
+const AT_ONCE: BodyReader = {
+  read: ({ head, bytes, truncated }) => readRequest(head, bytes, truncated),
 }
 
 /** The proxy over its collaborators; it listens once `listen` or `accept` is called. */

@@ -128,6 +128,7 @@ export function refusalOfFault(fault: unknown): Refusal {
       details: 'the decision cannot be recorded at the moment',
       retryAfterSeconds: SPOOL_RETRY_SECONDS,
     }
+  if (fault instanceof CordonError && fault.code === 'TOO_BUSY') return NO_MEMORY
   const unavailable = fault instanceof CordonError && fault.code === 'STORE_UNAVAILABLE'
   return {
     status: unavailable ? 503 : 500,

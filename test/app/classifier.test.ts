@@ -3,6 +3,7 @@
 import t from 'tap'
 import { Classifier } from '../../src/app/classifier.ts'
 import { detect } from '../../src/content/detect.ts'
+import { readRequest } from '../../src/wire/request.ts'
 
 const MOST = 10 * 1024 * 1024
 const LONG = `${'words and more words, '.repeat(4000)} mail quokka@corp-mail.com ${'and so on '.repeat(900)}`
@@ -48,3 +49,38 @@ t.test('a thread that ends fails what waits, and nothing else', async (t) => {
   t.same((await classifier.classify({ text: LONG }, MOST)).input.finding_types, ['email'])
   await classifier.close()
 })
+
+t.test(
+  'a large body is read elsewhere, and what was found can be taken out of it there',
+  async (t) => {
+    const classifier = new Classifier(() => t.fail('nothing is refused'))
+    const content = `${'words and more words, '.repeat(10_000)} mail quokka@corp-mail.com`
+    const bytes = Buffer.from(
+      JSON.stringify({ model: 'm', messages: [{ role: 'user', content }], stream: true }),
+    )
+    const head = {
+      method: 'POST',
+      path: '/v1/chat/completions',
+      protocol: 'openai',
+      header: (name: string) => (name === 'content-type' ? 'application/json' : undefined),
+    }
+    const fields = ['Content-Type', 'content-type', 'application/json']
+    const asked = classifier.read({ head, fields, bytes, truncated: false, maxBytes: MOST })
+    t.ok(asked instanceof Promise)
+    const reading = await asked
+    const direct = readRequest(head, bytes, false)
+    for (const fact of ['format', 'parsed', 'action', 'model', 'stream', 'tools'] as const)
+      t.same(reading[fact], direct[fact], fact)
+    t.equal(reading.text, undefined, 'the text stays where it was read')
+    t.same(
+      reading.searched?.input.finding_types,
+      detect({ text: direct.text ?? '' }, MOST).input.finding_types,
+    )
+    const redacted = await reading.redact(reading.searched?.spans() ?? [])
+    t.match(redacted?.toString(), 'mail [REDACTED:email]')
+    t.notMatch(redacted?.toString(), 'quokka')
+    reading.release?.()
+    t.equal(await reading.redact(reading.searched?.spans() ?? []), undefined, 'it is forgotten')
+    await classifier.close()
+  },
+)
