@@ -45,8 +45,8 @@ const AIMS: readonly Aim[] = [
   { scenario: 'tls-connect', field: 'rps', peer: 'squid', least: 1.3 },
   { scenario: 'tls-fresh', field: 'rps', peer: 'squid', least: 5 },
 ]
-/** What the growth of memory while an upload passes may be: what is held of it to be read, and some collection. */
-const FLAT_MB = 64
+/** What ten times the upload may take more: some garbage that waits to be collected. */
+const FLAT_MB = 100
 
 export function interceptionAims(
   rows: readonly Measured[],
@@ -89,7 +89,7 @@ function memoryAims(rows: readonly Measured[]): string[][] {
   const own = rows.find((row) => row['contender'] === 'cordon')
   const squid = rows.find((row) => row['contender'] === 'squid')
   if (own === undefined) return []
-  const growth = Number(own['peak_mb']) - Number(own['streaming_mb'])
+  const growth = Number(own['peak_mb']) - Number(own['tenth_peak_mb'])
   const idle = Number(own['idle_kb'])
   const bound = Number(squid?.['idle_kb'] ?? Number.NaN)
   return [
@@ -103,7 +103,7 @@ function memoryAims(rows: readonly Measured[]): string[][] {
           ],
         ]),
     [
-      `memory flat (within ${FLAT_MB} MB) while a 1 GB upload passes 1,000 streams`,
+      `1 GB upload beside 1,000 streams: peak above that of 100 MB <= ${FLAT_MB} MB`,
       `${growth >= 0 ? '+' : ''}${growth.toFixed(1)} MB`,
       verdict(growth <= FLAT_MB),
     ],
@@ -155,10 +155,20 @@ function scenarioTable(rows: readonly Measured[], scenario: string, unit: string
 export function memoryTable(rows: readonly Measured[]): string[] {
   return [
     'Resident memory of the process tree, each contender started anew. "idle": a connection that was used once, by the difference between',
-    `1,000 and 3,000 of them. Then 1,000 streams with an event a second, and a 1 GB upload beside them, its peak sampled every 50 ms.`,
+    '1,000 and 3,000 of them. Then 1,000 streams with an event a second, and beside them an upload of 100 MB and one of 1 GB, their peaks',
+    'sampled every 50 ms: memory is flat where the second is no higher than the first.',
     '',
     table(
-      ['', 'idle KB', 'before, MB', 'with streams', 'upload, peak', 'after', 'upload s'],
+      [
+        '',
+        'idle KB',
+        'before, MB',
+        'with streams',
+        'peak, 100 MB',
+        'peak, 1 GB',
+        'after',
+        '1 GB in s',
+      ],
       rows.map((row) =>
         [
           'contender',
