@@ -13,47 +13,65 @@ export interface RunningCordon {
   readonly proxy: string
   readonly api: string
   readonly metrics: string
-  readonly dir: string
+  /** What it said on stderr so far. */
+  log(): string
   /** Runs a command beside it and gives what it printed. */
   cordon(...args: string[]): Promise<string>
   stop(): Promise<void>
 }
 
-/** Starts with these settings over free ports; resolves when it is ready. */
-export async function startCordon(
-  settings: Readonly<Record<string, unknown>>,
-): Promise<RunningCordon> {
-  const dir = mkdtempSync(join(tmpdir(), 'cordon-'))
-  const { proxy, ...rest } = settings
-  const config = {
-    data_dir: join(dir, 'data'),
-    api: { listen: '127.0.0.1:0' },
-    observe: { listen: '127.0.0.1:0' },
-    ...rest,
-    proxy: { listen: '127.0.0.1:0', ...(proxy as object | undefined) },
+/** A folder with a configuration and an interception authority; nothing runs yet. */
+export class CordonFolder {
+  readonly dir = mkdtempSync(join(tmpdir(), 'cordon-'))
+  readonly #config = join(this.dir, 'cordon.yaml')
+
+  /** Writes a file into the folder and gives its path. */
+  file(name: string, text: string): string {
+    const path = join(this.dir, name)
+    writeFileSync(path, text)
+    return path
   }
-  const file = join(dir, 'cordon.yaml')
-  // JSON is YAML.
-  writeFileSync(file, JSON.stringify(config))
-  const child = spawn(process.execPath, [MAIN, 'start', '--config', file], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  try {
-    const addresses = await ready(child)
-    return {
-      ...addresses,
-      dir,
-      cordon: async (...args) =>
-        (await promisify(execFile)(process.execPath, [MAIN, ...args, '--config', file])).stdout,
-      stop: async () => {
-        await end(child)
-        rmSync(dir, { recursive: true, force: true })
-      },
+
+  configure(settings: Readonly<Record<string, unknown>>): void {
+    const { proxy, ...rest } = settings
+    // JSON is YAML.
+    this.file(
+      'cordon.yaml',
+      JSON.stringify({
+        data_dir: join(this.dir, 'data'),
+        api: { listen: '127.0.0.1:0' },
+        observe: { listen: '127.0.0.1:0' },
+        ...rest,
+        proxy: { listen: '127.0.0.1:0', ...(proxy as object | undefined) },
+      }),
+    )
+  }
+
+  readonly cordon = async (...args: string[]): Promise<string> => {
+    const command = [MAIN, ...args, '--config', this.#config]
+    return (await promisify(execFile)(process.execPath, command)).stdout
+  }
+
+  /** Resolves when it is ready. */
+  async start(): Promise<RunningCordon> {
+    const child = spawn(process.execPath, [MAIN, 'start', '--config', this.#config], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    let log = ''
+    child.stderr?.on('data', (part: Buffer) => {
+      log += part.toString('utf8')
+    })
+    const stop = (): Promise<void> => end(child)
+    try {
+      return { ...(await ready(child)), log: () => log, cordon: this.cordon, stop }
+    } catch (error) {
+      await end(child)
+      throw error
     }
-  } catch (error) {
-    await end(child)
-    rmSync(dir, { recursive: true, force: true })
-    throw error
+  }
+
+  remove(): void {
+    rmSync(this.dir, { recursive: true, force: true })
   }
 }
 

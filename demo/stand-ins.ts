@@ -1,115 +1,103 @@
-// Stand-ins for AI services on this machine: the OpenAI and Anthropic formats, whole and streaming.
+// Stand-ins for AI services on this machine, in the open and over TLS (HTTP/2, HTTP/1.1, WebSockets). They
+// greet whoever asks, and keep what reached them.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
+import { createSecureServer, type Http2ServerRequest } from 'node:http2'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { answerTo, type Asked, realtimeFrames } from './answers.ts'
+import type { StandInAuthority } from './authority.ts'
 
-export interface StandIn {
-  readonly port: number
-  close(): Promise<void>
+export interface Reached {
+  readonly host: string
+  readonly protocol: string
+  readonly body: string
 }
 
-/** Answers every request of both APIs with a greeting. */
-export async function startStandIn(): Promise<StandIn> {
-  const server: Server = createServer((request, response) => {
-    void answer(request, response)
+type Request = IncomingMessage | Http2ServerRequest
+/** What both kinds of responses can do; as a union their overloads cannot be called. */
+interface Response {
+  writeHead(status: number, fields: Readonly<Record<string, string>>): unknown
+  write(part: string): boolean
+  end(): unknown
+}
+
+export class StandIns {
+  readonly reached: Reached[] = []
+  readonly #open = createServer((request, response) => {
+    void this.#answer(request, response)
   })
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  return {
-    port: (server.address() as AddressInfo).port,
-    close: async () => {
-      server.closeAllConnections()
-      await new Promise((resolve) => {
-        server.close(resolve)
-      })
-    },
+  readonly #secure
+  readonly #sockets = new WebSocketServer({ noServer: true })
+
+  constructor(authority: StandInAuthority) {
+    this.#secure = createSecureServer({
+      allowHTTP1: true,
+      SNICallback: (host, done) => done(null, authority.contextFor(host)),
+    })
+    this.#secure.on('request', (request, response) => {
+      void this.#answer(request, response)
+    })
+    this.#secure.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      this.#sockets.handleUpgrade(request, socket, head, (peer) => this.#talk(peer, request))
+    })
+    this.#secure.on('sessionError', () => undefined)
+    this.#secure.on('tlsClientError', () => undefined)
   }
-}
 
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const parts: Buffer[] = []
-  for await (const part of request) parts.push(part as Buffer)
-  const body =
-    parts.length === 0
-      ? {}
-      : (JSON.parse(Buffer.concat(parts).toString('utf8')) as { stream?: boolean; model?: string })
-  const events =
-    request.url === '/v1/messages'
-      ? anthropicEvents(body.model ?? '')
-      : openAiEvents(body.model ?? '')
-  if (body.stream === true) {
-    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
-    for (const event of events) {
-      response.write(event)
-      await new Promise((resolve) => setTimeout(resolve, 5))
+  async listen(): Promise<this> {
+    for (const server of [this.#open, this.#secure])
+      await new Promise<void>((resolve) => {
+        server.listen(0, '127.0.0.1', resolve)
+      })
+    return this
+  }
+
+  /** Of the one in the open, and of the one over TLS. */
+  get ports(): readonly [number, number] {
+    return [portOf(this.#open.address()), portOf(this.#secure.address())]
+  }
+
+  close(): void {
+    for (const peer of this.#sockets.clients) peer.terminate()
+    this.#open.closeAllConnections()
+    this.#open.close()
+    this.#secure.close()
+  }
+
+  async #answer(request: Request, response: Response): Promise<void> {
+    const parts: Buffer[] = []
+    for await (const part of request) parts.push(part as Buffer)
+    const body = Buffer.concat(parts).toString('utf8')
+    this.reached.push({ host: hostOf(request), protocol: `HTTP/${request.httpVersion}`, body })
+    const asked = body === '' ? {} : (JSON.parse(body) as Asked)
+    const answer = answerTo(request.url ?? '', asked)
+    const streams = Array.isArray(answer)
+    response.writeHead(200, {
+      'content-type': streams ? 'text/event-stream' : 'application/json',
+      'cache-control': 'no-cache',
+    })
+    for (const part of streams ? answer : [answer]) {
+      response.write(part)
+      if (streams) await new Promise((resolve) => setTimeout(resolve, 5))
     }
     response.end()
-    return
   }
-  response.writeHead(200, { 'content-type': 'application/json' })
-  response.end(
-    JSON.stringify(
-      request.url === '/v1/messages'
-        ? anthropicMessage(body.model ?? '')
-        : openAiCompletion(body.model ?? ''),
-    ),
-  )
-}
 
-const WORDS = ['Hello', ' from', ' the', ' stand-in']
-
-function openAiCompletion(model: string): unknown {
-  const message = { role: 'assistant', content: WORDS.join('') }
-  return {
-    id: 'chatcmpl-1',
-    object: 'chat.completion',
-    created: 1,
-    model,
-    choices: [{ index: 0, message, finish_reason: 'stop' }],
-    usage: { prompt_tokens: 1, completion_tokens: 4, total_tokens: 5 },
+  #talk(peer: WebSocket, request: IncomingMessage): void {
+    peer.on('error', () => undefined)
+    peer.on('message', (data: Buffer) => {
+      this.reached.push({ host: hostOf(request), protocol: 'WebSocket', body: data.toString() })
+      for (const frame of realtimeFrames()) peer.send(frame)
+    })
   }
 }
 
-function openAiEvents(model: string): string[] {
-  const chunk = (delta: unknown, finish: string | null): string =>
-    `data: ${JSON.stringify({ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model, choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`
-  return [
-    ...WORDS.map((content) => chunk({ content }, null)),
-    chunk({}, 'stop'),
-    'data: [DONE]\n\n',
-  ]
+function hostOf({ headers }: Request): string {
+  return String(headers[':authority'] ?? headers.host)
 }
 
-function anthropicMessage(model: string): unknown {
-  return {
-    id: 'msg_1',
-    type: 'message',
-    role: 'assistant',
-    model,
-    content: [{ type: 'text', text: WORDS.join('') }],
-    stop_reason: 'end_turn',
-    stop_sequence: null,
-    usage: { input_tokens: 1, output_tokens: 4 },
-  }
-}
-
-function anthropicEvents(model: string): string[] {
-  const event = (type: string, rest: object): string =>
-    `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`
-  return [
-    event('message_start', {
-      message: { ...(anthropicMessage(model) as object), content: [], stop_reason: null },
-    }),
-    event('content_block_start', { index: 0, content_block: { type: 'text', text: '' } }),
-    ...WORDS.map((text) =>
-      event('content_block_delta', { index: 0, delta: { type: 'text_delta', text } }),
-    ),
-    event('content_block_stop', { index: 0 }),
-    event('message_delta', {
-      delta: { stop_reason: 'end_turn', stop_sequence: null },
-      usage: { output_tokens: 4 },
-    }),
-    event('message_stop', {}),
-  ]
+function portOf(address: AddressInfo | string | null): number {
+  return typeof address === 'object' && address !== null ? address.port : 0
 }
