@@ -73,15 +73,13 @@ export function originTrust({ proxy }: Config, readFile: (path: string) => strin
   const roots = [...new Set([...getCACertificates('default'), ...getCACertificates('system')])]
   const usual = [...roots, ...proxy.trust.map(readFile)]
   const origins = proxy.intercept.origins.toSorted((a, b) => closeness(b) - closeness(a))
-  let plain: SecureContext | undefined
+  // Some hundred certificates are read: not while a client waits.
+  const plain = createSecureContext({ ca: usual })
   const own = new Map<OriginCertificates, SecureContext>()
   return {
     contextFor: (host, port) => {
       const origin = origins.find((each) => concerns(each, host, port))
-      if (origin === undefined) {
-        plain ??= createSecureContext({ ca: usual })
-        return plain
-      }
+      if (origin === undefined) return plain
       let context = own.get(origin)
       if (context === undefined) {
         const { ca, cert, key } = origin

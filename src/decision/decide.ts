@@ -144,7 +144,8 @@ export interface Held {
 }
 
 export interface Decider {
-  decide(request: AccessRequest): Promise<Outcome>
+  /** `asks`: whether a REVIEW opens a review; false for what is only recorded. */
+  decide(request: AccessRequest, asks?: boolean): Promise<Outcome>
   /** The service at a destination, and whether a policy may read the content of a request to it. */
   foresee(destination: Destination): Foreseen
 }
@@ -177,7 +178,7 @@ export class Corridor implements Decider {
     return { service, readsContent: policies.readContent(service) }
   }
 
-  async decide(request: AccessRequest): Promise<Outcome> {
+  async decide(request: AccessRequest, asks = true): Promise<Outcome> {
     const { people, classify, metrics } = this.#parts
     const started = performance.now()
     const rules = this.#parts.rules()
@@ -247,7 +248,7 @@ export class Corridor implements Decider {
       elapsedUs: Math.round((ended - started) * 1000),
       started,
     }
-    return enforced.decision === 'REVIEW'
+    return enforced.decision === 'REVIEW' && asks
       ? this.#review(judged)
       : this.#keep(judged, enforced, null)
   }

@@ -61,3 +61,13 @@ export function fieldValue(fields: FieldList, lowerName: string): string | undef
   }
   return undefined
 }
+
+/** The fields without those of these lower-case names. */
+export function withoutFields(fields: FieldList, names: ReadonlySet<string>): FieldList {
+  const kept: string[] = []
+  for (let index = 0; index < fields.length; index += FIELD_STRIDE) {
+    const lower = fields[index + 1] ?? ''
+    if (!names.has(lower)) kept.push(fields[index] ?? '', lower, fields[index + 2] ?? '')
+  }
+  return kept
+}

@@ -485,6 +485,7 @@ export class Exchange implements RelayOwner {
         host: authority,
         extraRequest: forwarded ? (way.parent?.credentials ?? NO_FIELDS) : NO_FIELDS,
         extraResponse: warningField(warnings),
+        opened: inside?.tls !== undefined,
         ...(body.held === undefined ? {} : { held: body.held }),
         ...(answer === undefined ? {} : { onAnswer: answer }),
         ...(this.#readsMessages

@@ -1,6 +1,6 @@
 // What leaves for the origin in place of what was received.
 
-import { FIELD_STRIDE, type FieldList, type RequestHead } from '../http1/message.ts'
+import { type FieldList, type RequestHead, withoutFields } from '../http1/message.ts'
 import type { Span } from '../model/finding.ts'
 import { isWebSocketUpgrade, upgradeFault, withoutExtensions } from '../websocket/upgrade.ts'
 import type { Inspection } from './inspector.ts'
@@ -100,12 +100,3 @@ const DESCRIBE_BODY: ReadonlySet<string> = new Set([
   'content-digest',
   'repr-digest',
 ])
-
-function withoutFields(fields: FieldList, names: ReadonlySet<string>): FieldList {
-  const kept: string[] = []
-  for (let index = 0; index < fields.length; index += FIELD_STRIDE) {
-    const lower = fields[index + 1] ?? ''
-    if (!names.has(lower)) kept.push(fields[index] ?? '', lower, fields[index + 2] ?? '')
-  }
-  return kept
-}

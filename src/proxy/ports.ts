@@ -69,7 +69,8 @@ export interface Identifier {
 }
 
 export interface Judge {
-  decide(request: AccessRequest): Promise<Outcome>
+  /** `asks`: whether a REVIEW opens a review; default true. */
+  decide(request: AccessRequest, asks?: boolean): Promise<Outcome>
   foresee(destination: Destination): Foreseen
 }
 

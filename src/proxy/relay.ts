@@ -4,7 +4,13 @@
 // harmless: no byte of it went out, or it is idempotent, has no body, and the connection that it was
 // reused on died before any byte of a response.
 
-import type { FieldList, RequestHead, ResponseHead } from '../http1/message.ts'
+import {
+  type FieldList,
+  fieldValue,
+  type RequestHead,
+  type ResponseHead,
+  withoutFields,
+} from '../http1/message.ts'
 import { OriginConnection } from './origin-connection.ts'
 import type { OriginLeg, ResponseTaker } from './origin-leg.ts'
 import { refusalOfTls } from './origin-tls.ts'
@@ -24,6 +30,8 @@ export interface Errand {
   readonly extraResponse: FieldList
   /** What was read of the body before this began. */
   readonly held?: HeldBody
+  /** Whether TLS was opened for it: then no other way to the origin is passed on. */
+  readonly opened: boolean
   /** Sees the answer as it passes. */
   readonly onAnswer?: AnswerTap
   /** Why a change of protocol is not what was asked for. */
@@ -157,13 +165,13 @@ export class Relay implements ResponseTaker {
       this.#refuse(PARENT_CREDENTIALS)
       return
     }
-    const { head: request, extraResponse, onAnswer } = this.#errand
+    const { head: request, extraResponse, onAnswer, opened } = this.#errand
     this.#client.touch()
     this.#parts.metrics.upstreamSeconds.observe((performance.now() - this.#sentAt) / 1000)
     this.status = head.status
     this.#responded = true
     onAnswer?.head(head)
-    this.#keepAlive = this.#client.respond(head, {
+    this.#keepAlive = this.#client.respond(opened ? withoutAltSvc(head) : head, {
       request,
       ended: this.#requestEnded,
       extra: extraResponse,
@@ -288,6 +296,15 @@ function refusalOfEnd(reason: string, malformed: boolean): Refusal {
   if (malformed) return refusalOfMalformed(reason)
   return reason.startsWith('ERR_SSL') ? refusalOfTls({ code: reason }) : ORIGIN_GONE
 }
+
+/** RFC 7838: what a client reaches past the proxy is seen by nobody. */
+function withoutAltSvc(head: ResponseHead): ResponseHead {
+  return fieldValue(head.fields, 'alt-svc') === undefined
+    ? head
+    : { ...head, fields: withoutFields(head.fields, ALT_SVC) }
+}
+
+const ALT_SVC: ReadonlySet<string> = new Set(['alt-svc'])
 
 /** One protocol that is not HTTP again: h2c and TLS would carry requests past the policies. */
 function upgradeOf(

@@ -120,9 +120,8 @@ export function serveTls(
       account.unseen = unseen
       if (unseen === undefined || account.outcome !== undefined) account.finish()
       else
-        judge.decide(request).then(
+        judge.decide(request, false).then(
           (outcome) => {
-            outcome.held?.cancel()
             account.outcome = outcome
             account.finish()
           },

@@ -242,6 +242,13 @@ t.test('a review is asked for once the answer is REVIEW, and refuses with its id
   ])
 })
 
+t.test('what is only recorded asks nobody', async (t) => {
+  const { corridor, asked } = await rig(t, NOTHING)
+  const outcome = await corridor.decide(asking('chat.example'), false)
+  t.match(outcome, { decision: { decision: 'REVIEW', review_id: null } })
+  t.same(asked, [])
+})
+
 t.test('under review: allow it passes and is queued', async (t) => {
   const { corridor, asked } = await rig(t, NOTHING, { review: 'allow' })
   const outcome = await corridor.decide(asking('chat.example'))

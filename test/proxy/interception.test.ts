@@ -128,3 +128,18 @@ t.test('an origin that is not who it says', async (t) => {
   }
   t.equal(origin.received.length, 0)
 })
+
+t.test('no other way to the origin is offered', async (t) => {
+  const { curl } = await set(t, {
+    answering: (_request, response) => {
+      response.setHeader('alt-svc', 'h3=":443"; ma=86400')
+      response.setHeader('x-other', 'stays')
+      response.end('ok')
+    },
+  })
+  for (const flag of ['--http1.1', '--http2']) {
+    const { out } = await curl(flag, '-i', `https://${HOST}/`)
+    t.match(out, /x-other: stays/i)
+    t.notMatch(out, /alt-svc/i)
+  }
+})
