@@ -38,7 +38,7 @@ const REQUEST_LINE_BYTES = 8190
 const MAX_EMPTY_LINES = 4
 
 /** Those that a strict parser knows; a method is case-sensitive. */
-const METHODS: ReadonlySet<string> = new Set(
+export const METHODS: ReadonlySet<string> = new Set(
   [
     'ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL',
     'MOVE NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE',

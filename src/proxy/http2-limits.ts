@@ -19,9 +19,10 @@ export function serverOptions(limits: Http1Limits): ServerOptions {
       enableConnectProtocol: false,
       maxConcurrentStreams: STREAMS,
       initialWindowSize: STREAM_WINDOW,
-      maxHeaderListSize: limits.headerBytes,
+      // Up to here a head that is too large is answered with 431; beyond, nghttp2 resets the stream.
+      maxHeaderListSize: 2 * limits.headerBytes,
     },
-    maxHeaderListPairs: limits.headers + 4,
+    maxHeaderListPairs: 2 * limits.headers,
     maxSessionMemory: SESSION_MEMORY,
     maxSettings: 32,
     maxOutstandingPings: 4,

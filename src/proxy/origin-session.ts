@@ -23,7 +23,7 @@ export class OriginSession implements Expiring {
   readonly #limits: Http1Limits
   readonly #deadlines: Deadlines
   readonly #onClosed: () => void
-  #open = 0
+  readonly #open = new Set<OriginStream>()
   #requests = 0
   #retired = false
   #closed = false
@@ -40,9 +40,9 @@ export class OriginSession implements Expiring {
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW,
-        maxHeaderListSize: limits.headerBytes,
+        maxHeaderListSize: 2 * limits.headerBytes,
       },
-      maxHeaderListPairs: limits.headers + 4,
+      maxHeaderListPairs: 2 * limits.headers,
       ...AS_IT_COMES,
     })
     this.#session.once('connect', () => this.#session.setLocalWindowSize(SESSION_WINDOW))
@@ -52,6 +52,8 @@ export class OriginSession implements Expiring {
       this.#end()
     })
     this.#session.on('close', () => this.#end())
+    // Our side may stay open without its, and node:http2 takes no notice: nothing more will be answered.
+    socket.once('end', () => this.#ended())
     deadlines.add(this)
   }
 
@@ -61,7 +63,7 @@ export class OriginSession implements Expiring {
       !this.#retired &&
       !this.#session.closed &&
       !this.#session.destroyed &&
-      (maxConcurrentStreams === undefined || this.#open < maxConcurrentStreams)
+      (maxConcurrentStreams === undefined || this.#open.size < maxConcurrentStreams)
     )
   }
 
@@ -71,16 +73,17 @@ export class OriginSession implements Expiring {
   }
 
   leg(): OriginLeg {
-    this.#open += 1
     this.#requests += 1
     this.expiresAt = Infinity
-    return new OriginStream(this, this.#session, this.#limits, this.#requests)
+    const stream = new OriginStream(this, this.#session, this.#limits, this.#requests)
+    this.#open.add(stream)
+    return stream
   }
 
   /** A stream is over. */
-  released(): void {
-    this.#open -= 1
-    if (this.#open > 0) return
+  released(stream: OriginStream): void {
+    this.#open.delete(stream)
+    if (this.#open.size > 0) return
     this.expiresAt = this.#deadlines.now + IDLE_MS
     if (this.#retired) this.#session.close()
   }
@@ -88,11 +91,16 @@ export class OriginSession implements Expiring {
   /** No more streams are begun; those that run may end. */
   retire(): void {
     this.#retired = true
-    if (this.#open === 0) this.#session.close()
+    if (this.#open.size === 0) this.#session.close()
   }
 
   expire(): void {
     this.retire()
+  }
+
+  #ended(): void {
+    this.retire()
+    for (const stream of this.#open) stream.ended()
   }
 
   #end(): void {
@@ -202,6 +210,11 @@ class OriginStream implements OriginLeg {
     this.#release()
   }
 
+  /** Nothing more comes: what is complete may be read to its end. */
+  ended(): void {
+    if (!this.#complete) this.#fail('closed')
+  }
+
   abort(): void {
     this.#taker = undefined
     this.#stream?.close(NGHTTP2_CANCEL)
@@ -287,6 +300,6 @@ class OriginStream implements OriginLeg {
   #release(): void {
     if (this.#over) return
     this.#over = true
-    this.#owner.released()
+    this.#owner.released(this)
   }
 }

@@ -197,7 +197,7 @@ async function overHttp2(rig: InsideRig): Promise<string> {
   })
   stream.setEncoding('latin1').on('data', (text: string) => (answer += text))
   stream.on('error', () => undefined)
-  await once(stream, 'close')
+  await new Promise((resolve) => stream.on('close', resolve))
   session.destroy()
   return answer
 }

@@ -39,6 +39,8 @@ export class SecureOrigin {
   dialled = 0
   readonly #raw = new Set<Socket>()
   port = 0
+  /** Takes connections in place of `accept`. */
+  onSocket: ((socket: TLSSocket) => void) | undefined
 
   constructor(options: TlsOptions = {}, host = HOST) {
     const { cert, key } = new Issuer(this.authority).issue(host)
@@ -50,6 +52,10 @@ export class SecureOrigin {
     })
     this.#server.on('tlsClientError', () => (this.failed += 1))
     this.#server.on('secureConnection', (socket) => {
+      if (this.onSocket !== undefined) {
+        this.onSocket(socket)
+        return
+      }
       const peer = new Peer(socket)
       this.all.push(peer)
       const waiting = this.#waiting.shift()
@@ -82,6 +88,11 @@ export class SecureOrigin {
 
   close(): void {
     this.#server.close()
+    this.drop()
+  }
+
+  /** Ends every connection. */
+  drop(): void {
     for (const socket of this.#raw) socket.destroy()
   }
 }
