@@ -37,6 +37,7 @@ export class PolicySet {
   readonly policies: readonly PolicyMetadata[]
   readonly #members: readonly Member[]
   readonly #readers: readonly PolicyMetadata[]
+  readonly #readContent = new Map<string, boolean>()
   readonly #scope: ScopeIndex
   readonly #options: CombineOptions
   readonly #verdicts = new LRUCache<string, Verdict>({ max: REMEMBERED })
@@ -80,6 +81,17 @@ export class PolicySet {
 
   /** Whether a policy in whose scope a request to that service may be reads what its body says. */
   readContent(service: Pick<AiService, 'id' | 'service_type' | 'vendor'> | undefined): boolean {
+    const id = service?.id ?? ''
+    let answer = this.#readContent.get(id)
+    if (answer === undefined) {
+      answer = this.#someReads(service)
+      // As many entries as the catalogue has services.
+      this.#readContent.set(id, answer)
+    }
+    return answer
+  }
+
+  #someReads(service: Pick<AiService, 'id' | 'service_type' | 'vendor'> | undefined): boolean {
     return this.#readers.some(({ scope }) => {
       const names = (key: ScopeKey, value: string | undefined): boolean => {
         const list = scope[key] ?? []

@@ -167,3 +167,41 @@ t.test('the revision follows policies and settings', async (t) => {
   t.not(new PolicySet([], 'b', RULES).revision, one)
   t.not(new PolicySet([], 'a', { ...RULES, combining: 'most_restrictive' }).revision, one)
 })
+
+t.test('which services have policies that want to know what is said', async (t) => {
+  const chat = { id: 'chat', service_type: 'chatbot', vendor: 'Acme' }
+  const other = { id: 'other', service_type: 'llm_api', vendor: 'Else' }
+  const cases: readonly (readonly [string, readonly [boolean, boolean, boolean]])[] = [
+    ['permit (principal, action, resource);', [false, false, false]],
+    [
+      'forbid (principal, action, resource) when { context has content && context.content has parsed && !context.content.parsed };',
+      [true, true, true],
+    ],
+    [
+      'forbid (principal, action, resource == Cordon::Service::"chat") when { context has content && context.content has parsed && !context.content.parsed };',
+      [true, false, false],
+    ],
+    [
+      'forbid (principal, action, resource in Cordon::Category::"llm_api") when { context has content && context.content has parsed && !context.content.parsed };',
+      [false, true, false],
+    ],
+    [
+      'forbid (principal, action, resource) when { resource has model && resource.model == "m" };',
+      [true, true, true],
+    ],
+    [
+      '@obligations("[{\\"type\\": \\"redact\\"}]") permit (principal, action, resource);',
+      [true, true, true],
+    ],
+  ]
+  for (const [text, expected] of cases) {
+    const set = cedarSet(`@id("p")\n${text}`)
+    const answers = [chat, other, undefined].map((service) => set.readContent(service))
+    t.same(answers, expected, text)
+    t.same(
+      [chat, other, undefined].map((service) => set.readContent(service)),
+      expected,
+      'and again',
+    )
+  }
+})
