@@ -17,7 +17,14 @@ interface Child {
   readonly agents: readonly RE2JS[]
 }
 
+/** Those who may be asked for on one host. */
+interface Group {
+  readonly key: string
+  readonly children: readonly Child[]
+}
+
 const NONE: readonly Child[] = []
+const NOBODY: Group = { key: '', children: NONE }
 const AGENTS_REMEMBERED = 4096
 const MAX_REMEMBERED_AGENT = 512
 /** Longer values are no product's: nothing is searched in them. */
@@ -26,7 +33,9 @@ const MAX_VALUE = 8192
 export class Children {
   readonly #byParent = new Map<string, Child[]>()
   readonly #byId = new Map<string, Child>()
-  /** Parent and user agent to the child, or null. Clients send few different ones. */
+  /** By the list of guests, of which each host has one. */
+  readonly #groups = new WeakMap<readonly AiService[], Group>()
+  /** Parent or guests, and user agent, to the child. Clients send few different ones. */
   readonly #agents = new LRUCache<string, { readonly child: AiService | undefined }>({
     max: AGENTS_REMEMBERED,
   })
@@ -51,30 +60,38 @@ export class Children {
   ): ServiceMatch {
     const { service, match } = found
     const own = this.#byParent.get(service.id) ?? NONE
-    const others = guests.length === 0 || match === 'path' ? NONE : this.#compiled(guests)
-    if (own === NONE && others.length === 0) return found
+    const others = guests.length === 0 || match === 'path' ? NOBODY : this.#groupOf(guests)
+    if (own === NONE && others.children.length === 0) return found
 
     if (headers !== undefined) {
-      const child = byHeader(own, headers) ?? byHeader(others, headers)
+      const child = byHeader(own, headers) ?? byHeader(others.children, headers)
       if (child !== undefined && child !== service)
         return { service: child, match: 'header', parent: service }
     }
     const agent = userAgent ?? headers?.get('user-agent')
     if (agent === undefined || agent.length > MAX_VALUE) return found
-    const child = this.#ofParent(service.id, own, agent) ?? byAgent(others, agent)
+    const child =
+      this.#byAgent(service.id, own, agent) ?? this.#byAgent(others.key, others.children, agent)
     return child === undefined || child === service
       ? found
       : { service: child, match: 'user_agent', parent: service }
   }
 
-  #compiled(services: readonly AiService[]): Child[] {
-    return services.flatMap(({ id }) => this.#byId.get(id) ?? [])
+  #groupOf(guests: readonly AiService[]): Group {
+    let group = this.#groups.get(guests)
+    if (group === undefined) {
+      const children = guests.flatMap(({ id }) => this.#byId.get(id) ?? [])
+      // No id of a service has a space.
+      group = { key: ` ${children.map(({ service }) => service.id).join(' ')}`, children }
+      this.#groups.set(guests, group)
+    }
+    return group
   }
 
-  #ofParent(parent: string, children: readonly Child[], agent: string): AiService | undefined {
-    if (children === NONE) return undefined
+  #byAgent(group: string, children: readonly Child[], agent: string): AiService | undefined {
+    if (children.length === 0) return undefined
     if (agent.length > MAX_REMEMBERED_AGENT) return byAgent(children, agent)
-    const key = `${parent} ${agent}`
+    const key = `${group}\n${agent}`
     let known = this.#agents.get(key)
     if (known === undefined) {
       known = { child: byAgent(children, agent) }

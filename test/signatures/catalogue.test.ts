@@ -136,9 +136,16 @@ const SIBLING = aService({
   domains: ['sibling.example', 'api.example'],
   user_agents: ['child/2', '^sibling/'],
 })
+const THIRD = aService({ id: 'third', domains: ['third.example'] })
+const GUEST = aService({
+  id: 'guest',
+  parent: 'sibling',
+  api_hosts: ['third.example'],
+  user_agents: ['^child/'],
+})
 
 t.test('a child is told by its own headers, then by its user agent', async (t) => {
-  const catalogue = new Catalogue([SIBLING, CHILD, HOST, OTHER])
+  const catalogue = new Catalogue([SIBLING, CHILD, HOST, OTHER, THIRD, GUEST])
   const at = (host: string, headers: Record<string, string>): ServiceMatch | undefined =>
     catalogue.match({
       host,
@@ -158,6 +165,7 @@ t.test('a child is told by its own headers, then by its user agent', async (t) =
     ['api.example', { 'x-client': 'child', 'user-agent': 'sibling/1' }, 'child', 'header'],
     ['api.example', { 'user-agent': `child/${'x'.repeat(9000)}` }, 'host', 'domain'],
     ['other.example', { 'user-agent': 'child/1' }, 'child', 'user_agent'],
+    ['third.example', { 'user-agent': 'child/1' }, 'guest', 'user_agent'],
     ['other.example', {}, 'other', 'domain'],
     ['deep.api.example', {}, 'host', 'domain'],
     ['sibling.example', {}, 'sibling', 'domain'],
