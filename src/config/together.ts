@@ -22,7 +22,7 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(config.tenant)) {
     refuse('tenant', 'must be a name of letters, digits, dots, dashes and underscores')
   }
-  checkInterception(proxy, refuse)
+  checkInterception(proxy, settings.given('proxy.intercept.enabled'), refuse)
   const exposed = proxy.listen.find((listen) => !isLoopback(listen))
   if (exposed !== undefined && proxy.anonymous === 'allow' && !settings.given('proxy.clients')) {
     refuse(
@@ -77,13 +77,17 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
   return problems
 }
 
-/** Whether there is an authority is asked of its files, later: `cordon ca init` runs with these settings too. */
+/**
+ * Whether there is an authority is asked of its files, later: `cordon ca init` runs with these settings too.
+ * Written down as false, `enabled` is the switch to go back by: what it switches off stays where it is.
+ */
 function checkInterception(
   { intercept, trust, limits }: Config['proxy'],
+  switched: boolean,
   refuse: (path: string, message: string) => void,
 ): void {
   const { ca } = intercept
-  if (!intercept.enabled) {
+  if (!intercept.enabled && !switched) {
     const idle = 'has no effect while proxy.intercept.enabled is false'
     for (const key of ['services', 'never', 'origins'] as const)
       if (intercept[key].length > 0) refuse(`proxy.intercept.${key}`, idle)

@@ -246,6 +246,20 @@ t.test('origins have files of their own, relative to what names them', async (t)
   t.match(fromEnv.intercept.origins, [{ host: 'a.test' }])
 })
 
+t.test(
+  'interception is switched off by one word, and what it needs stays written down',
+  async (t) => {
+    const { config } = loadConfig({
+      env: {},
+      cwd: t.testdir({
+        'cordon.yaml':
+          'proxy: {trust: [a.pem], intercept: {enabled: false, services: ["*"], never: [a.b]}}',
+      }),
+    })
+    t.match(config.proxy.intercept, { enabled: false, services: ['*'], never: ['a.b'] })
+  },
+)
+
 t.test('a file that was named must be there', async (t) => {
   t.throws(() => loadConfig({ file: 'no.yaml', env: {}, cwd: t.testdir() }), { code: 'NOT_FOUND' })
 })
