@@ -21,7 +21,7 @@ export interface BumpAuthority {
 
 /**
  * Bumps at CONNECT, which is its fastest way: no look at the client's hello nor at the origin before. Its log is
- * buffered, nothing is cached, origin connections are kept. A process a core, as Cordon has a worker a core.
+ * buffered, nothing is cached, origin connections are kept.
  */
 export function startSquidBump(
   dir: string,

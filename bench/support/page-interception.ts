@@ -113,10 +113,10 @@ function memoryAims(rows: readonly Measured[]): string[][] {
 export function interceptionTables(rows: readonly Measured[]): string[] {
   return [
     'TLS on both sides (1.3, X25519, P-256 leaves), HTTP/1.1, the origin verified. Cordon as shipped, with the hosts of the benches',
-    'intercepted: default policies, two of which read content, recording on. Squid bumps at CONNECT, its fastest way, a process a core; log',
-    'buffered, an ACL as long as the catalogue. mitmproxy with its defaults, no log, streams passed on. The driver opens the connections of',
-    'the request and stream rows before the clock starts. "x": Cordon to the peer, median of the paired rounds. "resumed": share of the',
-    'handshakes that resumed a session.',
+    'intercepted: default policies, two of which read content, recording on. Squid bumps at CONNECT, its fastest way, in one process (a',
+    'second one costs more CPU here and gives no more requests); log buffered, an ACL as long as the catalogue. mitmproxy with its defaults,',
+    'no log, streams passed on. The driver opens the connections of the request and stream rows before the clock starts. "x": Cordon to',
+    'the peer, median of the paired rounds. "resumed": share of the handshakes that resumed a session.',
     '',
     ...Object.entries(SCENARIOS).flatMap(([scenario, { title, unit }]) => {
       const some = rows.filter((row) => row['scenario'] === scenario)

@@ -1,7 +1,6 @@
 // Everything that stands side by side in the benches of interception, started; what is not installed is named.
 
 import { mkdirSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
 import {
   findMitmdump,
@@ -37,11 +36,11 @@ export interface TlsBench {
   stop(): Promise<void>
 }
 
-/** `only`: these contenders instead of all. Squid gets a process a core, as Cordon has a worker a core. */
+/** `only`: these contenders instead of all. More processes of Squid cost more here and give no more: it gets one. */
 export async function startTlsBench(
   dir: string,
   only?: readonly string[],
-  squidWorkers = cpus().length,
+  squidWorkers = 1,
 ): Promise<TlsBench | undefined> {
   for (const [command, arg] of [
     ['go', 'version'],
