@@ -48,6 +48,41 @@ t.test('a first try: prohibited, refused and recorded; a secret is stopped', asy
   })
 })
 
+t.test('inside TLS: a secret is found in the body and nothing reaches the origin', async (t) => {
+  const [begin = '', ask = ''] = shellBlocks('## See inside TLS')
+  const dir = t.testdir()
+  // Nobody is there: what is refused needs no origin.
+  const env = {
+    ...environment(dir),
+    CORDON_PROXY__RESOLVE: '{"api.openai.com:443": "127.0.0.1:9"}',
+  }
+  const cordon = spawn('bash', ['-ec', begin], {
+    cwd: dir,
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  t.teardown(async () => {
+    cordon.kill('SIGTERM')
+    if (cordon.exitCode === null) await once(cordon, 'exit')
+  })
+  const [proxy] = await addressesOf(cordon)
+
+  const { stdout } = await shell(ask.replaceAll('http://127.0.0.1:3128', proxy), dir, env)
+  const [denial = '', record = ''] = stdout.split(/(?=\{"decision_id")/)
+  const { error } = JSON.parse(denial) as { error: { message: string } }
+  t.match(error, { type: 'policy_violation', message: /the text holds a secret.*\(decision / })
+  const recorded = JSON.parse(record.split('\n')[0] ?? '') as { decision_id: string }
+  t.match(recorded, {
+    decision: 'DENY',
+    action: 'send_prompt',
+    resource: { id: 'openai-api', path: '/v1/chat/completions' },
+    visibility: 'content',
+    format: 'openai-chat',
+  })
+  t.match(error.message, recorded.decision_id)
+  t.match(stdout, /^ content +- +100\.0%/m, 'coverage')
+})
+
 t.test('the Cedar policy of the README', async (t) => {
   const dir = t.testdir({ 'my-policies': { 'contractors.cedar': fenced('cedar') } })
   const [block = ''] = shellBlocks('## Write a policy')
