@@ -52,6 +52,8 @@ export class ClientSession implements CountedConnection, Expiring {
     )
     this.#session.on('error', (error: NodeJS.ErrnoException) => this.#failed(error))
     this.#session.on('close', () => this.#closed())
+    // Our side may stay open without the client's, and node:http2 takes no notice: who has gone reads no answer.
+    socket.once('end', () => this.#session.destroy())
     parts.deadlines.add(this)
   }
 
