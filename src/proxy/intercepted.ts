@@ -43,6 +43,9 @@ export class Intercepted implements Served, Expiring {
   readonly #hello = new HelloReader()
   #serving: CountedConnection | undefined
   #ja4 = ''
+  /** What the client was shown a certificate for. */
+  #name = ''
+  #heardAll = false
   #decided = false
   #handshaking = false
   #over = false
@@ -61,7 +64,8 @@ export class Intercepted implements Served, Expiring {
     socket.on('error', this.#gone)
     socket.on('close', this.#gone)
     if (head.length > 0) this.#read(head)
-    if (!this.#over) socket.resume()
+    // A hello that came with the CONNECT waits for the origin, and what follows it waits for TLS.
+    if (!this.#over && !this.#heardAll) socket.resume()
   }
 
   /** It may end in its first moment. */
@@ -86,6 +90,12 @@ export class Intercepted implements Served, Expiring {
   secured(socket: TLSSocket): void {
     if (this.#over) {
       socket.destroy()
+      return
+    }
+    if (this.#name !== this.#tunnel.inside.destination.host) {
+      // With the outer name the client has its answer; who goes on under it is no such client.
+      socket.destroySoon()
+      this.#fail('refused', 'ech', 'ech')
       return
     }
     const { client } = this.#parts
@@ -137,6 +147,7 @@ export class Intercepted implements Served, Expiring {
   #heard(hello: ClientHello): void {
     const { socket, inside, via } = this.#tunnel
     const { destination } = inside
+    this.#heardAll = true
     socket.pause()
     socket.off('data', this.#read)
     this.#ja4 = hello.ja4
@@ -168,6 +179,7 @@ export class Intercepted implements Served, Expiring {
   #handshake(name: string, protocol: Protocol | undefined): void {
     const { socket } = this.#tunnel
     this.#handshaking = true
+    this.#name = name
     socket.off('end', this.#gone)
     socket.unshift(this.#hello.bytes)
     if (!this.#parts.leaves.serve(socket, name, protocol, this)) {
@@ -224,17 +236,22 @@ class InsideOwner implements ConnectionOwner {
 export function vetHello(
   socketName: string,
   selected: (name: string) => boolean,
-  refused: () => void,
+  refused: (reason: string) => void,
 ): (chunk: Buffer) => 'more' | 'pass' | 'refuse' {
   const reader = new HelloReader()
   return (chunk) => {
     const read = reader.push(chunk)
     if (read === 'more') return 'more'
-    if (read !== 'hello') return 'pass'
+    if (read === 'not_tls') return 'pass'
+    if (read !== 'hello') {
+      // Some server may find a name in what nobody here can read.
+      refused('malformed_hello')
+      return 'refuse'
+    }
     const { serverName } = reader.hello
     if (serverName === undefined || serverName === socketName || !selected(serverName))
       return 'pass'
-    refused()
+    refused('other_name')
     return 'refuse'
   }
 }

@@ -75,7 +75,7 @@ export class Interceptions implements Interceptor, InterceptedOwner {
     return vetHello(
       host,
       (name) => this.#rules.selection.plan(name, port).intercept,
-      () => this.#metrics.interceptions.inc({ outcome: 'refused', reason: 'other_name' }),
+      (reason) => this.#metrics.interceptions.inc({ outcome: 'refused', reason }),
     )
   }
 

@@ -4,7 +4,8 @@
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
-import type { Issuer } from '../tls/issuer.ts'
+import { CordonError } from '../base/errors.ts'
+import type { Issuer, Leaf } from '../tls/issuer.ts'
 import type { Protocol } from './origin-tls.ts'
 
 export interface LeafOptions {
@@ -61,7 +62,9 @@ export class LeafServers {
   #create(name: string, protocol: Protocol | undefined): Entry | undefined {
     const issuer = this.#options.issuer()
     if (issuer === undefined || !issuer.mayIssue(name)) return undefined
-    const { cert, key, notAfter } = issuer.issue(name)
+    const leaf = issued(issuer, name)
+    if (leaf === undefined) return undefined
+    const { cert, key, notAfter } = leaf
     const server = createServer({
       cert,
       key,
@@ -85,5 +88,15 @@ export class LeafServers {
     const served = this.#open.get(parent)
     this.#open.delete(parent)
     return served
+  }
+}
+
+/** Undefined where it cannot be done, such as by an authority that has expired. */
+function issued(issuer: Issuer, name: string): Leaf | undefined {
+  try {
+    return issuer.issue(name)
+  } catch (fault) {
+    if (fault instanceof CordonError) return undefined
+    throw fault
   }
 }
