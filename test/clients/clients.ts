@@ -27,26 +27,26 @@ const PLAIN = 'HTTP 403'
 export const CLIENTS: readonly Client[] = [
   node('openai', ['chat', 'responses', 'embeddings'], 'PermissionDeniedError', 'openai.ts'),
   node('@anthropic-ai/sdk', ['messages'], 'PermissionDeniedError', 'anthropic.ts'),
-  node('fetch', ['chat'], PLAIN, 'fetch.ts'),
-  node('undici', ['chat'], PLAIN, 'fetch.ts', ['undici']),
+  node('fetch', ['chat', 'long'], PLAIN, 'fetch.ts'),
+  node('undici', ['chat', 'long'], PLAIN, 'fetch.ts', ['undici']),
   node('ws', ['realtime'], PLAIN, 'ws.ts'),
   py('openai', ['chat', 'responses', 'embeddings'], 'PermissionDeniedError'),
   py('anthropic', ['messages'], 'PermissionDeniedError'),
   py('google-genai', ['generate'], 'ClientError'),
-  py('httpx', ['chat'], PLAIN),
-  py('httpx', ['chat'], PLAIN, '-h2'),
-  py('requests', ['chat'], PLAIN),
-  py('aiohttp', ['chat'], PLAIN),
+  py('httpx', ['chat', 'long'], PLAIN),
+  py('httpx', ['chat', 'long'], PLAIN, '-h2'),
+  py('requests', ['chat', 'long'], PLAIN),
+  py('aiohttp', ['chat', 'long'], PLAIN),
   py('websockets', ['realtime'], PLAIN),
   curl('--http1.1'),
   curl('--http2'),
-  golang('net/http', PLAIN, 'nethttp'),
-  golang('openai-go', 'openai.Error', 'openaigo'),
+  golang('net/http', ['chat', 'long'], PLAIN, 'nethttp'),
+  golang('openai-go', ['chat'], 'openai.Error', 'openaigo'),
   {
     id: 'java',
     title: 'HttpClient (Java)',
     group: 'java',
-    jobs: jobsOf(['chat']),
+    jobs: jobsOf(['chat', 'long']),
     permission: PLAIN,
     prepare: async () => {
       await java()
@@ -67,7 +67,9 @@ export const CLIENTS: readonly Client[] = [
     permission: PLAIN,
     prepare: async () => {
       await tool('certutil', 'libnss3-tools')
-      return (await output(await tool('chromium', 'chromium'), ['--version'])).trim()
+      return (await output(await tool('chromium', 'chromium'), ['--version']))
+        .replace(/ built on.*/s, '')
+        .trim()
     },
     open: async (way) => openChromium(await tool('chromium', 'chromium'), way, PAGE_SCRIPT),
   },
@@ -76,7 +78,7 @@ export const CLIENTS: readonly Client[] = [
 /** Each once, and once more as a stream where there is such a form; a realtime session is always one. */
 function jobsOf(names: readonly JobName[]): Job[] {
   return names.flatMap((name): Job[] => {
-    if (name === 'embeddings') return [{ name, stream: false }]
+    if (name === 'embeddings' || name === 'long') return [{ name, stream: false }]
     if (name === 'realtime') return [{ name, stream: true }]
     return [
       { name, stream: false },
@@ -99,7 +101,7 @@ function node(
     jobs: jobsOf(jobs),
     permission,
     prepare: async () =>
-      name === 'fetch' ? `Node ${process.version}` : `${name} ${await installed(name)}`,
+      name === 'fetch' ? `Node ${process.version}` : `${name} ${await installed(name)} (Node)`,
     open: async (way) =>
       new ProcessSession({
         command: process.execPath,
@@ -124,7 +126,7 @@ function py(name: string, jobs: readonly JobName[], permission: string, variant 
     prepare: async () => {
       const program = await python()
       const ask = `import importlib.metadata as m; print(m.version("${name}"))`
-      return `${name} ${(await output(program, ['-c', ask])).trim()}`
+      return `${name} ${(await output(program, ['-c', ask])).trim()} (Python)`
     },
     open: async (way) =>
       new ProcessSession({
@@ -140,7 +142,7 @@ function curl(version: '--http1.1' | '--http2'): Client {
     id: `curl${version.replaceAll(/[^a-z0-9]/g, '')}`,
     title: `curl ${version}`,
     group: 'curl',
-    jobs: jobsOf(['chat']),
+    jobs: jobsOf(['chat', 'long']),
     permission: PLAIN,
     prepare: async () => {
       const said = await output(await tool('curl', 'curl'), ['--version'])
@@ -152,12 +154,17 @@ function curl(version: '--http1.1' | '--http2'): Client {
   }
 }
 
-function golang(title: string, permission: string, name: 'nethttp' | 'openaigo'): Client {
+function golang(
+  title: string,
+  jobs: readonly JobName[],
+  permission: string,
+  name: 'nethttp' | 'openaigo',
+): Client {
   return {
     id: `go-${name}`,
     title: `${title} (Go)`,
     group: 'go',
-    jobs: jobsOf(['chat']),
+    jobs: jobsOf(jobs),
     permission,
     prepare: async () => {
       const program = await go(name)

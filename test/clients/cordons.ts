@@ -1,7 +1,6 @@
 // Two Cordons before the same stand-ins: one that only tunnels, one that opens the AI services.
 
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Place, type Running } from '../support/cordon.ts'
 import { HOSTS } from './jobs.ts'
@@ -49,10 +48,10 @@ export interface Cordon {
 export class Cordons {
   readonly password: string
   readonly plain: Cordon
-  /** With interception; or why there is none. */
-  readonly inside: Cordon | string
+  /** With interception. */
+  readonly inside: Cordon
 
-  private constructor(plain: Cordon, inside: Cordon | string, password: string) {
+  private constructor(plain: Cordon, inside: Cordon, password: string) {
     this.plain = plain
     this.inside = inside
     this.password = password
@@ -74,13 +73,17 @@ export class Cordons {
     }
     const place = await placeWith(proxy)
     const plain = { running: await place.start(), trust: new Trust(pki.ca, join(dir, 'direct')) }
-    const inside = await startInside(dir, pki, proxy).catch((error: Error) => reasonOf(error))
-    return new Cordons(plain, inside, password)
+    try {
+      return new Cordons(plain, await startInside(dir, pki, proxy), password)
+    } catch (error) {
+      await plain.running.stop()
+      plain.running.place.remove()
+      throw error
+    }
   }
 
   async stop(): Promise<void> {
     for (const cordon of [this.plain, this.inside]) {
-      if (typeof cordon === 'string') continue
       await cordon.running.stop()
       cordon.running.place.remove()
     }
@@ -113,9 +116,4 @@ async function placeWith(proxy: object): Promise<Place> {
   })
   place.write('policies/clients.cedar', POLICIES)
   return place
-}
-
-function reasonOf({ message }: Error): string {
-  writeFileSync(2, `no interception: ${message}\n`)
-  return `no interception: ${message.trim().split('\n').at(-1) ?? ''}`
 }

@@ -1,5 +1,6 @@
 // What a client is asked to do. SDKs make the request of it themselves; plain HTTP clients get address and body.
 
+/** `long` is a chat of more than a megabyte: curl asks before it sends that, others send while an answer may come. */
 export type JobName =
   | 'chat'
   | 'responses'
@@ -16,9 +17,11 @@ export interface Job {
 }
 
 const MODEL = 'a-model'
+const LONG = 'Tell the truth, in short words, and nothing else. '.repeat(30_000)
 
 const URLS: Readonly<Record<JobName, string>> = {
   chat: 'https://api.openai.com/v1/chat/completions',
+  long: 'https://api.openai.com/v1/chat/completions',
   responses: 'https://api.openai.com/v1/responses',
   embeddings: 'https://api.openai.com/v1/embeddings',
   messages: 'https://api.anthropic.com/v1/messages',
@@ -47,7 +50,8 @@ export function bodyOf(job: Job, prompt: string): string {
     const message = { author: { role: 'user' }, content: { content_type: 'text', parts: [prompt] } }
     return JSON.stringify({ action: 'next', model: MODEL, messages: [message], stream })
   }
-  const messages = [{ role: 'user', content: prompt }]
+  const before = name === 'long' ? [{ role: 'system', content: LONG }] : []
+  const messages = [...before, { role: 'user', content: prompt }]
   return JSON.stringify({ model: MODEL, messages, ...(stream ? { stream } : {}) })
 }
 

@@ -9,7 +9,8 @@ import { closeChromium } from './chromium.ts'
 import { type Client, CLIENTS } from './clients.ts'
 import { COLUMNS, type Column, wrongPassword } from './columns.ts'
 import { Cordons } from './cordons.ts'
-import { HOSTS } from './jobs.ts'
+import { output } from './install.ts'
+import { HOSTS, type Job } from './jobs.ts'
 import { checkLedger, type Told } from './ledger.ts'
 import { makePki } from './pki.ts'
 import { asJson, asPage, asTable, type Cell } from './report.ts'
@@ -36,8 +37,7 @@ let cells: Cell[] = []
 const versions = new Map<Client, string>()
 try {
   for (const client of clients) cells.push(...(await rowsOf(client)))
-  if (typeof cordons.inside !== 'string')
-    cells = await checkLedger(cordons.inside.running, cells, told)
+  cells = await checkLedger(cordons.inside.running, cells, told)
 } finally {
   await closeChromium()
   await cordons.stop()
@@ -49,8 +49,11 @@ const matrix = { cells, versions }
 process.stdout.write(
   values.json ? `${JSON.stringify(asJson(matrix), undefined, 2)}\n` : `${asTable(matrix)}\n`,
 )
-if (only.length === 0)
-  writeFileSync(join(import.meta.dirname, '../../docs/clients.md'), asPage(matrix))
+if (only.length === 0) {
+  const page = join(import.meta.dirname, '../../docs/clients.md')
+  writeFileSync(page, asPage(matrix))
+  await output('npx', ['oxfmt', page])
+}
 const failed = cells.filter(({ holds }) => holds === false).length
 const empty = cells.filter(({ holds }) => holds === undefined).length
 process.stderr.write(
@@ -63,7 +66,9 @@ async function rowsOf(client: Client): Promise<Cell[]> {
     versions.set(client, await client.prepare())
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)
-    return COLUMNS.flatMap((column) => emptyCells(client, column, text))
+    return COLUMNS.flatMap((column) =>
+      client.jobs.map((job) => emptyCell(client, column, job, text)),
+    )
   }
   const rows: Cell[] = []
   for (const column of COLUMNS) rows.push(...(await cellsOf(client, column)))
@@ -72,8 +77,7 @@ async function rowsOf(client: Client): Promise<Cell[]> {
 }
 
 async function cellsOf(client: Client, column: Column): Promise<Cell[]> {
-  const cordon = column.cordon === 'plain' ? cordons.plain : cordons.inside
-  if (typeof cordon === 'string') return emptyCells(client, column, cordon)
+  const cordon = cordons[column.cordon]
   const login = loginOf(column, client)
   const session = await client.open({
     port: cordon.running.proxyPort,
@@ -82,7 +86,11 @@ async function cellsOf(client: Client, column: Column): Promise<Cell[]> {
     trust: cordon.trust,
   })
   const made: Cell[] = []
-  for (const job of client.jobs.filter((job) => column.concerns(job))) {
+  for (const job of client.jobs) {
+    if (!column.concerns(job)) {
+      made.push(emptyCell(client, column, job, 'nothing is said'))
+      continue
+    }
     const prompt = column.prompt()
     const pace = new Pace()
     standIn.pace = pace
@@ -101,8 +109,8 @@ async function cellsOf(client: Client, column: Column): Promise<Cell[]> {
   return made
 }
 
-function emptyCells(client: Client, column: Column, text: string): Cell[] {
-  return client.jobs.map((job) => ({ column, client, job, holds: undefined, text }))
+function emptyCell(client: Client, column: Column, job: Job, text: string): Cell {
+  return { column, client, job, holds: undefined, text }
 }
 
 function loginOf(column: Column, client: Client): string {

@@ -41,6 +41,7 @@ func Of(err error) Failure {
 // Do does the jobs as they come.
 func Do(work func(Job) error, failure func(error) Failure) {
 	input := bufio.NewScanner(os.Stdin)
+	input.Buffer(nil, 1<<24)
 	for input.Scan() {
 		fields := strings.Split(input.Text(), "\t")
 		job := Job{fields[1] == "1", fields[2], decoded(fields[3]), decoded(fields[4])}
