@@ -228,6 +228,7 @@ function decisionView(row: Row, end: End = NO_END): Row {
       known: row['resource_known'],
       ai: row['resource_ai'],
       category: row['resource_category'],
+      model: row['resource_model'],
       approval_status: row['approval_status'],
     },
     primary_policy_id: row['primary_policy_id'],

@@ -100,6 +100,7 @@ export interface Tables {
     resource_host: string | null
     resource_path: string | null
     resource_category: string | null
+    resource_model: string | null
     resource_known: boolean
     resource_ai: boolean
     approval_status: string | null
