@@ -3,6 +3,7 @@
 /** `long` is a chat of more than a megabyte: curl asks before it sends that, others send while an answer may come. */
 export type JobName =
   | 'chat'
+  | 'long'
   | 'responses'
   | 'embeddings'
   | 'messages'
