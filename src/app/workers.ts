@@ -44,6 +44,7 @@ export class Workers {
   #watch: NodeJS.Timeout | undefined
   #closing = false
   #restartMs = RESTART_MS.least
+  #lookedAt = 0
 
   constructor(parts: WorkersParts) {
     this.#parts = parts
@@ -153,7 +154,11 @@ export class Workers {
           begin: () => Promise.resolve(beginning()),
           listening: (bound: readonly string[]) => {
             const known = this.#entries.get(worker.id)
-            if (known !== undefined) known.ready = true
+            if (known !== undefined) {
+              known.ready = true
+              // Starting may take longer than standing still may.
+              known.seenAt = Date.now()
+            }
             resolve(bound)
           },
           failed: ({ code, message, problems }) =>
@@ -191,14 +196,19 @@ export class Workers {
 
   /** A worker whose loop stands still serves nobody: another one takes its place. */
   #look(): void {
+    const now = Date.now()
+    // If it was this process that stood still, the answers lie here unread.
+    const wasAway = now - this.#lookedAt > 2 * PING_MS
+    this.#lookedAt = now
     for (const entry of this.#entries.values()) {
+      if (wasAway) entry.seenAt = now
       entry.link.call('health', undefined, STALLED_MS).then(
         () => {
           entry.seenAt = Date.now()
         },
         () => undefined,
       )
-      if (entry.ready && Date.now() - entry.seenAt > STALLED_MS) {
+      if (entry.ready && now - entry.seenAt > STALLED_MS) {
         this.#parts.log.error(
           { worker: entry.worker.id },
           'a gateway worker stands still and is ended',
