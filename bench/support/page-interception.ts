@@ -1,5 +1,6 @@
 // The part of bench/README.md about looking inside TLS.
 
+import { FOREIGN_CORES } from './rounds.ts'
 import { type Measured, range, summary, table, verdict } from './tables.ts'
 
 interface Scenario {
@@ -111,12 +112,19 @@ function memoryAims(rows: readonly Measured[]): string[][] {
 }
 
 export function interceptionTables(rows: readonly Measured[]): string[] {
+  const disturbed = rows.filter((row) => Number(row['foreign_cores']) > FOREIGN_CORES).length
   return [
     'TLS on both sides (1.3, X25519, P-256 leaves), HTTP/1.1, the origin verified. Cordon as shipped, with the hosts of the benches',
     'intercepted: default policies, two of which read content, recording on. Squid bumps at CONNECT, its fastest way, in one process (a',
     'second one costs more CPU here and gives no more requests); log buffered, an ACL as long as the catalogue. mitmproxy with its defaults,',
     'no log, streams passed on. The driver opens the connections of the request and stream rows before the clock starts. "x": Cordon to',
     'the peer, median of the paired rounds. "resumed": share of the handshakes that resumed a session.',
+    ...(disturbed === 0
+      ? []
+      : [
+          '',
+          `**In ${disturbed} of ${rows.length} rounds other work used more than ${FOREIGN_CORES} core in spite of the repetitions: measure again.**`,
+        ]),
     '',
     ...Object.entries(SCENARIOS).flatMap(([scenario, { title, unit }]) => {
       const some = rows.filter((row) => row['scenario'] === scenario)

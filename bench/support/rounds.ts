@@ -50,7 +50,7 @@ export interface Round {
 }
 
 /** A round with more foreign CPU than this is repeated, twice at most. */
-const FOREIGN_CORES = 0.4
+export const FOREIGN_CORES = 0.4
 const ATTEMPTS = 3
 /** Compilers and caches; the first second of a Node process costs twice what the rest does. */
 const WARM_SECONDS = 3
