@@ -338,11 +338,14 @@ export class Exchange implements RelayOwner {
     if (answer === 'full') {
       this.#client.pauseBody()
       this.#readHeld(false)
-    } else {
-      this.#holding = false
-      this.#parts.metrics.limits.inc({ limit: 'inspect_memory' })
-      this.#refuse(NO_MEMORY, false)
-    }
+    } else this.#refuseHeld()
+  }
+
+  /** Too much is held already. */
+  #refuseHeld(): void {
+    this.#holding = false
+    this.#parts.metrics.limits.inc({ limit: 'inspect_memory' })
+    this.#refuse(NO_MEMORY, false)
   }
 
   #readHeld(complete: boolean): void {
@@ -350,8 +353,10 @@ export class Exchange implements RelayOwner {
     const inspection = this.#account.inspection
     const request = this.#request
     if (inspection === undefined || request === undefined) return
-    const judge = (): void =>
-      this.#judge(seenRequest(request, inspection, this.#head.contentLength))
+    const judge = (): void => {
+      if (inspection.exhausted) this.#refuseHeld()
+      else this.#judge(seenRequest(request, inspection, this.#head.contentLength))
+    }
     this.#attempt(() => {
       const reading = inspection.read(complete)
       if (reading === undefined) judge()
@@ -393,6 +398,8 @@ export class Exchange implements RelayOwner {
 
   #judge(request: AccessRequest): void {
     this.#request = request
+    // Recorded from here on, though the client may go before it is known how: its tunnel needs no record.
+    this.#client.inside?.tls?.decided()
     this.#parts.judge.decide(request).then(
       (outcome) => this.#attempt(() => this.#decided(outcome)),
       (fault: unknown) => this.#fault(fault),
@@ -403,7 +410,6 @@ export class Exchange implements RelayOwner {
     // Of a held request only the last outcome counts.
     this.#account.outcome = outcome
     this.#cancel = undefined
-    this.#client.inside?.tls?.decided()
     if (this.#over || this.#refused) {
       // The client went while this was being decided; what was decided has an end nevertheless.
       outcome.held?.cancel()

@@ -67,12 +67,19 @@ export function bodyToSend(
   if (inspection === undefined || !inspection.foretold.holds) return { head: received }
   // We have answered the expectation ourselves.
   const head = received.expectContinue ? { ...received, expectContinue: false } : received
-  if (redactions.length === 0) return { head, held: { parts: inspection.parts, trailers } }
+  const release = (): void => inspection.release()
+  if (redactions.length === 0) return { head, held: { parts: inspection.parts, trailers, release } }
   const body = inspection.redacted(redactions)
-  return body instanceof Promise ? body.then((found) => changed(head, found)) : changed(head, body)
+  return body instanceof Promise
+    ? body.then((found) => changed(head, found, release))
+    : changed(head, body, release)
 }
 
-function changed(head: RequestHead, body: Buffer | undefined): BodyToSend | undefined {
+function changed(
+  head: RequestHead,
+  body: Buffer | undefined,
+  release: () => void,
+): BodyToSend | undefined {
   if (body === undefined) return undefined
   return {
     head: {
@@ -81,7 +88,7 @@ function changed(head: RequestHead, body: Buffer | undefined): BodyToSend | unde
       contentLength: body.length,
       fields: withoutFields(head.fields, DESCRIBE_BODY),
     },
-    held: { parts: [body], trailers: NO_FIELDS },
+    held: { parts: [body], trailers: NO_FIELDS, release },
   }
 }
 

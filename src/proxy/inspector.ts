@@ -12,6 +12,7 @@ import { isWebSocketUpgrade } from '../websocket/upgrade.ts'
 import { decode, type DecodeProblem } from '../wire/coding.ts'
 import { expectedOf, type WireHead } from '../wire/request.ts'
 import type { BodyReader, BodyReading } from './body-reader.ts'
+import { HeldParts } from './held-parts.ts'
 
 export interface InspectorOptions {
   /** Of one body, in bytes; read anew for every request. */
@@ -93,8 +94,10 @@ export class Inspection {
   readonly #inspector: Inspector
   readonly #fields: FieldList
   readonly #most: number
-  readonly #parts: Buffer[] = []
-  #size = 0
+  readonly #parts = new HeldParts()
+  /** Bytes of the budget: of the body as it came, and without its codings. */
+  #taken = 0
+  #released = false
   #reading: BodyReading | undefined
   #fault: VisibilityReason | undefined
   #truncated = false
@@ -118,29 +121,31 @@ export class Inspection {
 
   /** Keeps a part of the body; `full`: what is searched is here; `no_memory`: there is no room for it. */
   push(bytes: Buffer): 'more' | 'full' | 'no_memory' {
-    if (!this.#inspector.take(bytes.length)) return 'no_memory'
-    this.#parts.push(bytes)
-    this.#size += bytes.length
-    return this.#size >= this.#most ? 'full' : 'more'
+    if (!this.#take(this.#parts.growth(bytes))) return 'no_memory'
+    this.#parts.add(bytes)
+    // A body of just as much as is searched is searched whole.
+    return this.#parts.size > this.#most ? 'full' : 'more'
   }
 
   /** The body as it came, to be sent on. */
   get parts(): readonly Buffer[] {
-    return this.#parts
+    return this.#parts.list
   }
 
   /** Nothing of the body is needed any more. */
   release(): void {
-    this.#inspector.give(this.#size)
-    this.#size = 0
-    this.#parts.length = 0
+    this.#released = true
+    this.#inspector.give(this.#taken)
+    this.#taken = 0
+    this.#parts.clear()
     this.#reading?.release?.()
   }
 
   /** Reads what is held; `complete`: that is all of it. */
   read(complete: boolean): void | Promise<void> {
     this.#truncated = !complete
-    const body = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts)
+    const { list } = this.#parts
+    const body = list.length === 1 ? list[0] : Buffer.concat(list)
     const codings = this.wire.header('content-encoding')
     if (body === undefined) return undefined
     if (codings === undefined || codings === '' || codings.toLowerCase() === 'identity') {
@@ -149,10 +154,11 @@ export class Inspection {
     const decoded = decode(body, codings, {
       maxBytes: this.#inspector.maxBytes,
       partial: !complete,
+      take: (bytes) => this.#take(bytes),
     })
     return decoded instanceof Promise
-      ? decoded.then((found) => this.#take(found))
-      : this.#take(decoded)
+      ? decoded.then((found) => this.#decoded(found))
+      : this.#decoded(decoded)
   }
 
   get format(): string | undefined {
@@ -191,7 +197,7 @@ export class Inspection {
       message: {
         parsed: reading?.parsed === true,
         truncated: this.#truncated || this.#fault === 'too_large',
-        bytes: Math.max(bytes, this.#size),
+        bytes: Math.max(bytes, this.#parts.size),
         tools: reading?.tools ?? [],
         attachments: reading?.attachments ?? [],
         ...(reading?.stream === undefined ? {} : { stream: reading.stream }),
@@ -204,7 +210,18 @@ export class Inspection {
     return this.#reading?.redact(spans)
   }
 
-  #take(decoded: Buffer | DecodeProblem): void | Promise<void> {
+  /** There was no room for the body without its codings. */
+  get exhausted(): boolean {
+    return this.#fault === 'no_memory'
+  }
+
+  #take(bytes: number): boolean {
+    if (this.#released || !this.#inspector.take(bytes)) return false
+    this.#taken += bytes
+    return true
+  }
+
+  #decoded(decoded: Buffer | DecodeProblem): void | Promise<void> {
     if (Buffer.isBuffer(decoded)) return this.#readDecoded(decoded)
     this.#fault = decoded.problem
     if (decoded.bytes === undefined) return undefined
@@ -228,7 +245,7 @@ export class Inspection {
     return reading.then((found) => {
       this.#reading = found
       // Whoever asked may have gone meanwhile.
-      if (this.#size === 0) found.release?.()
+      if (this.#released) found.release?.()
     })
   }
 }

@@ -202,7 +202,7 @@ export interface InsideTls {
   readonly ja4: string
   /** How the origin is reached, but for what TLS offers there. */
   readonly via: ParentProxy | undefined
-  /** A request inside has been decided. */
+  /** A request inside is being decided. */
   decided(): void
 }
 

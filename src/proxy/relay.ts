@@ -42,6 +42,8 @@ export interface HeldBody {
   readonly parts: readonly Buffer[]
   /** The trailers; undefined while more of the body is to come. */
   readonly trailers: FieldList | undefined
+  /** It will not be sent again. */
+  release(): void
 }
 
 /** Whoever reads answers in passing; it may not hold them. */
@@ -165,7 +167,8 @@ export class Relay implements ResponseTaker {
       this.#refuse(PARENT_CREDENTIALS)
       return
     }
-    const { head: request, extraResponse, onAnswer, opened } = this.#errand
+    const { head: request, extraResponse, onAnswer, opened, held } = this.#errand
+    held?.release()
     this.#client.touch()
     this.#parts.metrics.upstreamSeconds.observe((performance.now() - this.#sentAt) / 1000)
     this.status = head.status

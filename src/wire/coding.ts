@@ -22,9 +22,9 @@ import {
 
 /** Why the codings could not be undone, in the words of what was seen of an exchange. */
 export interface DecodeProblem {
-  readonly problem: 'unknown_encoding' | 'bad_encoding' | 'too_large'
+  readonly problem: 'unknown_encoding' | 'bad_encoding' | 'too_large' | 'no_memory'
   /** What went wrong, for the log. */
-  readonly detail: 'coding' | 'too_many' | 'ratio' | 'malformed' | 'size'
+  readonly detail: 'coding' | 'too_many' | 'ratio' | 'malformed' | 'size' | 'memory'
   /** Of what is too large the first `maxBytes`, to be searched all the same. */
   readonly bytes?: Buffer
 }
@@ -33,6 +33,8 @@ export interface DecodeLimits {
   readonly maxBytes: number
   /** More of the body follows: an end in the middle is none. */
   readonly partial?: boolean
+  /** Asked before bytes are kept; false: there is no room for them. */
+  readonly take?: (bytes: number) => boolean
 }
 
 type Decoded = Buffer | DecodeProblem
@@ -104,7 +106,7 @@ export function decode(
   if (only === undefined) return body
   if (found.length === 1) {
     const decoded = decodeAtOnce(body, only, limits)
-    if (decoded !== undefined) return decoded
+    if (decoded !== undefined) return limits.take?.(decoded.length) === false ? NO_MEMORY : decoded
   }
   return decodeAll(body, found, limits)
 }
@@ -152,7 +154,7 @@ async function decodeAll(
   let isCut = false
   // The last one named was applied last.
   for (const coding of codings.toReversed()) {
-    const decoded = await decodeOne(bytes, coding, limits.maxBytes, partial)
+    const decoded = await decodeOne(bytes, coding, limits, partial)
     if (Buffer.isBuffer(decoded)) bytes = decoded
     else if (decoded.bytes === undefined) return decoded
     else {
@@ -164,10 +166,12 @@ async function decodeAll(
   return isCut ? { problem: 'too_large', detail: 'size', bytes } : bytes
 }
 
-class Stop extends Error {
-  override readonly name: 'ratio' | 'size'
+const NO_MEMORY: DecodeProblem = { problem: 'no_memory', detail: 'memory' }
 
-  constructor(name: 'ratio' | 'size') {
+class Stop extends Error {
+  override readonly name: 'ratio' | 'size' | 'memory'
+
+  constructor(name: 'ratio' | 'size' | 'memory') {
     super(name)
     this.name = name
   }
@@ -176,7 +180,7 @@ class Stop extends Error {
 async function decodeOne(
   body: Buffer,
   coding: Coding,
-  maxBytes: number,
+  { maxBytes, take }: DecodeLimits,
   partial: boolean,
 ): Promise<Decoded> {
   const decoder = coding.open(body, partial)
@@ -185,6 +189,10 @@ async function decodeOne(
   let size = 0
   const sink = new Writable({
     write(part: Buffer, _encoding, done) {
+      if (take?.(part.length) === false) {
+        done(new Stop('memory'))
+        return
+      }
       parts.push(part)
       size += part.length
       if (size > most) done(new Stop('ratio'))
@@ -195,6 +203,7 @@ async function decodeOne(
     await pipeline([body], decoder, sink)
   } catch (error) {
     if (!(error instanceof Stop)) return { problem: 'bad_encoding', detail: 'malformed' }
+    if (error.name === 'memory') return NO_MEMORY
     if (error.name === 'ratio') return { problem: 'bad_encoding', detail: 'ratio' }
     return {
       problem: 'too_large',

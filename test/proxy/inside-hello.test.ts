@@ -9,7 +9,10 @@ import { caughtHello, inRecordsOf } from '../support/hellos.ts'
 import { HOST, SecureOrigin, startInside, tunnelTo } from '../support/inside-rig.ts'
 import { dial, Peer } from '../support/peers.ts'
 
-const SERVER_HELLO = /^\x16\x03\x03..\x02/s
+/** A record of a handshake whose first message is a ServerHello. */
+function isServerHello(answer: string): boolean {
+  return answer.startsWith('\x16\x03\x03') && answer[5] === '\x02'
+}
 
 function turn(): Promise<void> {
   return new Promise(setImmediate)
@@ -43,7 +46,7 @@ t.test('cut at every byte, and with post-quantum shares', async (t) => {
     await turn()
     client.socket.write(hello.subarray(at))
     await client.until(() => client.received !== '' || client.ended, 'an answer')
-    if (SERVER_HELLO.test(client.received)) answered += 1
+    if (isServerHello(client.received)) answered += 1
     else t.fail(`cut at ${at} of ${hello.length}`)
     client.socket.destroy()
   }
@@ -68,7 +71,7 @@ t.test('byte by byte, in records of a few bytes, and in the segment of the CONNE
       await turn()
     }
     await client.until(() => client.received !== '' || client.ended, name)
-    t.match(client.received, SERVER_HELLO, name)
+    t.ok(isServerHello(client.received), name)
     client.socket.destroy()
   }
   const client = await dial(rig.port)
@@ -76,7 +79,7 @@ t.test('byte by byte, in records of a few bytes, and in the segment of the CONNE
   client.socket.write(Buffer.concat([connect, hello]))
   await client.hear('\r\n\r\n')
   await client.until(() => client.received !== '' || client.ended, 'an answer')
-  t.match(client.received, SERVER_HELLO, 'in one segment with the CONNECT')
+  t.ok(isServerHello(client.received), 'in one segment with the CONNECT')
   client.socket.destroy()
 })
 

@@ -6,7 +6,7 @@ import { IdSource } from '../../src/base/ids.ts'
 import type { Outcome } from '../../src/decision/decide.ts'
 import type { Decision } from '../../src/model/decision.ts'
 import type { AccessRequest } from '../../src/model/request.ts'
-import type { LogEntry, OwnAnswer, Refusal, Target } from '../../src/proxy/ports.ts'
+import type { Judge, LogEntry, OwnAnswer, Refusal, Target } from '../../src/proxy/ports.ts'
 import {
   createProxy,
   type Proxy,
@@ -48,6 +48,7 @@ export const DENIED: Decision = { ...ALLOWED, decision: 'DENY', reason: 'not her
 export async function startRig(
   parts: Partial<ProxyParts> & {
     readonly outcome?: (request: AccessRequest) => Partial<Outcome> | Promise<Partial<Outcome>>
+    readonly foresee?: Judge['foresee']
   } = {},
   options: Partial<ProxyOptions> = {},
 ): Promise<Rig> {
@@ -57,7 +58,7 @@ export async function startRig(
   const limits = new Map<string, number>()
   const outcomes = new Map<string, number>()
   const interceptions = new Map<string, number>()
-  const { outcome, ...others } = parts
+  const { outcome, foresee, ...others } = parts
   const proxy = createProxy(
     {
       ids: new IdSource(),
@@ -77,7 +78,7 @@ export async function startRig(
             ...(await outcome?.(request)),
           }
         },
-        foresee: () => ({ service: undefined, readsContent: false }),
+        foresee: foresee ?? (() => ({ service: undefined, readsContent: false })),
       },
       trust: { contextFor: () => createSecureContext() },
       router: {
