@@ -87,7 +87,9 @@ export class Proxy implements ConnectionOwner, Tunnels {
   readonly #options: ProxyOptions
   readonly #deadlines: Deadlines
   readonly #origins: Origins
+  /** Kept when interception ends: what was opened by then is still drained and destroyed by it. */
   #interceptions: Interceptions | undefined
+  #intercepts = false
   readonly #servers: Server[] = []
   readonly #connections = new Set<CountedConnection>()
   readonly #tunnels = new Set<{ destroy(): void }>()
@@ -103,7 +105,8 @@ export class Proxy implements ConnectionOwner, Tunnels {
     const { router, trust } = parts
     const { connectMs, inspectBytes, inspectMemory, plainPorts } = options
     this.#origins = new Origins({ router, trust, deadlines: this.#deadlines, limits, connectMs })
-    const interceptions = (): Interceptions | undefined => this.#interceptions
+    const interceptor = (): Interceptor | undefined =>
+      this.#intercepts ? this.#interceptions : undefined
     this.#parts = {
       ...parts,
       limits,
@@ -116,7 +119,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
       }),
       tunnels: this,
       get interceptor(): Interceptor | undefined {
-        return interceptions()
+        return interceptor()
       },
       plainPorts,
       times: { headMs: HEAD_MS, keepAliveMs: waitMs, bodyMs: waitMs, idleMs: options.idleMs },
@@ -126,8 +129,9 @@ export class Proxy implements ConnectionOwner, Tunnels {
 
   /** What is opened from now on; undefined: nothing. Connections that are open stay. */
   intercept(rules: InterceptionRules | undefined): void {
-    if (rules === undefined) this.#interceptions = undefined
-    else if (this.#interceptions === undefined)
+    this.#intercepts = rules !== undefined
+    if (rules === undefined) return
+    if (this.#interceptions === undefined)
       this.#interceptions = new Interceptions(this.#parts, () => this.#draining, rules)
     else this.#interceptions.replace(rules)
   }
