@@ -117,12 +117,14 @@ export async function runWorker(env: Environment): Promise<void> {
       mode,
       reload: async (next) => {
         const fresh = await loadRules(next.config, next.catalogue, env)
-        proxy.reload(next.config, rulesOf(next, fresh))
-        config = next.config
-        gateway.reload(next.config)
-        mode.configure(next.config.policy.mode)
-        retire(rules)
+        const former = rules
+        // First: the proxy's own pages tell of the catalogue in force.
         rules = fresh
+        config = next.config
+        proxy.reload(config, rulesOf(next, fresh))
+        gateway.reload(config)
+        mode.configure(config.policy.mode)
+        retire(former)
         return fresh.revision
       },
       intercept: (interception) =>
