@@ -33,6 +33,8 @@ import { anAuthority } from '../support/tls-origin.ts'
 
 const QUESTION = JSON.stringify({ model: 'a-model', messages: [{ role: 'user', content: 'hi' }] })
 const ANSWER = 'Hello from the stand-in'
+/** curl's word for a port where nobody listens. */
+const REFUSED = 7
 const LATER = [...SELECTED, 'late']
 
 const origin = await new AiOrigin(Object.values(HOSTS)).listen()
@@ -168,7 +170,7 @@ t.test('"unknown" finds AI where nobody has heard of it', async (t) => {
 
 t.test('a new authority takes over while a stream is open', async (t) => {
   origin.gate.allow(1)
-  const stream = await speaking(await secured(rig, {}, `${HOSTS.chat}:443`))
+  const stream = speaking(await secured(rig, {}, `${HOSTS.chat}:443`))
   await stream.hear('"content":"Hello"')
   const former = await issuing(HOSTS.chat)
   await place.done(['ca', 'rotate'], { env: authority.env })
@@ -182,14 +184,43 @@ t.test('a new authority takes over while a stream is open', async (t) => {
   t.ok((body['items'] as { name: string | null }[]).some(({ name }) => name === 'pinned'))
 })
 
-t.test('a service that is taken out is tunnelled from then on', async (t) => {
-  const open = await speaking(await secured(rig, {}, `${HOSTS.chat}:443`))
+t.test('services come and go with a reload; what is open stays open', async (t) => {
+  const open = speaking(await secured(rig, {}, `${HOSTS.chat}:443`))
   await open.hear('[DONE]')
+  place.write(
+    'signatures/more.yaml',
+    'vendor: Test\nservices: [{id: newest, name: Newest, domains: [newest.test], protocol: openai}]\n',
+  )
   await reconfigure({ services: LATER.filter((name) => name !== 'open-chat') })
   t.equal(await vouchedBy(HOSTS.chat), 'Origins')
   t.equal(await vouchedBy(HOSTS.late), 'Cordon')
+  t.match((await curl('--noproxy', '*', `${cordon.proxy}/proxy-ai.pac`)).out, 'newest.test')
+  askFor(open)
+  await open.hear('[DONE]')
   open.socket.destroy()
 })
+
+t.test(
+  'interception ends and begins again; SIGTERM waits for what is being answered',
+  async (t) => {
+    origin.gate.allow(1)
+    await reconfigure({})
+    const stream = speaking(await secured(rig, {}, `${HOSTS.chat}:443`))
+    await stream.hear('"content":"Hello"')
+    await reconfigure({ intercept: { enabled: false } })
+    t.equal(await vouchedBy(HOSTS.chat), 'Origins')
+    await reconfigure({})
+    t.equal(await vouchedBy(HOSTS.chat), 'Cordon')
+    const stopped = cordon.stop()
+    await eventually(
+      () => curl('--noproxy', '*', `${cordon.proxy}/proxy.pac`),
+      ({ code }) => code === REFUSED,
+    )
+    origin.gate.allow(Infinity)
+    t.match(await stream.hear('[DONE]'), 'stand-in')
+    t.equal(await stopped, 0)
+  },
+)
 
 /** Whose certificate a client is shown; the root alone says it. */
 async function vouchedBy(host: string): Promise<string> {
@@ -217,13 +248,16 @@ function trustsBoth(): ConnectionOptions {
 }
 
 /** A stream that has been asked for. */
-function speaking(socket: TLSSocket): Promise<Peer> {
-  const peer = new Peer(socket)
+function speaking(socket: TLSSocket): Peer {
+  return askFor(new Peer(socket))
+}
+
+function askFor(peer: Peer): Peer {
   const body = QUESTION.replace('{', '{"stream":true,')
   peer.say(
     `POST /v1/chat/completions HTTP/1.1\r\nHost: ${HOSTS.chat}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   )
-  return Promise.resolve(peer)
+  return peer
 }
 
 function url(host: string, path = '/v1/chat/completions'): string {
