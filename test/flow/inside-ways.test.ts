@@ -91,6 +91,15 @@ t.test(
   },
 )
 
+t.test('a review refuses in the words of the service, and names itself', async (t) => {
+  for (const version of ['--http1.1', '--http2']) {
+    const { out } = await ask('--include', version, '--json', QUESTION, url(HOSTS.asked))
+    t.match(out, /^HTTP\/\S+ 403/)
+    t.match(out, /x-cordon-review-id: [-0-9a-f]{36}/i)
+    t.match(out, /"type":"policy_violation"/)
+  }
+})
+
 t.test('a session resumes at any worker', async (t) => {
   const first = await secured(rig, {}, `${HOSTS.chat}:443`)
   const [session] = (await once(first, 'session')) as [Buffer]

@@ -1,10 +1,11 @@
 // Inside TLS, from outside: what is asked of an AI service is read, decided, changed where it has to be, and kept.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { Agent } from 'node:https'
+import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import Anthropic, { PermissionDeniedError as AnthropicDenied } from '@anthropic-ai/sdk'
 import OpenAI, { PermissionDeniedError } from 'openai'
@@ -111,6 +112,26 @@ t.test(
   },
 )
 
+t.test('a program of Node needs nothing but its environment', async (t) => {
+  const env = {
+    NODE_USE_ENV_PROXY: '1',
+    HTTPS_PROXY: cordon.proxy.replace('//', `//${maya}@`),
+    NODE_EXTRA_CA_CERTS: authority.file,
+  }
+  const program = `const answer = await fetch('${url(HOSTS.chat)}', {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: process.argv[1] })
+    console.log(answer.status, await answer.text())`
+  for (const [content, said] of [
+    [prompt, ANSWER],
+    [secret, '403 {"error":{"message":"the text holds a secret'],
+  ] as const) {
+    const body = JSON.stringify({ model: 'a-model', messages: [{ role: 'user', content }] })
+    const args = ['--input-type=module', '--eval', program, body]
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env })
+    t.match(stdout, said)
+  }
+})
+
 t.test('Anthropic answers too, and its stream tells its tokens', async (t) => {
   const claude = anthropic()
   const request = {
@@ -196,7 +217,7 @@ t.test('a secret is found before a byte leaves, whatever speaks', async (t) => {
     t.notMatch(out, secret)
   }
   t.equal(origin.received.length, before)
-  const rows = await ended(({ decision }) => decision === 'DENY', 5)
+  const rows = await ended(({ decision }) => decision === 'DENY', 6)
   for (const row of rows) t.match(row['findings'], [{ category: 'secret', count: 1 }])
   const violations = await cordon.export('violations')
   t.ok(
@@ -358,10 +379,10 @@ t.test(
       ({ body: { items } }) => (items as { failures: number }[])[0]?.failures === 3,
     )
     t.match((body['items'] as unknown[])[0], { host: HOSTS.peeked, suggested: true })
-    const rows = await ended(({ resource }) => hostOf(resource) === HOSTS.peeked, 3)
-    t.equal(rows.length, 3)
+    const rows = await ended(({ visibility }) => visibility === 'sni', 3)
+    t.equal(rows.length, 3, 'no other CONNECT was recorded beside what was asked inside it')
     for (const row of rows)
-      t.match(row, { visibility: 'sni', visibility_reason: 'handshake_failed' })
+      t.match(row, { resource: { host: HOSTS.peeked }, visibility_reason: 'handshake_failed' })
   },
 )
 
