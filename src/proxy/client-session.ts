@@ -71,14 +71,21 @@ export class ClientSession implements CountedConnection, Expiring {
   }
 
   expire(): void {
+    const { deadlines, times } = this.#parts
     if (this.#streams.size > 0) this.expiresAt = Infinity
-    else this.#session.close(() => this.#session.destroy())
+    else if (this.#session.closed) this.#session.destroy()
+    else {
+      // What was answered may not have been read yet: that has its time, and no more.
+      this.expiresAt = deadlines.now + times.idleMs
+      this.#session.close(() => this.#session.destroy())
+    }
   }
 
   ended(stream: ClientStream): void {
     this.#streams.delete(stream)
+    const { deadlines, times } = this.#parts
     if (this.#streams.size === 0)
-      this.expiresAt = this.#parts.deadlines.now + this.#parts.times.keepAliveMs
+      this.expiresAt = deadlines.now + (this.#session.closed ? times.idleMs : times.keepAliveMs)
   }
 
   #begin(
@@ -92,6 +99,8 @@ export class ClientSession implements CountedConnection, Expiring {
     stream.on('error', () => undefined)
     if ('reason' in head) {
       refuseStream(stream, this.#parts, refusalOfFailure(head))
+      // Nobody reads its body, which would wait here for as long as the session lasts.
+      if (!ends) stream.close(NGHTTP2_NO_ERROR)
       return
     }
     this.expiresAt = Infinity

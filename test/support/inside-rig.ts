@@ -12,7 +12,6 @@ import {
   type TlsOptions,
   type TLSSocket,
 } from 'node:tls'
-import type { Test } from 'tap'
 import type { Deadlines } from '../../src/proxy/deadlines.ts'
 import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
@@ -106,7 +105,7 @@ type Parts = Parameters<typeof startRig>[0]
 
 /** A proxy that opens TLS to every name below `openai.example`; all of them are the origin's port. */
 export async function startInside(
-  t: Test,
+  t: { teardown(end: () => Promise<void>): void },
   origin: { readonly port: number; readonly authority: { readonly rootCert: string } },
   parts: Parts & { readonly deadlines?: Deadlines } = {},
   options: Parameters<typeof startRig>[1] = {},
