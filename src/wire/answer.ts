@@ -89,27 +89,3 @@ export class AnswerMeter {
     this.#decoder?.destroy()
   }
 }
-
-/** Event streams whose first event has this are answers of a model. */
-const DELTAS = [
-  '"object":"chat.completion.chunk"',
-  '"object": "chat.completion.chunk"',
-  '"type":"message_start"',
-  '"type": "message_start"',
-  '"type":"response.created"',
-  '"object":"text_completion"',
-  '"candidates":[{"content"',
-  '"candidates": [{"content"',
-  '"choices":[{"delta"',
-]
-const SAMPLE = 2048
-
-/** Does an answer of an unknown host begin as streams of models do? */
-export function speaksAi(contentType: string | undefined, first: Buffer): boolean {
-  if (contentType === undefined || !/event-stream|ndjson/i.test(contentType)) return false
-  const text = first.toString('latin1', 0, SAMPLE)
-  if (DELTAS.some((delta) => text.includes(delta))) return true
-  return (
-    text.includes('"model":') && text.includes('"created_at":') && text.includes('"done":false')
-  )
-}

@@ -2,7 +2,7 @@
 
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import t from 'tap'
-import { AnswerMeter, speaksAi, type Usage } from '../../src/wire/answer.ts'
+import { AnswerMeter, type Usage } from '../../src/wire/answer.ts'
 
 const quoted = String.raw`say \"usage\": {\"prompt_tokens\": 9} and "`
 const inner = {
@@ -146,21 +146,6 @@ t.test('what cannot be read tells nothing and breaks nothing', async (t) => {
   left.push(brotliCompressSync('x'))
   left.abort()
   t.equal(await left.end(), undefined)
-})
-
-t.test('streams of models are told from other streams', async (t) => {
-  const tells = (text: string): boolean => speaksAi('text/event-stream', Buffer.from(text))
-  t.ok(tells(sse({ id: 'x', object: 'chat.completion.chunk', choices: [] })))
-  t.ok(tells(`event: message_start\n${sse({ type: 'message_start', message: {} })}`))
-  t.ok(
-    speaksAi(
-      'application/x-ndjson',
-      Buffer.from('{"model":"m","created_at":"x","message":{},"done":false}'),
-    ),
-  )
-  t.notOk(tells(sse({ type: 'message', text: 'hello' })))
-  t.notOk(tells(': ping\n\nevent: update\ndata: {"price": 3}\n\n'))
-  t.notOk(speaksAi('application/json', Buffer.from('{"object":"chat.completion.chunk"}')))
 })
 
 function sse(...events: readonly unknown[]): string {
