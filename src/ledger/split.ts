@@ -26,6 +26,7 @@ export function splitInput(
   } = document.user
   const { ip_address, device, user_agent, asset, ...context } = document.context
   const { path, ...resource } = document.resource
+  const { content } = document
   const person = present({
     name,
     email,
@@ -41,6 +42,9 @@ export function splitInput(
       user,
       resource: urlPaths && path !== undefined ? { ...resource, path } : resource,
       context,
+      ...(content?.attachments === undefined
+        ? {}
+        : { content: { ...content, attachments: content.attachments.map(withoutName) } }),
     },
     personal: present({
       user: Object.keys(person).length === 0 ? undefined : person,
@@ -51,6 +55,13 @@ export function splitInput(
       asset,
     }),
   }
+}
+
+/** What people call their files may say what is in them, or who they are about. */
+function withoutName(attachment: unknown): unknown {
+  if (typeof attachment !== 'object' || attachment === null) return attachment
+  const { filename: _, ...rest } = attachment as { readonly filename?: unknown }
+  return rest
 }
 
 function present<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {

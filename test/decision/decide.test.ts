@@ -348,6 +348,30 @@ t.test('content is searched and forgotten, and its answer is not to be reused', 
   t.notMatch(bytes, '"spans"')
 })
 
+t.test('a record keeps what kind of files went along, and not what they are called', async (t) => {
+  const { corridor, spooled } = await rig(t, NOTHING)
+  await corridor.decide(
+    asking('chat.example', {
+      action: 'upload_file',
+      content: {
+        text: 'please read this',
+        message: {
+          parsed: true,
+          truncated: false,
+          bytes: 4000,
+          tools: [],
+          attachments: [
+            { kind: 'document', media_type: 'application/pdf', filename: 'notice to jane.pdf' },
+          ],
+        },
+      },
+    }),
+  )
+  const written = await spooled()
+  t.match(written, '"media_type":"application/pdf"')
+  t.notMatch(written, 'jane')
+})
+
 t.test('an unknown host that speaks an AI wire format is suspected AI', async (t) => {
   const { corridor, spooled, metrics } = await rig(
     t,
