@@ -8,8 +8,10 @@ import { CordonError } from '../base/errors.ts'
 import type { Issuer, Leaf } from '../tls/issuer.ts'
 import type { Protocol } from './origin-tls.ts'
 
+type Issuing = Pick<Issuer, 'mayIssue' | 'issue'>
+
 export interface LeafOptions {
-  readonly issuer: () => Issuer | undefined
+  readonly issuer: () => Issuing | undefined
   /** 48 bytes, the same in all workers, so that any of them resumes a session. */
   readonly ticketKeys: () => Buffer
   readonly now: () => number
@@ -42,16 +44,21 @@ export class LeafServers {
 
   /** Serves TLS on a socket whose first bytes are back in it; false where no leaf may be issued for the name. */
   serve(socket: Socket, name: string, protocol: Protocol | undefined, served: Served): boolean {
-    const key = `${protocol ?? ''} ${name}`
-    let entry = this.#entries.get(key)
-    if (entry === undefined || entry.until < this.#options.now()) {
-      entry = this.#create(name, protocol)
-      if (entry === undefined) return false
-      this.#entries.set(key, entry)
-    }
+    const server = this.prepare(name, protocol)
+    if (server === undefined) return false
     this.#open.set(socket, served)
-    entry.server.emit('connection', socket)
+    server.emit('connection', socket)
     return true
+  }
+
+  /** The server for a name, kept from before or made now. */
+  prepare(name: string, protocol: Protocol | undefined): Server | undefined {
+    const key = `${protocol ?? ''} ${name}`
+    const known = this.#entries.get(key)
+    if (known !== undefined && known.until >= this.#options.now()) return known.server
+    const entry = this.#create(name, protocol)
+    if (entry !== undefined) this.#entries.set(key, entry)
+    return entry?.server
   }
 
   /** The authority or the ticket keys have changed: new handshakes use the new ones. */
@@ -92,7 +99,7 @@ export class LeafServers {
 }
 
 /** Undefined where it cannot be done, such as by an authority that has expired. */
-function issued(issuer: Issuer, name: string): Leaf | undefined {
+function issued(issuer: Issuing, name: string): Leaf | undefined {
   try {
     return issuer.issue(name)
   } catch (fault) {
