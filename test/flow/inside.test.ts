@@ -19,8 +19,8 @@ import { filesHolding } from '../support/files-holding.ts'
 import {
   hireTwo,
   HOSTS,
-  makeAuthority,
   settingsFor,
+  sharedAuthority,
   writeCompany,
 } from '../support/inside-company.ts'
 import { basic, curl } from '../support/through-proxy.ts'
@@ -35,10 +35,14 @@ const query = randomBytes(12).toString('hex')
 const origin = await new AiOrigin(Object.values(HOSTS)).listen()
 const place = await new Place().withStore()
 writeCompany(place, origin)
-place.configure(settingsFor(origin, { policy: { review: 'hold', hold_timeout: '60s' } }))
-const [authority, cordon] = await makeAuthority(place).then(
-  async (made) => [made, await place.start()] as const,
+const authority = sharedAuthority(place)
+place.configure(
+  settingsFor(origin, {
+    intercept: { ca: authority.ca },
+    policy: { review: 'hold', hold_timeout: '60s' },
+  }),
 )
+const cordon = await place.start()
 await hireTwo(place)
 const [maya, ben, key] = await Promise.all([
   loginOf(place, 'maya'),

@@ -1,10 +1,11 @@
 // The small company again, with AI services behind TLS that Cordon may look into.
 
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { chmodSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AiOrigin } from './ai-origin.ts'
 import type { Place, Settings } from './cordon.ts'
+import { anAuthority } from './tls-origin.ts'
 
 export const HOSTS = {
   chat: 'api.open.test',
@@ -163,6 +164,27 @@ export async function makeAuthority(place: Place): Promise<MadeAuthority> {
   const file = join(place.dir, 'cordon-root.pem')
   await place.done(['ca', 'export', '--out', file])
   return { root: readFileSync(file, 'utf8'), file, env }
+}
+
+/** An authority in files, as several gateways have one. */
+export function sharedAuthority(place: Place): {
+  readonly root: string
+  readonly file: string
+  /** For `proxy.intercept.ca`. */
+  readonly ca: { readonly cert: string; readonly key: string }
+} {
+  const { rootCert, chain, key } = anAuthority('Shared', [
+    'open.test',
+    'anthro.test',
+    'chatgpt.com',
+  ])
+  place.write('shared/issuing.pem', `${chain}${rootCert}`)
+  chmodSync(place.write('shared/issuing.key', key), 0o600)
+  return {
+    root: rootCert,
+    file: place.write('shared/root.pem', rootCert),
+    ca: { cert: 'shared/issuing.pem', key: 'shared/issuing.key' },
+  }
 }
 
 /** Maya is an engineer, Ben is in support. */
