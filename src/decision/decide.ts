@@ -38,6 +38,7 @@ import {
   type ReviewHandling,
 } from './enforce.ts'
 import { inputDocument, PolicyClock } from './input.ts'
+import { withoutFoundNames } from './names.ts'
 
 /** Policies and catalogue of one revision; swapped whole, so that no request sees two. */
 export interface Rules {
@@ -400,7 +401,7 @@ export class Corridor implements Decider {
       request_id: request.request_id,
       decision: kept,
       mode: judged.pointMode,
-      ...splitInput(input, request.principal.login, this.#options.urlPaths),
+      ...splitInput(withoutFoundNames(input), request.principal.login, this.#options.urlPaths),
       person_key: this.#personKey(judged),
     }
     return decision.decision === 'ALLOW'

@@ -208,6 +208,15 @@ t.test('a secret is found before a byte leaves, whatever speaks', async (t) => {
     t.match(headers.get('content-type'), /^application\/json/, 'never an event stream')
     t.equal(headers.get('x-should-retry'), 'false')
   }
+  // A key in the wrong line of a configuration.
+  const misplaced = await failureOf(
+    chat.chat.completions.create({
+      model: secret,
+      messages: [{ role: 'user', content: prompt }],
+      tools: [{ type: 'function', function: { name: secret } }],
+    }),
+  )
+  t.ok(misplaced instanceof PermissionDeniedError, String(misplaced))
   const denied = await failureOf(
     anthropic().messages.create({ model: 'a-model', max_tokens: 8, messages: asked }),
   )
@@ -221,8 +230,8 @@ t.test('a secret is found before a byte leaves, whatever speaks', async (t) => {
     t.notMatch(out, secret)
   }
   t.equal(origin.received.length, before)
-  const rows = await ended(({ decision }) => decision === 'DENY', 6)
-  for (const row of rows) t.match(row['findings'], [{ category: 'secret', count: 1 }])
+  const rows = await ended(({ decision }) => decision === 'DENY', 7)
+  for (const row of rows) t.match(row['findings'], [{ category: 'secret' }])
   const violations = await cordon.export('violations')
   t.ok(
     violations.some(({ count }) => Number(count) >= 4),
