@@ -10,7 +10,7 @@ import { replyTo } from '../clients/answers.ts'
 import { type Answering, type Received, TlsOrigin } from './tls-origin.ts'
 
 /** Lets events of answers through one by one. */
-export class Gate {
+class Gate {
   #allowed = Infinity
   readonly #waiting = new Set<() => void>()
 
