@@ -322,6 +322,8 @@ export class Corridor implements Decider {
     metrics.stageSeconds.observe('total', (performance.now() - judged.started) / 1000)
 
     const tenant = this.#options.tenant
+    // What `finish` remembers lives as long as a stream; of the request that is its id, not its text.
+    const requestId = request.request_id
     const refused =
       decision.decision === 'DENY' ||
       (decision.decision === 'REVIEW' && (this.#options.review !== 'allow' || reviewId === null))
@@ -350,7 +352,7 @@ export class Corridor implements Decider {
           kind: 'outcome',
           tenant,
           time: now(),
-          request_id: request.request_id,
+          request_id: requestId,
           decision_id: decision.decision_id,
           ...ending,
         })

@@ -478,6 +478,8 @@ export class Exchange implements RelayOwner {
       this.#refuse(NOT_REDACTED, false)
       return
     }
+    // Only what is decided later looks at it again.
+    if (!this.#readsMessages) this.#request = undefined
     const format = inspection?.format
     const answer = format === undefined ? undefined : new AnswerReader(format)
     this.#account.answer = answer

@@ -97,7 +97,10 @@ export class Inspection {
   readonly #parts = new HeldParts()
   /** Bytes of the budget: of the body as it came, and without its codings. */
   #taken = 0
-  #released = false
+  /** What is remembered once the body is not. */
+  #told:
+    | { readonly format: string | undefined; readonly unseen: VisibilityReason | undefined }
+    | undefined
   #reading: BodyReading | undefined
   #fault: VisibilityReason | undefined
   #truncated = false
@@ -134,11 +137,14 @@ export class Inspection {
 
   /** Nothing of the body is needed any more. */
   release(): void {
-    this.#released = true
+    if (this.#told !== undefined) return
+    // A stream may go on for minutes: of its request only this is remembered.
+    this.#told = { format: this.format, unseen: this.unseen }
     this.#inspector.give(this.#taken)
     this.#taken = 0
     this.#parts.clear()
     this.#reading?.release?.()
+    this.#reading = undefined
   }
 
   /** Reads what is held; `complete`: that is all of it. */
@@ -162,6 +168,7 @@ export class Inspection {
   }
 
   get format(): string | undefined {
+    if (this.#told !== undefined) return this.#told.format
     return this.#reading === undefined ? this.foretold.format : this.#reading.format
   }
 
@@ -179,6 +186,7 @@ export class Inspection {
 
   /** Why not all of it was seen; undefined where it was. */
   get unseen(): VisibilityReason | undefined {
+    if (this.#told !== undefined) return this.#told.unseen
     if (!this.foretold.holds) return 'not_read'
     if (this.#fault !== undefined) return this.#fault
     if (this.#truncated) return 'too_large'
@@ -216,7 +224,7 @@ export class Inspection {
   }
 
   #take(bytes: number): boolean {
-    if (this.#released || !this.#inspector.take(bytes)) return false
+    if (this.#told !== undefined || !this.#inspector.take(bytes)) return false
     this.#taken += bytes
     return true
   }
@@ -243,9 +251,9 @@ export class Inspection {
       return undefined
     }
     return reading.then((found) => {
-      this.#reading = found
       // Whoever asked may have gone meanwhile.
-      if (this.#released) found.release?.()
+      if (this.#told === undefined) this.#reading = found
+      else found.release?.()
     })
   }
 }

@@ -128,6 +128,8 @@ export class Relay implements ResponseTaker {
 
   requestContent(bytes: Buffer): void {
     if (this.#over) return
+    // What was held before this has been given to the origin.
+    if (!this.#bodyGiven) this.#errand.held?.release()
     this.#bodyGiven = true
     this.#origin?.content(bytes)
   }
