@@ -52,13 +52,20 @@ export async function loadRules(
   catalogue: LoadedCatalogue,
   env: Environment,
 ): Promise<LoadedRules> {
-  const { policy } = config
+  const { policy, proxy } = config
   const policies = await loadPolicySet({
     ...compileOptions(env, false),
     dirs: policy.dirs,
     combining: { combining: policy.combining, defaults: policy.default, onError: policy.on_error },
   })
-  const settings = JSON.stringify([policy.review, policy.mode, policy.review_valid])
+  const { enabled, services, never } = proxy.intercept
+  const settings = JSON.stringify([
+    policy.review,
+    policy.mode,
+    policy.review_valid,
+    // What is seen is what can be decided on.
+    ...(enabled ? [services, never] : []),
+  ])
   const revision = createHash('sha256')
     .update(policies.revision)
     .update(catalogue.digest)

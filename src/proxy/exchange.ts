@@ -243,7 +243,10 @@ export class Exchange implements RelayOwner {
   #ownPage(target: string): void {
     const { method, host, keepAlive } = this.#head
     const [path = ''] = target.split('?', 1)
-    const opened = this.#client.inside?.tls !== undefined
+    const tls = this.#client.inside?.tls
+    const opened = tls !== undefined
+    // The tunnel was of use, though nothing was decided in it.
+    tls?.decided()
     if (opened && isProbe(path)) {
       this.#probe(path)
       return

@@ -1,4 +1,4 @@
-// Opening a store of a database server; what both databases have in common is in store.test.ts.
+// Opening a store of a database server; what both databases have in common is in store.long.ts.
 
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
