@@ -183,6 +183,7 @@ export function memoryTable(rows: readonly Measured[]): string[] {
           'idle_kb',
           'before_mb',
           'streaming_mb',
+          'tenth_peak_mb',
           'peak_mb',
           'after_mb',
           'upload_s',
