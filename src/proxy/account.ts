@@ -99,7 +99,14 @@ export class Account {
         ...(this.unseen === undefined ? {} : { visibility_reason: this.unseen }),
       }
     const hasBody = this.#head.chunked || this.#head.contentLength > 0
-    const { format, unseen } = this.inspection ?? {}
+    const { format, unseen, foretold } = this.inspection ?? {}
+    // What was said in text has outcomes of its own; of the rest nobody read what it says.
+    if (this.status === 101)
+      return {
+        visibility: 'metadata',
+        visibility_reason: foretold?.readsMessages === true ? 'websocket' : 'not_read',
+        ...(format === undefined ? {} : { format }),
+      }
     const seen: Seen =
       hasBody && unseen !== undefined
         ? { visibility: 'metadata', visibility_reason: unseen }

@@ -20,6 +20,7 @@ interface Row {
   readonly action: string
   /** Null until the request has ended. */
   readonly visibility: string | null
+  readonly visibility_reason: string | null
   readonly user: { readonly name: string | null }
 }
 
@@ -57,7 +58,10 @@ function problemOf(asked: Told, rows: readonly Row[], told: readonly Told[]): st
   }
   const jobs = told.filter((other) => other.login === login).map(({ job }) => job)
   const other = own.filter(({ decision }) => decision !== column.decision).length
-  const unseen = own.filter(({ visibility }) => visibility !== 'content').length
+  // Of a WebSocket its messages of text are seen, each as a request of its own; the frames around them are not.
+  const unseen = own.filter(
+    ({ visibility, visibility_reason: why }) => visibility !== 'content' && why !== 'websocket',
+  ).length
   if (unseen > 0) return `${unseen} requests were not seen with their content`
   if (column.decision === 'DENY')
     return own.length - other === jobs.length

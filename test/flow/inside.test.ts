@@ -378,6 +378,9 @@ t.test('WebSocket messages: passed as they are, redacted, refused', async (t) =>
   t.equal(origin.messages.length, before)
   const [row] = await ended(({ decision_id: one }) => one === id)
   t.match(row, { decision: 'DENY', action: 'send_prompt', resource: { host: HOSTS.chat } })
+  // What no message of text said was seen by nobody.
+  const [upgrade] = await ended(({ visibility_reason: why }) => why === 'websocket')
+  t.match(upgrade, { decision: 'ALLOW', action: 'access_ai_service', visibility: 'metadata' })
 })
 
 t.test(

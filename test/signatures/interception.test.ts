@@ -9,28 +9,10 @@ import { Catalogue, isShared } from '../../src/signatures/catalogue.ts'
 import { Interception, type Plan } from '../../src/signatures/interception.ts'
 import { loadCatalogue } from '../../src/signatures/load.ts'
 import { PINNED, PINNED_HOSTS } from '../../src/signatures/pinned.ts'
+import { aService } from '../support/services.ts'
 
 const shipped = loadCatalogue([join(import.meta.dirname, '../../signatures')])
-const NONE: Omit<AiService, 'id'> = {
-  name: 'x',
-  domains: [],
-  host_patterns: [],
-  shared_hosts: [],
-  api_hosts: [],
-  support_domains: [],
-  api_patterns: [],
-  websocket_paths: [],
-  headers: [],
-  user_agents: [],
-  capabilities: [],
-  approval_status: 'unknown',
-  approved_for: [],
-  prohibited_for: [],
-  certifications: [],
-  data_regions: [],
-  mode: 'enforce',
-  confidence: 1,
-}
+const NONE = aService({ id: 'x' })
 
 const chat: AiService = {
   ...NONE,
