@@ -44,7 +44,7 @@ t.test('the root is that of the definition, from any frontier on', async (t) => 
   t.throws(() => new Tree(3, [Buffer.alloc(32)]), RangeError)
 })
 
-t.test('proofs hold for what they prove and for nothing else', async (t) => {
+t.test('proofs hold for what they prove and for nothing else', async () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 200 }).chain((size) =>
