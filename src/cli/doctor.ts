@@ -5,6 +5,7 @@ import { CordonError } from '../base/errors.ts'
 import { environmentFindings } from '../setup/environment.ts'
 import { certificatesOf } from '../setup/pem.ts'
 import { askedOf, type NamedProxy, proxyOf, readText, systemRoots } from './client-place.ts'
+import type { Common } from './common.ts'
 import { certificateChecks } from './doctor-certificate.ts'
 import {
   echoed,
@@ -22,7 +23,6 @@ import {
 import { askProxy, openTunnel, secure, type Secured, type Way } from './doctor-path.ts'
 import { eventStream, overHttp1, overHttp2, webSocket } from './doctor-streams.ts'
 import { configOf, type ExitCode, type Io, printJson } from './io.ts'
-import type { Common } from './program.ts'
 
 export interface DoctorOptions extends Common {
   readonly proxy?: string

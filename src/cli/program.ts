@@ -8,11 +8,12 @@ import { KINDS, type Kind } from '../governance/columns.ts'
 import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
 import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
+import { collect, common, type Common, type Run } from './common.ts'
 import { type ExitCode, guard, type Io } from './io.ts'
+import { ledgerCommands } from './ledger-commands.ts'
 
 /** Commands that INTERFACES promises and a later release brings. */
 const LATER: readonly (readonly [string, string])[] = [['tail', 'decisions live']]
-const LATER_LEDGER = ['verify [dir]', 'checkpoint', 'replay']
 
 const EXAMPLES = `
 Examples:
@@ -28,7 +29,7 @@ Exit codes: 0 done, 1 the answer is no, 2 usage, 3 cannot.`
 /** Runs one command and tells its exit code; never throws. */
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
-  const run = (action: () => Promise<ExitCode>) => async (): Promise<void> => {
+  const run: Run = (action) => async () => {
     code = await guard(io, action)
   }
   const program = new Command('cordon')
@@ -150,20 +151,8 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
       run(async () => (await import('./coverage.ts')).coverage(io, options))(),
     )
 
-  const ledger = program.command('ledger').description('what was recorded')
-  common(ledger.command('export'), 'stream records to stdout')
-    .addOption(
-      new Option('--table <table>')
-        .choices(['decisions', 'violations', 'audit_events'])
-        .default('decisions'),
-    )
-    .addOption(new Option('--format <format>').choices(['ndjson', 'csv']).default('ndjson'))
-    .option('--from <time>', 'RFC 3339, inclusive')
-    .option('--to <time>', 'RFC 3339, exclusive')
-    .action((options) =>
-      run(async () => (await import('./ledger.ts')).ledgerExport(io, options as never))(),
-    )
-  for (const name of LATER_LEDGER) later(ledger, name, 'comes with a later release')
+  ledgerCommands(program, io, run)
+
   const ca = program.command('ca').description('the interception authority')
   common(ca.command('init'), 'make a root, its key encrypted, and what issues below it')
     .option('--owner <name>', 'whose root it is, as people see it', 'Cordon')
@@ -231,21 +220,4 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
         })(),
       )
   }
-}
-
-export interface Common {
-  readonly config?: string
-  readonly json?: boolean
-}
-
-function common(command: Command, description: string): Command {
-  return command
-    .description(description)
-    .option('--config <file>', 'default ./cordon.yaml where there is one')
-    .option('--json', 'JSON instead of a table')
-    .exitOverride()
-}
-
-function collect(value: string, all: readonly string[]): string[] {
-  return [...all, value]
 }

@@ -8,8 +8,8 @@ import { type Authority, DIRECT, type Place, type Recipe, type Tool } from '../s
 import { asPowershell, asSh } from '../setup/render.ts'
 import { fetching, toolOf, TOOLS } from '../setup/tools.ts'
 import { bundleWith, type NamedProxy, proxyOf, rootsOf } from './client-place.ts'
+import type { Common } from './common.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
-import type { Common } from './program.ts'
 
 export interface SetupOptions extends Common {
   readonly proxy?: string
