@@ -254,4 +254,17 @@ export interface Tables {
     record: string
     personal: Buffer | null
   }
+  ledger_keys: { installation: string; number: number; vkey: string; note: string | null }
+  ledger_roster: { installation: string; number: number; note: string }
+  ledger_checkpoints: { writer: string; size: string; time: Time; is_seal: boolean; note: string }
+  ledger_leaves: { writer: string; tile: string; hashes: Buffer }
+  ledger_batches: {
+    tenant: string
+    /** xid8 of the transaction. */
+    position: string
+    writer: string
+    first_seq: string
+    last_seq: string
+    at: Created
+  }
 }
