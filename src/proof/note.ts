@@ -109,6 +109,8 @@ export function openNote(note: string, keys: readonly PublicKey[]): OpenedNote |
     const [, name, encoded = ''] = SIGNATURE.exec(line) ?? []
     if (name === undefined) return undefined
     const bytes = Buffer.from(encoded, 'base64')
+    // Spare bits of the last digit would make two notes of one.
+    if (bytes.toString('base64') !== encoded) return undefined
     const id = bytes.toString('hex', 0, ID_BYTES)
     const known = keys.find((key) => key.name === name && key.id === id)
     if (known === undefined) continue

@@ -134,7 +134,7 @@ export function verifyInclusion(
   root: Uint8Array,
 ): boolean {
   if (!isIndex(index) || !isIndex(size) || index >= size) return false
-  if (proof.some(({ length }) => length !== HASH_BYTES)) return false
+  if ([leaf, ...proof].some(({ length }) => length !== HASH_BYTES)) return false
   let at = index
   let last = size - 1
   let hash = leaf
@@ -165,8 +165,10 @@ export function verifyConsistency(
 ): boolean {
   if (!isIndex(old.size) || !isIndex(newer.size) || old.size > newer.size) return false
   if (proof.some(({ length }) => length !== HASH_BYTES)) return false
+  // Every tree begins with the empty one, so there is nothing to show but that it is the empty one.
+  if (old.size === 0 && !old.root.equals(emptyRoot())) return false
   if (old.size === newer.size) return proof.length === 0 && old.root.equals(newer.root)
-  if (old.size === 0) return proof.length === 0 && old.root.equals(emptyRoot())
+  if (old.size === 0) return proof.length === 0
   const nodes = isPowerOfTwo(old.size) ? [old.root, ...proof] : [...proof]
   let at = old.size - 1
   let last = newer.size - 1
