@@ -62,6 +62,13 @@ export async function cordon(
   return { code, out, err }
 }
 
+export interface StartOptions {
+  readonly role?: string
+  readonly env?: Readonly<Record<string, string>>
+  /** The program of another release. */
+  readonly main?: string
+}
+
 /** A data folder, a configuration file and the commands over both; nothing runs yet. */
 export class Place {
   readonly dir = mkdtempSync(join(tmpdir(), 'cordon-test-'))
@@ -109,8 +116,8 @@ export class Place {
     return out
   }
 
-  start(options: { readonly role?: string } = {}): Promise<Running> {
-    return Running.start(this, options.role ?? 'all')
+  start(options: StartOptions = {}): Promise<Running> {
+    return Running.start(this, options)
   }
 
   remove(): void {
@@ -142,10 +149,11 @@ export class Running {
     child.on('close', () => this.#heard?.())
   }
 
-  static async start(place: Place, role: string): Promise<Running> {
-    const child = spawn(process.execPath, [MAIN, 'start', '--role', role, '--config', place.file], {
+  static async start(place: Place, options: StartOptions): Promise<Running> {
+    const { role = 'all', main = MAIN, env: more = {} } = options
+    const child = spawn(process.execPath, [main, 'start', '--role', role, '--config', place.file], {
       cwd: place.dir,
-      env: plainEnvironment(),
+      env: { ...plainEnvironment(), ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const running = new Running(place, child)

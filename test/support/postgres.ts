@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,14 @@ import { Client } from 'pg'
 export interface TestPostgres {
   /** An empty database of its own. */
   database(): Promise<string>
+  readonly port: number
+  /** Dies as if the machine had lost it; what was committed is on the disk. */
+  kill(): Promise<void>
+  /** Again, on the same port and with what it held. */
+  start(): Promise<void>
+  /** Answers nothing, although connections stay open (SIGSTOP of all its processes). */
+  pause(): void
+  resume(): void
   stop(): Promise<void>
 }
 
@@ -51,23 +59,39 @@ export async function startPostgres(
     { ...as, cwd: dir, stdio: 'ignore' },
   )
   const port = await freePort()
-  const server = spawn(
-    join(bin, 'postgres'),
-    [
-      '-D',
-      data,
-      '-p',
-      String(port),
-      '-k',
-      dir,
-      '-c',
-      'fsync=off',
-      '-c',
-      'log_min_messages=log',
-    ].concat(options.timescale === true ? ['-c', 'shared_preload_libraries=timescaledb'] : []),
-    { ...as, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
-  )
-  await ready(server)
+  const run = async (): Promise<ChildProcess> => {
+    const started = spawn(
+      join(bin, 'postgres'),
+      [
+        '-D',
+        data,
+        '-p',
+        String(port),
+        '-k',
+        dir,
+        '-c',
+        'fsync=off',
+        '-c',
+        'log_min_messages=log',
+      ].concat(options.timescale === true ? ['-c', 'shared_preload_libraries=timescaledb'] : []),
+      { ...as, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    await ready(started)
+    return started
+  }
+  let server = await run()
+  // Its own processes and those that serve connections.
+  const signal = (name: NodeJS.Signals): void => {
+    const pid = server.pid ?? 0
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+    for (const each of [pid, ...children.split(' ').filter(Boolean).map(Number)]) {
+      try {
+        process.kill(each, name)
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  }
   const url = (name: string): string => `postgres://postgres@127.0.0.1:${port}/${name}`
   let next = 1
   return {
@@ -82,13 +106,27 @@ export async function startPostgres(
       }
       return url(name)
     },
+    port,
+    kill: async () => {
+      signal('SIGKILL')
+      await ended(server)
+    },
+    start: async () => {
+      server = await run()
+    },
+    pause: () => signal('SIGSTOP'),
+    resume: () => signal('SIGCONT'),
     stop: async () => {
       // Immediate: nobody needs what is in it.
       server.kill('SIGQUIT')
-      if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
+      await ended(server)
       rmSync(dir, { recursive: true, force: true })
     },
   }
+}
+
+async function ended(server: ChildProcess): Promise<void> {
+  if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
 }
 
 function binaries(): string | undefined {
