@@ -98,6 +98,7 @@ export const SCHEMA = {
     when_full: oneOf('refuse', ['refuse', 'drop_counted']),
     archive: { dir: path(''), keep: duration('2y'), limit: size('50GiB') },
     url_paths: flag(true),
+    pseudonymous: flag(false),
   },
 } as const
 
