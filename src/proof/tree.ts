@@ -3,7 +3,7 @@
 // A tree is kept as its frontier: the roots of the perfect subtrees that its leaves fill, largest first, one for
 // every bit that is set in its size. At most 53 hashes say everything that appending and proving growth need.
 
-import { createHash, hash } from 'node:crypto'
+import { createHash, hash as digest } from 'node:crypto'
 
 export const HASH_BYTES = 32
 const LEAF_PREFIX = Buffer.from([0])
@@ -21,7 +21,7 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
     throw new RangeError(`a node is the hash of two hashes of ${HASH_BYTES} bytes`)
   NODE.set(left, 1)
   NODE.set(right, 1 + HASH_BYTES)
-  return Buffer.from(hash('sha256', NODE, 'latin1'), 'latin1')
+  return Buffer.from(digest('sha256', NODE, 'binary'), 'latin1')
 }
 
 /** Root of the tree without leaves: SHA-256 of nothing. */
@@ -169,7 +169,7 @@ export function verifyConsistency(
   proof: readonly Buffer[],
 ): boolean {
   if (!isIndex(old.size) || !isIndex(newer.size) || old.size > newer.size) return false
-  if (proof.some(({ length }) => length !== HASH_BYTES)) return false
+  if ([old.root, newer.root, ...proof].some(({ length }) => length !== HASH_BYTES)) return false
   // Every tree begins with the empty one, so there is nothing to show but that it is the empty one.
   if (old.size === 0 && !old.root.equals(emptyRoot())) return false
   if (old.size === newer.size) return proof.length === 0 && old.root.equals(newer.root)
