@@ -29,6 +29,10 @@ export const ERROR_CODES = {
     means: 'The spool has reached its limit; nothing may pass unrecorded.',
   },
   SPOOL_FAILED: { status: 503, means: 'The spool could not be written.' },
+  LEDGER_KEY: {
+    status: 500,
+    means: 'The key that signs the ledger is missing, or is not the one it was signed with.',
+  },
   NOT_DELIVERED: { status: 501, means: 'This command belongs to a later release.' },
   INTERNAL: { status: 500, means: 'A fault of Cordon itself; the log has the details.' },
 } as const satisfies Record<string, { status: number; means: string }>
