@@ -142,6 +142,7 @@ export class RecordSink implements Sink {
         policy_id: decision.primary_policy_id,
         severity: violation?.severity,
         resource_id: decision.service?.id,
+        user_department: text(department(input.user)),
         writer,
         seq,
       })
@@ -179,6 +180,7 @@ const VIOLATION_FACT_COLUMNS: Columns = {
   policy_id: 'text',
   severity: 'text',
   resource_id: 'text',
+  user_department: 'text',
   ...POSITION,
 }
 
