@@ -48,6 +48,7 @@ const gateway = openGateway({
   reviews,
   rules: () => rules,
   mode: new PointMode('enforce', Date.now),
+  personSecret: Buffer.alloc(32, 1),
   onWritten: () => undefined,
 })
 try {

@@ -4,6 +4,7 @@ import type { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
 import { Admin, type AdminParts } from '../governance/admin.ts'
 import type { Spool } from '../ledger/spool.ts'
+import { personKey } from '../model/person.ts'
 import type { Store } from '../store/open.ts'
 
 export type AdminEvents = Pick<AdminParts, 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'>
@@ -13,6 +14,7 @@ export function openAdmin(
   store: Store,
   spool: Spool,
   ids: IdSource,
+  secret: Uint8Array,
   events: AdminEvents,
 ): Admin {
   return new Admin({
@@ -20,6 +22,7 @@ export function openAdmin(
     tenant: current().tenant,
     nextId: () => ids.next(),
     now: Date.now,
+    personKey: (person) => personKey(secret, current().tenant, person),
     get reviewValidMs() {
       return current().policy.review_valid
     },

@@ -35,6 +35,8 @@ export interface GatewayParts {
   readonly reviews: Reviews
   readonly rules: () => Rules
   readonly mode: PointMode
+  /** Of the tenant: what keys of people are made with. */
+  readonly personSecret: Uint8Array
   readonly onWritten: () => void
 }
 
@@ -72,7 +74,7 @@ export function openGateway(parts: GatewayParts): Gateway {
       rules: parts.rules,
       mode: () => parts.mode.current(),
     },
-    optionsOf(() => current),
+    optionsOf(() => current, parts.personSecret),
   )
   return {
     ids,
@@ -93,8 +95,9 @@ export function openGateway(parts: GatewayParts): Gateway {
 }
 
 /** Read anew for every request, so that a reload takes hold with the next one. */
-function optionsOf(current: () => Config): CorridorOptions {
+function optionsOf(current: () => Config, personSecret: Uint8Array): CorridorOptions {
   return {
+    personSecret,
     get tenant() {
       return current().tenant
     },

@@ -15,6 +15,7 @@ export interface Beginning {
   readonly catalogue: LoadedCatalogue
   readonly override: ModeOverride | undefined
   readonly interception: InterceptionBeginning | undefined
+  readonly personSecret: Uint8Array
 }
 
 /** Calls of a worker that the primary answers. */

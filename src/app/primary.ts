@@ -23,8 +23,10 @@ import { commandsOf, serveControl } from './control.ts'
 import { type Gateway, openGateway } from './gateway.ts'
 import { InterceptionAuthority } from './interception-authority.ts'
 import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
+import type { Beginning } from './messages.ts'
 import { checkNamedFiles } from './named-files.ts'
 import { type Check, observeServer } from './observe-door.ts'
+import { personSecret } from './person-secret.ts'
 import { type ModeOverride, PointMode } from './point-mode.ts'
 import { reloader } from './reload.ts'
 import { ReviewAnswers } from './review-answers.ts'
@@ -91,6 +93,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       log,
     })
     closers.push(() => store.close())
+    const secret = await personSecret(store.db, config.tenant, config.data_dir)
 
     let catalogue = readCatalogue(config, env)
     let rules = await loadRules(config, catalogue, env)
@@ -120,6 +123,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       },
       rules: () => rules,
       mode,
+      personSecret: secret,
       onWritten: () => recorder?.poke(),
     })
     closers.push(() => gateway.close())
@@ -135,7 +139,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       answers.answered(reviewId, state)
       workers.tell('reviewAnswered', { reviewId, state })
     }
-    const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, {
+    const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, {
       onPeopleChanged: async () => {
         gateway.directory.forget()
         workers.tell('peopleChanged', undefined)
@@ -155,9 +159,16 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         watch.held(review.review_id, config.policy.hold_timeout)
       return review
     }
+    const beginning = (): Beginning => ({
+      config,
+      catalogue,
+      override,
+      interception: authority.current,
+      personSecret: secret,
+    })
     const workers = new Workers({
       log,
-      beginning: () => ({ config, catalogue, override, interception: authority.current }),
+      beginning,
       onRestart: () => metrics.workerRestarts.inc(),
       calls: {
         findPerson: (principal) => people.find(principal),
@@ -262,12 +273,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           mode.configure(config.policy.mode)
           describe(metrics, rules)
           authority.take(next.interception)
-          await workers.reload({
-            config,
-            catalogue,
-            override,
-            interception: authority.current,
-          })
+          await workers.reload(beginning())
         },
       }),
     }

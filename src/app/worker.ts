@@ -97,6 +97,7 @@ export async function runWorker(env: Environment): Promise<void> {
       reviews,
       rules: () => rules,
       mode,
+      personSecret: beginning.personSecret,
       onWritten: () => link.notify('written', undefined),
     })
     const proxy = await openProxy({

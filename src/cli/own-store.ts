@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { openAdmin } from '../app/admin.ts'
 import { type Commands, commandsOf } from '../app/control.ts'
+import { personSecret } from '../app/person-secret.ts'
 import { IdSource } from '../base/ids.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import { RedisCache } from '../context/redis-cache.ts'
@@ -71,7 +72,8 @@ export async function withStore<T>(
   )
   try {
     await recorder.flush()
-    const admin = openAdmin(() => config, store, spool, ids, {
+    const secret = await personSecret(store.db, config.tenant, config.data_dir)
+    const admin = openAdmin(() => config, store, spool, ids, secret, {
       onPeopleChanged: async () => {
         await redis?.invalidate().catch(() => undefined)
       },

@@ -8,13 +8,13 @@
 //
 // No step reaches back. A denial is a value. What throws is a fault: nothing passes then.
 
-import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { IdSource } from '../base/ids.ts'
 import { splitInput } from '../ledger/split.ts'
 import type { Decision, Mode, Obligation, Verdict } from '../model/decision.ts'
 import type { Finding, Span } from '../model/finding.ts'
 import type { ContentInput, InputDocument } from '../model/input.ts'
+import { personKey } from '../model/person.ts'
 import type { DecisionRecord, OutcomeRecord, Seen } from '../model/record.ts'
 import type {
   AccessRequest,
@@ -38,6 +38,7 @@ import {
   type ReviewHandling,
 } from './enforce.ts'
 import { inputDocument, PolicyClock } from './input.ts'
+import { Nameless } from './nameless.ts'
 import { withoutFoundNames } from './names.ts'
 
 /** Policies and catalogue of one revision; swapped whole, so that no request sees two. */
@@ -100,6 +101,8 @@ export interface CorridorOptions {
   readonly record: 'ai' | 'all'
   /** Whether records keep the path of a resource. */
   readonly urlPaths: boolean
+  /** What keys of people are made with. */
+  readonly personSecret: Uint8Array
 }
 
 export interface CorridorParts {
@@ -283,7 +286,7 @@ export class Corridor implements Decider {
         service_id: judged.match?.service.id ?? judged.request.destination.host,
         policy_id: judged.verdict.primary_policy_id,
         action: judged.input.action,
-        reason: judged.enforced.reason,
+        reason: new Nameless(judged.input, judged.request.principal).text(judged.enforced.reason),
         decision_id: decisionId,
       })
     } catch {
@@ -396,14 +399,19 @@ export class Corridor implements Decider {
   #record(judged: Judged, decision: Decision): DecisionRecord {
     const { request, verdict, input } = judged
     const { spans: _spans, ...kept } = decision
+    const nameless = new Nameless(input, request.principal)
     const record: DecisionRecord = {
       kind: 'decision',
       tenant: this.#options.tenant,
       time: input.context.time?.epoch_ms ?? this.#parts.now(),
       request_id: request.request_id,
-      decision: kept,
+      decision: nameless.decision(kept),
       mode: judged.pointMode,
-      ...splitInput(withoutFoundNames(input), request.principal.login, this.#options.urlPaths),
+      ...splitInput(
+        nameless.input(withoutFoundNames(input)),
+        request.principal.login,
+        this.#options.urlPaths,
+      ),
       person_key: this.#personKey(judged),
     }
     return decision.decision === 'ALLOW'
@@ -418,7 +426,8 @@ export class Corridor implements Decider {
     const person = personOf(judged)
     const cached = this.#personKeys.get(person)
     if (cached !== undefined) return cached
-    const key = createHash('sha256').update(`${this.#options.tenant}\n${person}`).digest('hex')
+    const { personSecret, tenant } = this.#options
+    const key = personKey(personSecret, tenant, person)
     this.#personKeys.set(person, key)
     return key
   }

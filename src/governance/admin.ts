@@ -14,6 +14,7 @@ import { modeInForce } from '../store/modes.ts'
 import { type DirectoryNames, directoryNames } from '../store/names.ts'
 import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
+import { type Actor, auditRecord, type Target } from './audit.ts'
 import type { Kind } from './columns.ts'
 import { addUser, importFile, type ImportResult } from './import.ts'
 
@@ -49,18 +50,14 @@ export interface AdminParts {
   readonly nextId: () => string
   readonly now: () => number
   readonly reviewValidMs: number
+  /** The key of a person, by user id, login or address. */
+  readonly personKey: (person: string) => string
   /** Resolves when the event is kept. */
   readonly audit: (record: AuditRecord) => Promise<void>
   /** What the directory remembers may be old. */
   readonly onPeopleChanged: () => Promise<void>
   readonly onModeChanged: (override: { readonly mode: Mode; readonly until: number }) => void
   readonly onReviewAnswered: (reviewId: string, state: 'approved' | 'denied') => void
-}
-
-export interface Actor {
-  readonly type: 'user' | 'system' | 'integration'
-  readonly id?: string
-  readonly name?: string
 }
 
 export class Admin {
@@ -150,9 +147,9 @@ export class Admin {
     }
     const userId = user === undefined ? null : await this.#userId(user)
     const key = await this.credentials.createKey(name, scopes, userId)
-    await this.#audit('api_key_created', actor, { type: 'api_key', name }, 'create', 'success', {
-      scopes,
-    })
+    const owner = userId === null ? {} : { person_key: this.#parts.personKey(userId) }
+    const target = { type: 'api_key', name, ...owner }
+    await this.#audit('api_key_created', actor, target, 'create', 'success', { scopes })
     return { key }
   }
 
@@ -247,25 +244,23 @@ export class Admin {
   async #audit(
     eventType: string,
     actor: Actor,
-    target: AuditRecord['target'],
+    target: Target | undefined,
     action: string,
     result: AuditRecord['result'],
     data?: Readonly<Record<string, unknown>>,
     severity: AuditRecord['severity'] = 'info',
   ): Promise<void> {
-    await this.#parts.audit({
-      kind: 'audit',
-      tenant: this.#parts.tenant,
-      time: this.#parts.now(),
-      event_id: this.#parts.nextId(),
-      event_type: eventType,
-      severity,
-      actor,
-      action,
-      result,
-      ...(target === undefined ? {} : { target }),
-      ...(data === undefined ? {} : { data }),
-    })
+    await this.#parts.audit(
+      auditRecord(this.#parts, {
+        event_type: eventType,
+        severity,
+        actor,
+        action,
+        result,
+        ...(target === undefined ? {} : { target }),
+        ...(data === undefined ? {} : { data }),
+      }),
+    )
   }
 }
 

@@ -24,7 +24,7 @@ export function splitInput(
     attributes,
     ...user
   } = document.user
-  const { ip_address, device, user_agent, asset, ...context } = document.context
+  const { ip_address, device, user_agent, geo_location, asset, ...context } = document.context
   const { path, ...resource } = document.resource
   const { content } = document
   const person = present({
@@ -52,6 +52,7 @@ export function splitInput(
       ip_address,
       device,
       user_agent,
+      geo_location,
       asset,
     }),
   }

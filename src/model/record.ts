@@ -12,7 +12,12 @@ export interface PersonalPart {
   readonly ip_address?: string
   readonly device?: Readonly<Record<string, unknown>>
   readonly user_agent?: string
+  readonly geo_location?: string
   readonly asset?: Readonly<Record<string, unknown>>
+  /** Of an audit record: what the people and their things are called, and what somebody wrote about them. */
+  readonly actor_name?: string
+  readonly target_name?: string
+  readonly data?: Readonly<Record<string, unknown>>
 }
 
 interface RecordBase {
@@ -32,7 +37,7 @@ export interface DecisionRecord extends RecordBase {
   readonly input: unknown
   /** Set where the answer was enforced and somebody must look at it (DENY or REVIEW, not monitor). */
   readonly violation?: { readonly severity: Severity; readonly type: string }
-  /** sha256 of tenant + person, hex: groups violations and reviews without naming anybody. */
+  /** Groups violations and reviews without naming anybody (src/model/person.ts). */
   readonly person_key: string
 }
 
@@ -96,12 +101,19 @@ export interface AuditRecord extends RecordBase {
   readonly event_id: string
   readonly event_type: string
   readonly severity: 'info' | 'warning' | 'error' | 'critical'
+  /** Names of people stand in `personal`; `person_key` tells whose that part is. */
   readonly actor: {
     readonly type: 'user' | 'system' | 'integration'
     readonly id?: string
     readonly name?: string
+    readonly person_key?: string
   }
-  readonly target?: { readonly type: string; readonly id?: string; readonly name?: string }
+  readonly target?: {
+    readonly type: string
+    readonly id?: string
+    readonly name?: string
+    readonly person_key?: string
+  }
   readonly action: string
   readonly result: 'success' | 'failure' | 'partial'
   readonly data?: Readonly<Record<string, unknown>>
@@ -118,6 +130,13 @@ export interface GapRecord extends RecordBase {
 }
 
 export type LedgerRecord = DecisionRecord | OutcomeRecord | AuditRecord | GapRecord
+
+/** The people whom the personal part of a record is about, by key. */
+export function peopleIn(record: LedgerRecord): readonly string[] {
+  if (record.kind === 'decision') return [record.person_key]
+  if (record.kind !== 'audit') return []
+  return [record.actor.person_key, record.target?.person_key].filter((key) => key !== undefined)
+}
 
 /** A record as the store gets it. */
 export interface ShippedRecord {

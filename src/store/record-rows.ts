@@ -180,7 +180,7 @@ export function decisionRow({
     source: context['source'],
     network: context['network'],
     ip_address: personal?.ip_address,
-    geo_location: context['geo_location'],
+    geo_location: personal?.geo_location ?? context['geo_location'],
     user_agent: personal?.user_agent,
     device: personal?.device === undefined ? null : JSON.stringify(personal.device),
     content_classified: content?.['classified'],
@@ -224,6 +224,7 @@ export function auditRow({
   text: exact,
   writer,
   seq,
+  personal,
   personalBytes,
 }: Of<AuditRecord>): Row {
   const {
@@ -239,6 +240,7 @@ export function auditRow({
     data,
     changes,
   } = record
+  const told = personal?.data === undefined ? data : { ...data, ...personal.data }
   return {
     tenant,
     time: new Date(time).toISOString(),
@@ -246,14 +248,14 @@ export function auditRow({
     event_type,
     severity,
     actor_id: actor.id,
-    actor_name: actor.name,
+    actor_name: personal?.actor_name ?? actor.name,
     actor_type: actor.type,
     target_type: target?.type,
     target_id: target?.id,
-    target_name: target?.name,
+    target_name: personal?.target_name ?? target?.name,
     action,
     result,
-    event_data: data === undefined ? null : JSON.stringify(data),
+    event_data: told === undefined ? null : JSON.stringify(told),
     changes: changes === undefined ? null : JSON.stringify(changes),
     writer,
     seq,

@@ -150,6 +150,7 @@ async function rig(
         holdTimeoutMs: 1000,
         record: 'ai',
         urlPaths: true,
+        personSecret: Buffer.alloc(32, 1),
         ...options,
       },
     ),

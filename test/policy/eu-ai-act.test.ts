@@ -86,7 +86,14 @@ async function sampleCorridor(): Promise<Sample> {
       rules: () => rules,
       mode: () => 'enforce',
     },
-    { tenant: 'default', review: 'refuse', holdTimeoutMs: 1000, record: 'ai', urlPaths: true },
+    {
+      tenant: 'default',
+      review: 'refuse',
+      holdTimeoutMs: 1000,
+      record: 'ai',
+      urlPaths: true,
+      personSecret: Buffer.alloc(32, 1),
+    },
   )
   return { records, decide: (host) => corridor.decide(requestFor(host, ids)) }
 }

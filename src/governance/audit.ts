@@ -1,0 +1,96 @@
+// The audit event of an act: who did what to whom. The text of a record stays for years and can never be changed, so it
+// names people by id and key; what they and their things are called, and what was written about them, is in the part
+// that can be erased.
+
+import type { AuditRecord, PersonalPart } from '../model/record.ts'
+
+export interface Actor {
+  readonly type: 'user' | 'system' | 'integration'
+  readonly id?: string
+  readonly name?: string
+}
+
+export interface Target {
+  readonly type: string
+  readonly id?: string
+  readonly name?: string
+  /** Whose it is, or who it is: a key (src/model/person.ts). */
+  readonly person_key?: string
+}
+
+export interface Act {
+  readonly event_type: string
+  readonly actor: Actor
+  readonly target?: Target
+  readonly action: string
+  readonly result: AuditRecord['result']
+  readonly severity?: AuditRecord['severity']
+  readonly data?: Readonly<Record<string, unknown>>
+  /** What of the data somebody wrote by hand, or names somebody. */
+  readonly personalData?: Readonly<Record<string, unknown>>
+}
+
+export interface AuditParts {
+  readonly tenant: string
+  readonly nextId: () => string
+  readonly now: () => number
+  /** The key of a user by id. */
+  readonly personKey: (person: string) => string
+}
+
+/** What is no person keeps its name in the text: an import's kind, a setting, the command line. */
+const NAMED_AFTER_PEOPLE = new Set(['user', 'api_key'])
+
+export function auditRecord(
+  { tenant, nextId, now, personKey }: AuditParts,
+  { event_type, actor, target, action, result, severity = 'info', data, personalData }: Act,
+): AuditRecord {
+  const isPerson = actor.type === 'user'
+  const personal: PersonalPart = {
+    ...(actor.type === 'system' || actor.name === undefined ? {} : { actor_name: actor.name }),
+    ...(target?.name !== undefined && NAMED_AFTER_PEOPLE.has(target.type)
+      ? { target_name: target.name }
+      : {}),
+    ...(personalData === undefined ? {} : { data: personalData }),
+  }
+  return {
+    kind: 'audit',
+    tenant,
+    time: now(),
+    event_id: nextId(),
+    event_type,
+    severity,
+    actor: {
+      type: actor.type,
+      ...(actor.id === undefined ? {} : { id: actor.id }),
+      ...(personal.actor_name !== undefined || actor.name === undefined
+        ? {}
+        : { name: actor.name }),
+      ...(isPerson && actor.id !== undefined ? { person_key: personKey(actor.id) } : {}),
+    },
+    ...(target === undefined
+      ? {}
+      : {
+          target: {
+            type: target.type,
+            ...(target.id === undefined ? {} : { id: target.id }),
+            ...(personal.target_name !== undefined || target.name === undefined
+              ? {}
+              : { name: target.name }),
+            ...keyOf(target, personKey),
+          },
+        }),
+    action,
+    result,
+    ...(data === undefined ? {} : { data }),
+    ...(Object.keys(personal).length === 0 ? {} : { personal }),
+  }
+}
+
+function keyOf(
+  { type, id, person_key: given }: Target,
+  personKey: AuditParts['personKey'],
+): { readonly person_key?: string } {
+  if (given !== undefined) return { person_key: given }
+  return type === 'user' && id !== undefined ? { person_key: personKey(id) } : {}
+}
