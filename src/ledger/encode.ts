@@ -67,13 +67,28 @@ export function leafHash(record: Uint8Array): Buffer {
 
 const LEAF_PREFIX = Buffer.from([0])
 
-/** The fields of a personal part, or undefined where it is absent or erased. */
+/** The fields of a personal part, or undefined where it is absent, erased or damaged. */
 export function readPersonal(personal: Buffer): PersonalPart | undefined {
-  if (personal.length <= SALT_BYTES) return undefined
+  if (personal.length <= SALT_BYTES || isErased(personal)) return undefined
   try {
     return JSON.parse(personal.toString('utf8', SALT_BYTES)) as PersonalPart
   } catch {
-    // Overwritten by an erasure.
+    // Its hash tells, too.
     return undefined
   }
+}
+
+const ERASED = Buffer.from('ERASED\0\0')
+
+/** What stands in a frame in place of an erased personal part of that many bytes: `ERASED` and zeros. */
+export function erasedPersonal(length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  ERASED.copy(bytes)
+  return bytes
+}
+
+/** Whether a personal part was erased; damaged bytes are not. */
+export function isErased(personal: Uint8Array): boolean {
+  // The first byte of a salt seldom is the first one of the mark.
+  return personal[0] === ERASED[0] && erasedPersonal(personal.length).equals(personal)
 }
