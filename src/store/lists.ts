@@ -1,9 +1,19 @@
-// What was decided and what waits for somebody: filtered lists with keyset pagination, newest first.
+// What was decided, violated, reviewed and administered: filtered lists with keyset pagination, newest first.
 
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
-import { type End, endsOf, NO_END } from './ends.ts'
+import { shownDecisions } from './decision-view.ts'
+import {
+  auditConditions,
+  type Condition,
+  decisionConditions,
+  type Filter,
+  looksThrough,
+  reviewConditions,
+  violationConditions,
+} from './filters.ts'
 import { reviewView } from './reviews.ts'
+import { shownActors, shownPerson } from './shown-people.ts'
 import type { Tables } from './tables.ts'
 
 export interface Page {
@@ -11,71 +21,60 @@ export interface Page {
   readonly next_cursor: string | null
 }
 
-export type Filter = Readonly<Record<string, string | number | undefined>>
-
 const DEFAULT_LIMIT = 100
 const EXPORT_ROWS = 1000
+/** A page that rows have to be looked through for goes back in time by steps, and ends after so long with what it has. */
+const PAGE_MS = 5000
+const FIRST_STEP_MS = 24 * 3_600_000
+const QUICK_MS = 500
+const STEP_GROWS = 4
 
 export class Lists {
   readonly #db: Kysely<Tables>
   readonly #tenant: string
+  /** Whether people are shown by pseudonyms. */
+  readonly #pseudonymous: () => boolean
 
-  constructor(db: Kysely<Tables>, tenant: string) {
+  constructor(db: Kysely<Tables>, tenant: string, pseudonymous: () => boolean = () => false) {
     this.#db = db
     this.#tenant = tenant
+    this.#pseudonymous = pseudonymous
   }
 
+  /**
+   * A page may hold fewer than its limit and still have a next one: rows that no index finds are looked through for
+   * five seconds at most.
+   */
   async decisions(filter: Filter): Promise<Page> {
-    return this.#page('decisions', filter, [
-      equal('decision', filter['decision']),
-      equal('source', filter['source']),
-      equal('primary_policy_id', filter['policy']),
-      equal('user_department', filter['department']),
-      either(['resource_id', 'resource_host'], filter['service']),
-      either(['user_id', 'user_name', 'user_email'], filter['user']),
-    ])
+    const conditions = decisionConditions(filter, this.#pseudonymous())
+    if (!looksThrough(filter)) return this.#page('decisions', filter, conditions)
+    return this.#stepwise('decisions', filter, conditions)
   }
 
-  async decision(id: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-    const { rows } = await sql<
-      Record<string, unknown>
-    >`select * from decisions where tenant = ${this.#tenant} and decision_id = ${id} limit 1`.execute(
+  async decision(id: string): Promise<Row | undefined> {
+    const { rows } = await sql<Row>`
+      select * from decisions where tenant = ${this.#tenant} and decision_id = ${id} limit 1`.execute(
       this.#db,
     )
-    if (rows[0] === undefined) return undefined
-    const end = (await endsOf(this.#db, this.#tenant, rows)).get(id)
-    const { status, bytes_in, bytes_out, duration_ms } = end ?? NO_END
+    const [shown] = await this.#shown('decisions', rows)
+    if (shown === undefined) return undefined
+    const { status, bytes_in, bytes_out, duration_ms } = shown
     return {
-      ...decisionView(rows[0], end),
-      outcome: end === undefined ? null : { status, bytes_in, bytes_out, duration_ms },
+      ...shown,
+      outcome: status === null ? null : { status, bytes_in, bytes_out, duration_ms },
     }
   }
 
-  /** Rows as lists show them; decisions with how their requests ended. */
-  async #shown(table: Shown, rows: readonly Row[]): Promise<Row[]> {
-    if (table !== 'decisions') return rows.map((row) => SHOWN[table].view(row))
-    const ends = await endsOf(this.#db, this.#tenant, rows)
-    return rows.map((row) => decisionView(row, ends.get(row['decision_id'])))
-  }
-
   async violations(filter: Filter): Promise<Page> {
-    return this.#page('violations', filter, [
-      equal('severity', filter['severity']),
-      equal('status', filter['status']),
-      equal('policy_id', filter['policy']),
-      equal('service_id', filter['service']),
-      equal('user_department', filter['department']),
-      either(['user_id', 'user_name'], filter['user']),
-    ])
+    return this.#page('violations', filter, violationConditions(filter, this.#pseudonymous()))
   }
 
   async reviews(filter: Filter): Promise<Page> {
-    return this.#page('reviews', filter, [
-      reviewStatus(filter['status']),
-      equal('policy_id', filter['policy']),
-      equal('service_id', filter['service']),
-      equal('person', filter['user']),
-    ])
+    return this.#page('reviews', filter, reviewConditions(filter, this.#pseudonymous()))
+  }
+
+  async auditEvents(filter: Filter): Promise<Page> {
+    return this.#page('audit_events', filter, auditConditions(filter, this.#pseudonymous()))
   }
 
   /** Rows in the order of time, oldest first, without an end: for exports. */
@@ -83,7 +82,7 @@ export class Lists {
     table: 'decisions' | 'violations' | 'audit_events',
     from: Date | undefined,
     to: Date | undefined,
-  ): AsyncGenerator<Readonly<Record<string, unknown>>> {
+  ): AsyncGenerator<Row> {
     const { time, last, id } = SHOWN[table]
     let after: Cursor | undefined
     for (;;) {
@@ -102,28 +101,102 @@ export class Lists {
     }
   }
 
-  async #page(
-    table: 'decisions' | 'violations' | 'reviews',
-    filter: Filter,
-    conditions: readonly (RawBuilder<unknown> | undefined)[],
-  ): Promise<Page> {
+  /** Rows as they are shown, in their order. */
+  async #shown(table: Shown, rows: readonly Row[]): Promise<Row[]> {
+    const pseudonymous = this.#pseudonymous()
+    switch (table) {
+      case 'decisions':
+        return shownDecisions(this.#db, this.#tenant, rows, pseudonymous)
+      case 'violations':
+        return rows.map((row) => violationView(shownPerson(row, pseudonymous)))
+      case 'reviews':
+        return rows.map((row) => reviewView(shownPerson(row, pseudonymous)))
+      case 'audit_events':
+        return rows.map((row) => auditView(shownActors(row, pseudonymous)))
+    }
+  }
+
+  async #page(table: Shown, filter: Filter, conditions: readonly Condition[]): Promise<Page> {
     const { time, last, id } = SHOWN[table]
     const limit = Number(filter['limit'] ?? DEFAULT_LIMIT)
     const cursor = readCursor(filter['cursor'])
-    const where = [
-      sql`tenant = ${this.#tenant}`,
-      ...conditions.filter((condition) => condition !== undefined),
+    const rows = await this.#rows(table, limit + 1, [
+      ...conditions,
       ...between(last, time, filter['since'], filter['until']),
       ...(cursor === undefined ? [] : [beyond(time, id, '<', cursor)]),
-    ]
-    const { rows } = await sql<Record<string, unknown>>`
+    ])
+    return this.#pageOf(table, rows, limit)
+  }
+
+  /** Back in time by steps that grow while they are quick: what is found early is not waited for. */
+  async #stepwise(
+    table: 'decisions',
+    filter: Filter,
+    conditions: readonly Condition[],
+  ): Promise<Page> {
+    const limit = Number(filter['limit'] ?? DEFAULT_LIMIT)
+    const cursor = readCursor(filter['cursor'])
+    const { oldest, newest } = await this.#reach(filter['since'], filter['until'])
+    const started = performance.now()
+    const found: Row[] = []
+    let before = cursor === undefined ? newest : Date.parse(cursor[0]) + 1
+    let step = FIRST_STEP_MS
+    while (before > oldest && found.length <= limit) {
+      const asked = performance.now()
+      if (asked - started > PAGE_MS) {
+        const shown = await this.#shown(table, found.map(withoutCursor))
+        return { items: shown, next_cursor: cursorText([new Date(before).toISOString(), LEAST_ID]) }
+      }
+      const from = Math.max(oldest, before - step)
+      const rows = await this.#rows(table, limit + 1 - found.length, [
+        ...conditions,
+        ...between('time', 'time', new Date(from), new Date(before)),
+        ...(cursor === undefined ? [] : [beyond('time', 'decision_id', '<', cursor)]),
+      ])
+      found.push(...rows)
+      before = from
+      if (performance.now() - asked < QUICK_MS) step *= STEP_GROWS
+    }
+    return this.#pageOf(table, found, limit)
+  }
+
+  /** The times that decisions can lie in, in milliseconds; `newest` is behind the last one. */
+  async #reach(
+    since: string | number | undefined,
+    until: string | number | undefined,
+  ): Promise<{ readonly oldest: number; readonly newest: number }> {
+    const { rows } = await sql<{ oldest: Date | null; newest: Date | null }>`
+      select (select min(time) from decisions where tenant = ${this.#tenant}) as oldest,
+        (select max(time) from decisions where tenant = ${this.#tenant}) as newest`.execute(
+      this.#db,
+    )
+    const [first] = rows
+    if (!(first?.oldest instanceof Date && first.newest instanceof Date))
+      return { oldest: 0, newest: 0 }
+    const [oldest, newest] = [first.oldest.getTime(), first.newest.getTime() + 1]
+    return {
+      oldest: since === undefined ? oldest : Math.max(oldest, Date.parse(String(since))),
+      newest: until === undefined ? newest : Math.min(newest, Date.parse(String(until))),
+    }
+  }
+
+  async #rows(table: Shown, limit: number, conditions: readonly Condition[]): Promise<Row[]> {
+    const { time, id } = SHOWN[table]
+    const where = [sql`tenant = ${this.#tenant}`, ...conditions]
+    const { rows } = await sql<Row>`
       select *, ${exact(time)} as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
-      order by ${sql.ref(time)} desc, ${sql.ref(id)} desc limit ${limit + 1}`.execute(this.#db)
+      order by ${sql.ref(time)} desc, ${sql.ref(id)} desc limit ${limit}`.execute(this.#db)
+    return rows
+  }
+
+  /** One row more than the limit tells that there is a next page. */
+  async #pageOf(table: Shown, rows: readonly Row[], limit: number): Promise<Page> {
+    const { id } = SHOWN[table]
     const shown = rows.slice(0, limit)
     const end = shown.at(-1)
     const next =
       rows.length > limit && end !== undefined
-        ? Buffer.from(JSON.stringify([end['cursor_time'], end[id]])).toString('base64url')
+        ? cursorText([String(end['cursor_time']), String(end[id])])
         : null
     return { items: await this.#shown(table, shown.map(withoutCursor)), next_cursor: next }
   }
@@ -134,6 +207,8 @@ type Shown = keyof typeof SHOWN
 
 /** Time and id of the row that a page ended with. */
 type Cursor = readonly [string, string]
+/** Before every row of its time. */
+const LEAST_ID = '00000000-0000-0000-0000-000000000000'
 
 /** To the microsecond, whatever the time zone and date style of the session. */
 function exact(time: string): RawBuilder<unknown> {
@@ -157,29 +232,8 @@ function between(
   ]
 }
 
-function equal(
-  column: string,
-  value: string | number | undefined,
-): RawBuilder<unknown> | undefined {
-  return value === undefined ? undefined : sql`${sql.ref(column)} = ${value}`
-}
-
-function either(
-  columns: readonly string[],
-  value: string | number | undefined,
-): RawBuilder<unknown> | undefined {
-  if (value === undefined) return undefined
-  return sql`(${sql.join(
-    columns.map((column) => sql`lower(${sql.ref(column)}) = lower(${value})`),
-    sql` or `,
-  )})`
-}
-
-/** An approval that has run out is neither approved nor anything else any more. */
-function reviewStatus(status: string | number | undefined): RawBuilder<unknown> | undefined {
-  if (status === 'expired') return sql`status = 'approved' and valid_until <= now()`
-  if (status === 'approved') return sql`status = 'approved' and valid_until > now()`
-  return equal('status', status)
+function cursorText(cursor: Cursor): string {
+  return Buffer.from(JSON.stringify(cursor)).toString('base64url')
 }
 
 function readCursor(cursor: string | number | undefined): Cursor | undefined {
@@ -201,50 +255,6 @@ function readCursor(cursor: string | number | undefined): Cursor | undefined {
   throw new CordonError('INPUT_INVALID', 'the cursor is not one of ours', {
     problems: [{ file: '/querystring/cursor', message: 'is not valid' }],
   })
-}
-
-/** A decision as lists and exports show it. */
-function decisionView(row: Row, end: End = NO_END): Row {
-  return {
-    decision_id: row['decision_id'],
-    request_id: row['request_id'],
-    time: row['time'],
-    decision: row['decision'],
-    reason: row['reason'],
-    source: row['source'],
-    action: row['action'],
-    user: {
-      id: row['user_id'],
-      name: row['user_name'],
-      email: row['user_email'],
-      department: row['user_department'],
-      known: row['user_known'],
-    },
-    resource: {
-      id: row['resource_id'],
-      name: row['resource_name'],
-      host: row['resource_host'],
-      path: row['resource_path'],
-      known: row['resource_known'],
-      ai: row['resource_ai'],
-      category: row['resource_category'],
-      model: row['resource_model'],
-      approval_status: row['approval_status'],
-    },
-    primary_policy_id: row['primary_policy_id'],
-    mode: row['mode'],
-    findings: row['findings'],
-    would_be: row['would_be'],
-    obligations: row['obligations'],
-    policies_evaluated: row['policies_evaluated'],
-    review_id: row['review_id'],
-    confidence: row['confidence'],
-    risk_score: row['risk_score'],
-    ip_address: row['ip_address'],
-    revision: row['revision'],
-    evaluation_us: row['evaluation_us'],
-    ...end,
-  }
 }
 
 function violationView(row: Row): Row {
@@ -288,7 +298,7 @@ function withoutCursor({ cursor_time: _time, ...row }: Row): Row {
  */
 const SHOWN = {
   decisions: { time: 'time', last: 'time', id: 'decision_id' },
-  violations: { time: 'first_seen', last: 'last_seen', id: 'violation_id', view: violationView },
-  audit_events: { time: 'time', last: 'time', id: 'event_id', view: auditView },
-  reviews: { time: 'first_seen', last: 'last_seen', id: 'review_id', view: reviewView },
+  violations: { time: 'first_seen', last: 'last_seen', id: 'violation_id' },
+  audit_events: { time: 'time', last: 'time', id: 'event_id' },
+  reviews: { time: 'first_seen', last: 'last_seen', id: 'review_id' },
 } as const
