@@ -3,10 +3,10 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { CordonError } from '../base/errors.ts'
-import { EFFECTS, SEVERITIES } from '../model/decision.ts'
-import { SOURCES } from '../model/request.ts'
+import { SEVERITIES } from '../model/decision.ts'
 import { APPROVAL_STATUSES } from '../model/service.ts'
 import { type ApiKey, type KeyRing, requires } from './key.ts'
+import { closed, decisionFilters, Name, paging, Time, Words } from './queries.ts'
 import { pageOf, PROBLEM } from './schemas.ts'
 
 export interface Page {
@@ -14,25 +14,8 @@ export interface Page {
   readonly next_cursor: string | null
 }
 
-const closed = { additionalProperties: false }
-const Name = Type.Optional(Type.String({ minLength: 1, maxLength: 320 }))
-const Time = Type.Optional(Type.String({ format: 'date-time', description: 'RFC 3339' }))
-const paging = {
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
-  cursor: Type.Optional(Type.String({ maxLength: 512 })),
-}
 const DecisionQuery = Type.Object(
-  {
-    user: Name,
-    department: Name,
-    service: Name,
-    policy: Name,
-    decision: Type.Optional(Type.Enum([...EFFECTS])),
-    source: Type.Optional(Type.Enum([...SOURCES])),
-    since: Time,
-    until: Time,
-    ...paging,
-  },
+  { ...decisionFilters, since: Time, until: Time, ...paging },
   closed,
 )
 const ViolationQuery = Type.Object(
@@ -43,6 +26,7 @@ const ViolationQuery = Type.Object(
     policy: Name,
     severity: Type.Optional(Type.Enum([...SEVERITIES])),
     status: Type.Optional(Type.Enum(['open', 'investigating', 'resolved', 'false_positive'])),
+    q: Words,
     since: Time,
     until: Time,
     ...paging,
@@ -55,6 +39,22 @@ const ReviewQuery = Type.Object(
     service: Name,
     policy: Name,
     status: Type.Optional(Type.Enum(['pending', 'approved', 'denied', 'expired'])),
+    ...paging,
+  },
+  closed,
+)
+const AuditQuery = Type.Object(
+  {
+    actor: Name,
+    event_type: Name,
+    severity: Type.Optional(Type.Enum(['info', 'warning', 'error', 'critical'])),
+    result: Type.Optional(Type.Enum(['success', 'failure', 'partial'])),
+    action: Name,
+    target_type: Name,
+    target_id: Name,
+    q: Words,
+    since: Time,
+    until: Time,
     ...paging,
   },
   closed,
@@ -72,6 +72,7 @@ const ServiceQuery = Type.Object(
 export type DecisionFilter = Static<typeof DecisionQuery>
 export type ViolationFilter = Static<typeof ViolationQuery>
 export type ReviewFilter = Static<typeof ReviewQuery>
+export type AuditFilter = Static<typeof AuditQuery>
 export type ServiceFilter = Static<typeof ServiceQuery>
 
 /** What the lists read from; pages are newest first, services by id. */
@@ -80,6 +81,7 @@ export interface Records {
   decision(id: string): Promise<Readonly<Record<string, unknown>> | undefined>
   violations(filter: ViolationFilter): Promise<Page>
   reviews(filter: ReviewFilter): Promise<Page>
+  auditEvents(filter: AuditFilter): Promise<Page>
   services(filter: ServiceFilter): Promise<Page>
 }
 
@@ -95,7 +97,7 @@ export interface ReviewDesk {
 const Row = Type.Object({}, { additionalProperties: true })
 const answers = { 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM }
 const listed = { 200: pageOf(Row), ...answers }
-const Id = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
+const IdOfPath = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
 
 export function listRoutes(
   app: FastifyInstance,
@@ -124,7 +126,7 @@ export function listRoutes(
       schema: {
         summary: 'One decision',
         tags: ['decisions'],
-        params: Id,
+        params: IdOfPath,
         response: { 200: Row, 404: PROBLEM, ...answers },
       },
     },
@@ -164,7 +166,7 @@ export function listRoutes(
         summary:
           'Answer a review: frees what is held and, approved, lets the same request pass for review_valid',
         tags: ['reviews'],
-        params: Id,
+        params: IdOfPath,
         body: Type.Object(
           {
             decision: Type.Enum(['approve', 'deny']),
@@ -179,6 +181,19 @@ export function listRoutes(
       if (request.apiKey === null) throw new CordonError('UNAUTHENTICATED', 'send an API key')
       return found(await desk.answer(request.params.id, request.body, request.apiKey), 'review')
     },
+  )
+  app.get<{ Querystring: AuditFilter }>(
+    '/v1/audit-events',
+    {
+      onRequest: reads('ledger:read'),
+      schema: {
+        summary: 'What administrators did and what befell the ledger, newest first',
+        tags: ['ledger'],
+        querystring: AuditQuery,
+        response: listed,
+      },
+    },
+    (request) => records.auditEvents(request.query),
   )
   app.get<{ Querystring: ServiceFilter }>(
     '/v1/services',

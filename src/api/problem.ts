@@ -29,7 +29,7 @@ export function sendProblem(
   const { means } = ERROR_CODES[code]
   const body: ProblemDocument = { type: 'about:blank', title: means, status, code, detail, errors }
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="Cordon"')
-  if (status === 503) reply.header('retry-after', '5')
+  if (status === 503 || status === 429) reply.header('retry-after', '5')
   return reply.code(status).type('application/problem+json').send(JSON.stringify(body))
 }
 

@@ -15,14 +15,16 @@ import { coverageRoutes, type Reports } from './coverage.ts'
 import { type DecisionParts, decisionRoutes, MAX_BODY_BYTES } from './decisions.ts'
 import { type Records, type ReviewDesk, listRoutes } from './lists.ts'
 import { problemHandler, sendProblem } from './problem.ts'
+import { streamRoutes, type StreamParts } from './stream.ts'
 
-export interface ApiParts extends DecisionParts {
-  readonly records: Records
-  readonly reports: Reports
-  readonly desk: ReviewDesk
-  readonly log: Log
-  readonly version: string
-}
+export type ApiParts = DecisionParts &
+  StreamParts & {
+    readonly records: Records
+    readonly reports: Reports
+    readonly desk: ReviewDesk
+    readonly log: Log
+    readonly version: string
+  }
 
 /** For the servers that the API is put behind. */
 export const REQUEST_TIMEOUT_MS = 30_000
@@ -69,6 +71,7 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   await app.register(async (scope) => decisionRoutes(scope, parts))
   await app.register(async (scope) => listRoutes(scope, parts))
   await app.register(async (scope) => coverageRoutes(scope, parts))
+  streamRoutes(app, parts)
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: true,

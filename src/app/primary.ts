@@ -15,6 +15,7 @@ import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
 import { destinationOf } from '../signatures/url.ts'
 import { StoredDirectory } from '../store/directory.ts'
+import { type Arrivals, telling } from '../store/follow.ts'
 import { takeLock } from '../store/lock.ts'
 import { openStore, type Store } from '../store/open.ts'
 import { RecordSink } from '../store/records.ts'
@@ -191,7 +192,14 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     closers.push(() => watch.close())
 
     if (serves.recorder) {
-      recorder = openRecorder(config, { store, gateway, metrics, log, workers })
+      recorder = openRecorder(config, {
+        store,
+        gateway,
+        metrics,
+        log,
+        workers,
+        arrivals: admin.arrivals,
+      })
       recorder.start()
       const started = recorder
       closers.push(() => started.stop())
@@ -212,9 +220,12 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           decision: (id) => admin.lists.decision(id),
           violations: (filter) => admin.lists.violations(filter),
           reviews: (filter) => admin.lists.reviews(filter),
+          auditEvents: (filter) => admin.lists.auditEvents(filter),
           services: (filter) => Promise.resolve(servicesPage(rules.catalogue.all(), filter)),
         },
         reports: admin.coverage,
+        feed: admin.feed,
+        arrivals: admin.arrivals,
         desk: { answer: (id, answer, by) => admin.answerReview(id, answer, actorOf(by)) },
       })
       closers.push(() => api.close())
@@ -225,6 +236,8 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         addresses.api.push(await listenTo(server, 'api.listen', listen))
         closers.push(() => drainServer(server, API_DRAIN_MS))
       }
+      // Before the servers wait for what is open.
+      closers.push(() => api.endStreams())
     }
 
     let draining = false
@@ -319,16 +332,20 @@ function openRecorder(
     readonly metrics: Metrics
     readonly log: Log
     readonly workers: Workers
+    readonly arrivals: Arrivals
   },
 ): Recorder {
-  const { store, gateway, metrics, log, workers } = parts
+  const { store, gateway, metrics, log, workers, arrivals } = parts
   return new Recorder(
     {
-      sink: new RecordSink({
-        db: store.db,
-        nextId: () => gateway.ids.next(),
-        onViolation: (severity) => metrics.violations.inc({ severity }),
-      }),
+      sink: telling(
+        new RecordSink({
+          db: store.db,
+          nextId: () => gateway.ids.next(),
+          onViolation: (severity) => metrics.violations.inc({ severity }),
+        }),
+        arrivals,
+      ),
       metrics,
       log,
       onBacklog: ({ bytes }) => {

@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   },
   CANNOT_LISTEN: { status: 500, means: 'An address to listen on is taken or not ours.' },
   TOO_BUSY: { status: 503, means: 'So much waits already that nothing more is taken.' },
+  TOO_MANY: { status: 429, means: 'So many of these are open already that no more are taken.' },
   SPOOL_FULL: {
     status: 503,
     means: 'The spool has reached its limit; nothing may pass unrecorded.',

@@ -9,6 +9,8 @@ import type { Mode } from '../model/decision.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { Coverage } from '../store/coverage.ts'
 import { Credentials } from '../store/credentials.ts'
+import { DecisionFeed } from '../store/feed.ts'
+import { Arrivals } from '../store/follow.ts'
 import { Lists } from '../store/lists.ts'
 import { modeInForce } from '../store/modes.ts'
 import { type DirectoryNames, directoryNames } from '../store/names.ts'
@@ -62,6 +64,8 @@ export interface AdminParts {
 
 export class Admin {
   readonly lists: Lists
+  readonly feed: DecisionFeed
+  readonly arrivals: Arrivals
   readonly coverage: Coverage
   readonly credentials: Credentials
   readonly reviews: Reviews
@@ -70,6 +74,8 @@ export class Admin {
   constructor(parts: AdminParts) {
     this.#parts = parts
     this.lists = new Lists(parts.db, parts.tenant)
+    this.feed = new DecisionFeed(parts.db, parts.tenant)
+    this.arrivals = new Arrivals(() => this.feed.sign())
     this.coverage = new Coverage(parts.db, parts.tenant, parts.now)
     this.credentials = new Credentials(parts.db, parts.tenant)
     this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)

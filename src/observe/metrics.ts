@@ -99,6 +99,17 @@ export class Metrics {
     'Batches shipped to the store.',
     ['outcome'],
   )
+  readonly streams = this.#gauge('cordon_streams', 'Open streams of decisions.', [])
+  readonly streamEvents = this.#counter(
+    'cordon_stream_events_total',
+    'Decisions sent to readers of streams.',
+    [],
+  )
+  readonly streamStalls = this.#counter(
+    'cordon_stream_stalls_total',
+    'Times that the reader of a stream took nothing for a moment and was waited for.',
+    [],
+  )
   readonly contextCache = this.#counter(
     'cordon_context_cache_total',
     'Look-ups of people by tier and outcome.',

@@ -55,6 +55,11 @@ export class DecisionFeed {
     this.#pseudonymous = pseudonymous
   }
 
+  /** Throws INPUT_INVALID for a filter that would tell a name where people are shown by pseudonyms. */
+  accepts(filter: Filter): void {
+    decisionConditions(filter, this.#pseudonymous())
+  }
+
   /** Changes whenever something may have arrived. */
   async sign(): Promise<string> {
     const { rows } = await sql<{ now: string }>`select pg_current_snapshot()::text as now`.execute(
