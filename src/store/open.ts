@@ -105,8 +105,10 @@ function openServerStore({ databaseUrl, log }: StoreOptions): Store {
     application_name: 'cordon',
     keepAlive: true,
   })
-  // Without a listener a dropped idle connection would end the process.
+  // Without a listener a dropped connection would end the process: the pool listens to those that are idle, nobody
+  // to those that are in use. There the query that was cut off fails, which is told where it was asked.
   pool.on('error', (error) => log.warn({ err: error.message }, 'a database connection was lost'))
+  pool.on('connect', (client) => client.on('error', () => undefined))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return { db, kind: 'postgres', close: () => db.destroy() }
 }
