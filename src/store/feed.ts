@@ -135,7 +135,8 @@ export class DecisionFeed {
         decision: shown[index] ?? {},
       })),
       position: isAtEnd ? { seen: until } : { seen: from.seen, until, ...lastOf(end) },
-      more: !isAtEnd,
+      // A position inside of what lay between two snapshots knows nothing of what came after both.
+      more: !isAtEnd || until !== now,
     }
   }
 
