@@ -1,0 +1,326 @@
+// A ledger in its folders: keys, list of writers, and every writer's files. Works beside a Cordon that writes:
+// what is damage only for a moment, because a file was just renamed or moved, is none when looked at again.
+
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { CordonError } from '../base/errors.ts'
+import { segmentsOf } from '../ledger/segment.ts'
+import { WRITER } from '../ledger/writer-folder.ts'
+import type { PublicKey } from '../proof/note.ts'
+import { anchorsIn, checkKeys, type Anchor, type NoteFile } from './anchors.ts'
+import { Erasures } from './erasures.ts'
+import { readHead } from './record-head.ts'
+import { Damaged, type Damage, type Report, type WriterReport } from './report.ts'
+import { framesOf, readSegmentFile } from './segment-file.ts'
+import { type Enrolled, Trust, vkeys } from './trust.ts'
+import type { WriterSource } from './writer-files.ts'
+import { type CheckedWriter, checkWriter } from './writer.ts'
+
+export interface FolderPlace {
+  /** The folder with `installation`, `keys` and `writers`. */
+  readonly ledger: string
+  /** The folder that segments are moved to. */
+  readonly archive: string | undefined
+}
+
+export interface VerifyOptions {
+  /** What was kept elsewhere. */
+  readonly checkpoints: readonly NoteFile[]
+  readonly keys: readonly PublicKey[]
+  readonly onProgress: (records: number) => void
+}
+
+const VKEY_FILE = /^(\d{4})\.(vkey|note)$/
+const ROSTER_FILE = /^(\d{8})\.note$/
+const DRAFT = /\.part$/
+/** What else lies in a ledger: an archive has some of it too. */
+const OTHERS = new Set(['installation', 'keys', 'writers', 'reserve'])
+const MAX_FILE_BYTES = 1024 * 1024
+/** How often something is looked at that was damaged: files move while Cordon runs. */
+const LOOKS = 3
+
+/** What a folder is: a ledger, a data directory with one, or neither. */
+export function ledgerIn(folder: string): string | undefined {
+  const isLedger = (candidate: string): boolean =>
+    ['installation', 'writers'].some((name) => existsSync(join(candidate, name)))
+  return [folder, join(folder, 'ledger')].find(isLedger)
+}
+
+/** Throws CordonError NOT_FOUND where there is nothing that could be judged. */
+export function verifyFolder(place: FolderPlace, options: VerifyOptions): Report {
+  const check = new FolderCheck(place, options)
+  return check.run()
+}
+
+class FolderCheck {
+  readonly #place: FolderPlace
+  readonly #options: VerifyOptions
+  readonly #damage: Damage[] = []
+  readonly #notes: string[] = []
+  readonly #erasures = new Erasures()
+  readonly #reports: WriterReport[] = []
+  #records = 0
+
+  constructor(place: FolderPlace, options: VerifyOptions) {
+    this.#place = place
+    this.#options = options
+  }
+
+  run(): Report {
+    // Folders before the list that names them: a writer has a folder first, then an entry.
+    const live = this.#writersIn(this.#place.ledger)
+    const archived = this.#writersIn(this.#place.archive)
+    const trust = this.#looked(() => this.#trust())
+    const anchors = trust === undefined ? undefined : this.#looked(() => this.#anchors(trust))
+    if (trust !== undefined) {
+      const writers = new Set([...trust.writers.keys(), ...live, ...archived])
+      for (const writer of [...writers].toSorted())
+        this.#writer(writer, trust, anchors?.get(writer) ?? [])
+      for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
+    }
+    const isUnknown = this.#notes.length > 0
+    return {
+      verdict: this.#damage.length > 0 ? 'damaged' : isUnknown ? 'unknown' : 'intact',
+      of: [this.#place.ledger, this.#place.archive].filter((each) => each !== undefined).join(', '),
+      installations:
+        trust === undefined
+          ? []
+          : [
+              {
+                installation: trust.installation,
+                keys: vkeys(trust.keys),
+                writers: trust.entries,
+              },
+            ],
+      records: this.#records,
+      writers: this.#reports,
+      damage: this.#damage,
+      notes: this.#notes,
+    }
+  }
+
+  /** Undefined where it is damaged, which is then among what is told. */
+  #looked<T>(look: () => T): T | undefined {
+    const found = this.#again(look)
+    if (!(found instanceof Damaged)) return found
+    this.#damage.push(found.damage)
+    return undefined
+  }
+
+  #again<T>(look: () => T): T | Damaged {
+    for (let left = LOOKS; ; left--) {
+      try {
+        return look()
+      } catch (error) {
+        const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+        if (!isGone && !(error instanceof Damaged)) throw error
+        if (left > 1) continue
+        if (error instanceof Damaged) return error
+        throw error
+      }
+    }
+  }
+
+  #trust(): Trust {
+    const { ledger } = this.#place
+    const names = namesIn(join(ledger, 'keys'), VKEY_FILE)
+    if (!names.some((name) => name.endsWith('.vkey')))
+      throw new CordonError(
+        'NOT_FOUND',
+        `${join(ledger, 'keys')} has no key: there is nothing that signatures could be checked with`,
+      )
+    const installation = textIn(join(ledger, 'installation'))?.trim() ?? ''
+    if (!WRITER.test(installation))
+      throw new Damaged({ file: 'installation', what: 'is missing, or no UUID' })
+    const kept = this.#keptKeys(names)
+    const trust = new Trust(installation, kept, (number) => ({
+      file: `keys/${String(number).padStart(4, '0')}.vkey`,
+    }))
+    checkKeys(this.#options.keys, [trust])
+    const entries = namesIn(join(ledger, 'writers'), ROSTER_FILE).toSorted()
+    for (const [index, name] of entries.entries()) {
+      const file = `writers/${name}`
+      if (Number.parseInt(name, 10) !== index + 1)
+        throw new Damaged({
+          file,
+          what: `entry ${index + 1} of the list of writers is missing before this one`,
+        })
+      trust.enrol(textIn(join(ledger, file)) ?? '', { file })
+    }
+    return trust
+  }
+
+  #keptKeys(names: readonly string[]): { vkey: string; note: string | undefined }[] {
+    const { ledger } = this.#place
+    const numbers = names.filter((name) => name.endsWith('.vkey')).toSorted()
+    const kept = numbers.map((name, index) => {
+      if (Number.parseInt(name, 10) !== index + 1)
+        throw new Damaged({ file: `keys/${name}`, what: `key ${index + 1} is missing before it` })
+      return {
+        vkey: textIn(join(ledger, 'keys', name))?.trim() ?? '',
+        note: textIn(join(ledger, 'keys', name.replace('.vkey', '.note'))),
+      }
+    })
+    // Of a change of keys that is under way the note is there first.
+    const stray = names.find(
+      (name) => name.endsWith('.note') && Number.parseInt(name, 10) > kept.length + 1,
+    )
+    if (stray !== undefined)
+      throw new Damaged({ file: `keys/${stray}`, what: 'vouches for a key that is not there' })
+    return kept
+  }
+
+  #anchors(trust: Trust): ReadonlyMap<string, readonly Anchor[]> {
+    const anchors = anchorsIn(this.#options.checkpoints, trust)
+    for (const [writer, [anchor]] of anchors)
+      if (!trust.writers.has(writer))
+        throw new Damaged({
+          writer,
+          what: `${anchor?.said ?? ''} knows this writer, the list of writers does not`,
+        })
+    return anchors
+  }
+
+  #writersIn(folder: string | undefined): string[] {
+    const found: string[] = []
+    if (folder === undefined || !existsSync(folder)) return found
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const { name } = entry
+      if (OTHERS.has(name) || DRAFT.test(name)) continue
+      if (WRITER.test(name) && entry.isDirectory()) found.push(name)
+      else this.#damage.push({ file: join(folder, name), what: 'does not belong into a ledger' })
+    }
+    return found
+  }
+
+  #writer(writer: string, trust: Trust, anchors: readonly Anchor[]): void {
+    const enrolled = trust.writers.get(writer)
+    const found = this.#again(() => {
+      const source = this.#source(writer)
+      if (enrolled === undefined) return this.#stranger(source, trust)
+      return source.live === undefined && source.archived === undefined
+        ? goneWriter(enrolled, anchors)
+        : this.#checked(source, enrolled, trust, anchors)
+    })
+    if (found === undefined) return
+    if (found instanceof Damaged) {
+      this.#damage.push(found.damage)
+      this.#reports.push({ ...NOTHING, writer, state: 'damaged' })
+      return
+    }
+    const { unjudged, ...report } = found
+    for (const { said, size } of unjudged)
+      this.#notes.push(
+        `writer ${writer}: ${said} covers ${size} records, and what is kept begins behind them: it cannot be compared`,
+      )
+    this.#records += report.records
+    this.#reports.push(report)
+  }
+
+  #source(writer: string): WriterSource {
+    const { ledger, archive } = this.#place
+    const folderIn = (parent: string | undefined): string | undefined => {
+      const folder = parent === undefined ? undefined : join(parent, writer)
+      return folder !== undefined && existsSync(folder) ? folder : undefined
+    }
+    return { writer, live: folderIn(ledger), archived: folderIn(archive) }
+  }
+
+  #checked(
+    source: WriterSource,
+    enrolled: Enrolled,
+    trust: Trust,
+    anchors: readonly Anchor[],
+  ): CheckedWriter & { readonly state: 'intact' } {
+    const { onProgress } = this.#options
+    const erasures = this.#erasures
+    return {
+      ...checkWriter(source, { trust, enrolled, anchors, erasures, onProgress }),
+      state: 'intact',
+    }
+  }
+
+  /** A folder that the list of writers does not know. Undefined where that is no damage. */
+  #stranger({ writer, live, archived }: WriterSource, trust: Trust): undefined {
+    const names = [live, archived].flatMap((folder) =>
+      folder === undefined ? [] : readdirSync(folder),
+    )
+    // Its entry comes next, or never, where the process died in between.
+    if (!names.some((name) => /seg|seal|leaves|checkpoint/.test(name))) return undefined
+    if (names.some((name) => /seal|leaves|checkpoint/.test(name)) || !isOlder(live, writer, trust))
+      throw new Damaged({ writer, what: 'has a folder, and the list of writers does not know it' })
+    this.#notes.push(
+      `writer ${writer}: was written by a release that proved nothing, so its records cannot be judged`,
+    )
+    return undefined
+  }
+}
+
+/** A writer of which nothing is there: it must have ended, as the list of writers then says. */
+function goneWriter(
+  { writer, ended }: Enrolled,
+  anchors: readonly Anchor[],
+): CheckedWriter & { readonly state: 'ended' } {
+  if (ended === undefined)
+    throw new Damaged({
+      writer,
+      what: 'has begun and not ended, as the list of writers says, and its folder is missing',
+    })
+  for (const { size, root, said } of anchors)
+    if (size > ended.size || (size === ended.size && !root.equals(ended.root)))
+      throw new Damaged({
+        writer,
+        seq: Math.min(size, ended.size + 1),
+        what: `is missing, or is not what ${said} has signed: the writer ended with ${ended.size}`,
+      })
+  return {
+    ...NOTHING,
+    writer,
+    state: 'ended',
+    last_seq: ended.size,
+    unjudged: anchors.filter(({ size }) => size < ended.size),
+  }
+}
+
+const NOTHING = {
+  records: 0,
+  first_seq: null,
+  last_seq: null,
+  first_time: null,
+  last_time: null,
+  checkpoint: null,
+  beyond_checkpoint: 0,
+  torn_bytes: 0,
+  erased: 0,
+  gaps: [],
+} as const
+
+/** Whether a writer's first record was made before the list of writers began. */
+function isOlder(folder: string | undefined, writer: string, trust: Trust): boolean {
+  const [first] = folder === undefined ? [] : segmentsOf(folder)
+  if (first === undefined || trust.firstTime === undefined) return false
+  const bytes = readSegmentFile({ ...first, paths: [first.path] }, writer)
+  const { value, done } = framesOf(bytes).next()
+  const head = done === true ? undefined : readHead(value.record)
+  return head === undefined || head.time < trust.firstTime
+}
+
+function namesIn(folder: string, form: RegExp): string[] {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (DRAFT.test(entry.name)) return []
+    if (!form.test(entry.name) || !entry.isFile())
+      throw new Damaged({
+        file: `${basename(folder)}/${entry.name}`,
+        what: 'does not belong into a ledger',
+      })
+    return [entry.name]
+  })
+}
+
+function textIn(path: string): string | undefined {
+  if (!existsSync(path)) return undefined
+  if (statSync(path).size > MAX_FILE_BYTES)
+    throw new Damaged({ file: basename(path), what: 'is larger than it ever is' })
+  return readFileSync(path, 'utf8')
+}

@@ -1,0 +1,262 @@
+// What is there of one writer: its files by kind, in the ledger and in the archive. A file of no kind is damage.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { KEPT_FILE, readKept } from '../proof/kept.ts'
+import { HASH_BYTES, Tree } from '../proof/tree.ts'
+import { Damaged } from './report.ts'
+import type { SegmentFiles } from './segment-file.ts'
+import { type SignedCheckpoint, type Trust } from './trust.ts'
+
+export interface WriterSource {
+  readonly writer: string
+  /** Its folder in the archive. */
+  readonly archived: string | undefined
+  /** Its folder in the ledger. */
+  readonly live: string | undefined
+}
+
+export interface Seal {
+  readonly file: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly timeFrom: number
+  readonly timeTo: number
+  readonly frontier: readonly Buffer[]
+  readonly checkpoint: SignedCheckpoint
+}
+
+/** Leaf hashes that were kept beside the segments, 32 bytes each. */
+export interface Leaves {
+  readonly file: string
+  readonly firstSeq: number
+  readonly hashes: Buffer
+}
+
+export interface WriterFiles {
+  readonly segments: readonly SegmentFiles[]
+  readonly seals: readonly Seal[]
+  readonly leaves: readonly { readonly firstSeq: number; readonly path: string }[]
+  /** Undefined where the folder in the ledger has none, or is not there. */
+  readonly checkpoint: SignedCheckpoint | undefined
+  /** Segments below that number may be gone. */
+  readonly keptFrom: number
+  /** Nobody will write here any more. */
+  readonly isLeft: boolean
+}
+
+const NUMBERED = /^(\d{16})(?:-([1-9]\d{0,5}))?\.(seg|seg\.zst|leaves|seal)$/
+const OTHERS = new Set(['open', 'left', 'lock', 'checkpoint', KEPT_FILE])
+/** Being written under that name, and renamed when it is whole. */
+const DRAFT = /\.part$|^lock\.[0-9a-f-]{36}$/
+const MAX_NOTE_BYTES = 1024 * 1024
+const MAX_SEAL_BYTES = 64 * 1024
+
+/** Throws Damaged. What is read first may be older than what is read later, never newer. */
+export function filesOf({ writer, archived, live }: WriterSource, trust: Trust): WriterFiles {
+  const checkpoint = live === undefined ? undefined : checkpointIn(live, writer, trust)
+  const folders = [archived, live].filter((folder) => folder !== undefined)
+  const named = folders.flatMap((folder) => namesIn(folder, writer))
+  return {
+    checkpoint,
+    segments: segmentsOf(named),
+    seals: sealsOf(named, writer, trust),
+    leaves: named
+      .filter(({ kind }) => kind === 'leaves')
+      .map(({ firstSeq, path }) => ({ firstSeq, path }))
+      .toSorted((a, b) => a.firstSeq - b.firstSeq),
+    keptFrom: keptFrom(named, { writer, archived, live }, trust),
+    isLeft: live === undefined || existsSync(join(live, 'left')),
+  }
+}
+
+interface Named {
+  readonly path: string
+  readonly folder: string
+  readonly kind: string
+  readonly firstSeq: number
+  readonly edition: number
+}
+
+function namesIn(folder: string, writer: string): Named[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const { name } = entry
+    if (OTHERS.has(name) || DRAFT.test(name)) return []
+    const [, digits, edition = '0', kind = ''] = NUMBERED.exec(name) ?? []
+    const isOfOneEdition = kind === 'leaves' || kind === 'seal'
+    if (digits === undefined || !entry.isFile() || (isOfOneEdition && edition !== '0'))
+      throw new Damaged({ writer, file: name, what: 'does not belong into a ledger' })
+    return [
+      {
+        path: join(folder, name),
+        folder,
+        kind,
+        firstSeq: Number(digits),
+        edition: Number(edition),
+      },
+    ]
+  })
+}
+
+function segmentsOf(named: readonly Named[]): SegmentFiles[] {
+  const segments = new Map<string, SegmentFiles & { paths: string[] }>()
+  for (const { path, kind, firstSeq, edition } of named) {
+    if (!kind.startsWith('seg')) continue
+    const key = `${firstSeq}-${edition}`
+    const known = segments.get(key)
+    if (known === undefined) segments.set(key, { firstSeq, edition, paths: [path] })
+    else known.paths.push(path)
+  }
+  return [...segments.values()].toSorted((a, b) => a.firstSeq - b.firstSeq || a.edition - b.edition)
+}
+
+function checkpointIn(folder: string, writer: string, trust: Trust): SignedCheckpoint | undefined {
+  const path = join(folder, 'checkpoint')
+  if (!existsSync(path)) return undefined
+  return trust.checkpoint(noteIn(path, writer), writer, { writer, file: 'checkpoint' })
+}
+
+/** Each seal goes on where the one before ends, so a missing one shows. */
+function sealsOf(named: readonly Named[], writer: string, trust: Trust): Seal[] {
+  const texts = new Map<number, { file: string; text: string }>()
+  for (const { path, kind, firstSeq } of named) {
+    if (kind !== 'seal') continue
+    const file = basename(path)
+    const text = noteIn(path, writer, MAX_SEAL_BYTES)
+    if (texts.has(firstSeq) && texts.get(firstSeq)?.text !== text)
+      throw new Damaged({ writer, file, what: 'is there twice, with other content' })
+    texts.set(firstSeq, { file, text })
+  }
+  const seals = [...texts]
+    .toSorted(([a], [b]) => a - b)
+    .map(([firstSeq, { file, text }]) => sealOf(text, { file, firstSeq, writer }, trust))
+  let next = 1
+  let key = 0
+  for (const { firstSeq, lastSeq, file, checkpoint } of seals) {
+    if (firstSeq !== next)
+      throw new Damaged({
+        writer,
+        seq: next,
+        file,
+        what: `seals records from ${firstSeq} on, and the seal of those before from ${next} on is missing`,
+      })
+    if (checkpoint.key < key)
+      throw new Damaged({
+        writer,
+        file,
+        what: `is signed with key ${checkpoint.key}, after key ${key} was in force`,
+      })
+    next = lastSeq + 1
+    key = checkpoint.key
+  }
+  return seals
+}
+
+function sealOf(
+  text: string,
+  { file, firstSeq, writer }: { file: string; firstSeq: number; writer: string },
+  trust: Trust,
+): Seal {
+  const wrong = (what: string): Damaged => new Damaged({ writer, seq: firstSeq, file, what })
+  const seal = readSeal(text)
+  if (seal === undefined) throw wrong('is no seal')
+  if (seal.writer !== writer) throw wrong(`is a seal of writer ${seal.writer}`)
+  if (seal.first_seq !== firstSeq) throw wrong(`seals records from ${seal.first_seq} on`)
+  const lastSeq = seal.last_seq
+  const checkpoint = trust.checkpoint(seal.checkpoint, writer, { writer, file })
+  if (checkpoint.size !== lastSeq)
+    throw wrong(`ends with record ${lastSeq}, its checkpoint with ${checkpoint.size}`)
+  const frontier = seal.frontier.map((hash) => Buffer.from(hash, 'base64'))
+  let root: Buffer | undefined
+  try {
+    root = new Tree(lastSeq, frontier).root()
+  } catch {
+    // Not as many hashes as the size asks for.
+  }
+  if (root?.equals(checkpoint.root) !== true)
+    throw wrong('has a frontier that is not that of the tree which its checkpoint has signed')
+  return {
+    file,
+    firstSeq,
+    lastSeq,
+    timeFrom: timeOf(seal.time_from),
+    timeTo: timeOf(seal.time_to),
+    frontier,
+    checkpoint,
+  }
+}
+
+interface SealText {
+  readonly writer: string
+  readonly first_seq: number
+  readonly last_seq: number
+  readonly time_from: number | string
+  readonly time_to: number | string
+  readonly frontier: readonly string[]
+  readonly checkpoint: string
+}
+
+function readSeal(text: string): SealText | undefined {
+  let read: Partial<SealText> & { v?: unknown }
+  try {
+    read = JSON.parse(text) as typeof read
+  } catch {
+    return undefined
+  }
+  if (typeof read !== 'object' || read === null || read.v !== 1) return undefined
+  const { writer, first_seq: first, last_seq: last, frontier, checkpoint } = read
+  const isSeal =
+    typeof writer === 'string' &&
+    typeof checkpoint === 'string' &&
+    Number.isSafeInteger(first) &&
+    Number.isSafeInteger(last) &&
+    Number(first) >= 1 &&
+    Number(last) >= Number(first) - 1 &&
+    Array.isArray(frontier) &&
+    frontier.every((hash) => typeof hash === 'string')
+  return isSeal ? (read as SealText) : undefined
+}
+
+function timeOf(value: number | string): number {
+  return typeof value === 'number' ? value : Date.parse(value)
+}
+
+/** Where the archive has anything of a writer, what is older than that was pruned there; else what left the ledger. */
+function keptFrom(named: readonly Named[], source: WriterSource, trust: Trust): number {
+  const { writer, archived, live } = source
+  const inArchive =
+    archived !== undefined &&
+    (named.some(({ folder, kind }) => folder === archived && kind.startsWith('seg')) ||
+      existsSync(join(archived, KEPT_FILE)))
+  const folder = inArchive ? archived : live
+  if (folder === undefined) return 1
+  const path = join(folder, KEPT_FILE)
+  if (!existsSync(path)) return 1
+  const origin = { writer, file: KEPT_FILE }
+  const { text } = trust.open(noteIn(path, writer), origin, 'the note of what is kept')
+  const kept = readKept(text)
+  if (kept === undefined || kept.writer !== writer)
+    throw new Damaged({ ...origin, what: 'does not tell what is kept of this writer' })
+  return kept.from
+}
+
+/** A run of leaf hashes. Throws Damaged where it is none. */
+export function leavesIn(path: string, firstSeq: number, writer: string): Leaves {
+  const hashes = readFileSync(path)
+  const file = basename(path)
+  // The last one may be cut off: it is written before the checkpoint that covers it.
+  const whole = hashes.length - (hashes.length % HASH_BYTES)
+  if (whole > MAX_LEAVES_BYTES)
+    throw new Damaged({ writer, file, what: 'holds more leaf hashes than a segment has records' })
+  return { file, firstSeq, hashes: hashes.subarray(0, whole) }
+}
+
+/** A frame is hardly smaller than 128 bytes. */
+const MAX_LEAVES_BYTES = (64 * 1024 * 1024 * HASH_BYTES) / 128
+
+function noteIn(path: string, writer: string, most = MAX_NOTE_BYTES): string {
+  const bytes = readFileSync(path)
+  if (bytes.length > most)
+    throw new Damaged({ writer, file: basename(path), what: 'is larger than it ever is' })
+  return bytes.toString('utf8')
+}
