@@ -102,14 +102,14 @@ export function streamRoutes(app: FastifyInstance, parts: StreamParts): void {
             : `${MAX_STREAMS_OF_KEY} streams of this key are open: close one`,
         )
       }
-      const { after, since, ...filter } = request.query
+      const { after: _after, ...filter } = request.query
       // Taken before the first wait: many that come at once are counted too.
       const stream = new Stream(reply.raw, metrics)
       open.set(stream, holder)
       metrics.streams.set(open.size)
       try {
         feed.accepts(filter)
-        const from = await startOf(request, after, since, feed)
+        const from = await startOf(request, feed)
         reply.hijack()
         await stream.run(parts, { from, filter, keys, request })
       } finally {
@@ -126,11 +126,10 @@ export function streamRoutes(app: FastifyInstance, parts: StreamParts): void {
 
 /** A browser that comes back sends both, the header being newer. */
 async function startOf(
-  { headers }: FastifyRequest,
-  after: string | undefined,
-  since: string | undefined,
+  { headers, query }: FastifyRequest<{ Querystring: StreamFilter }>,
   feed: DecisionFeed,
 ): Promise<FeedPosition> {
+  const { after, since } = query
   const last = headers['last-event-id']
   if (typeof last === 'string' && last !== '') return readPosition(last, '/headers/last-event-id')
   if (after !== undefined) return readPosition(after, '/querystring/after')

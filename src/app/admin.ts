@@ -26,6 +26,9 @@ export function openAdmin(
     get reviewValidMs() {
       return current().policy.review_valid
     },
+    get pseudonymous() {
+      return current().ledger.pseudonymous
+    },
     audit: async (record) => {
       await spool.append(record)
     },

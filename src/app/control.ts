@@ -14,6 +14,7 @@ import type { CoverageQuery, CoverageReport } from '../store/coverage.ts'
 import type { DirectoryNames } from '../store/names.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
+import { tailLines, type TailQuery } from './tail.ts'
 
 const MAX_REQUEST = 512 * 1024 * 1024
 const ACTOR: Actor = { type: 'system', name: 'command line' }
@@ -44,6 +45,8 @@ export interface Commands {
     from?: string
     to?: string
   }): AsyncIterable<string>
+  /** Lines of `Line` (src/app/tail.ts), each as JSON, until the signal aborts. */
+  tail(argument: TailQuery, signal: AbortSignal): AsyncIterable<string>
 }
 
 const COMMANDS: ReadonlySet<string> = new Set([
@@ -69,6 +72,7 @@ export function commandsOf(admin: Admin): Commands {
     }),
     coverage: (argument) => admin.coverage.report(argument),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
+    tail: (argument, signal) => tailLines(admin.feed, admin.arrivals, argument, signal),
   }
 }
 
@@ -99,8 +103,10 @@ async function answer(
   try {
     const name = (request.url ?? '').slice(1)
     const argument = JSON.parse(await bodyOf(request)) as never
-    if (name === 'export') {
-      await stream(response, commands.export(argument))
+    if (name === 'export' || name === 'tail') {
+      const gone = new AbortController()
+      response.once('close', () => gone.abort())
+      await stream(response, commands[name](argument, gone.signal))
       return
     }
     if (!isCommand(name)) throw new CordonError('NOT_FOUND', `no such command: ${name}`)
@@ -136,7 +142,7 @@ async function stream(response: ServerResponse, lines: AsyncIterable<string>): P
   response.end()
 }
 
-function isCommand(name: string): name is Exclude<keyof Commands, 'export'> {
+function isCommand(name: string): name is Exclude<keyof Commands, 'export' | 'tail'> {
   return COMMANDS.has(name)
 }
 
@@ -176,6 +182,22 @@ export async function connectControl(
     if (statusCode !== 200) throw errorOf(value)
     return value
   }
+  const texts = async function* (
+    name: string,
+    argument: unknown,
+    signal?: AbortSignal,
+  ): AsyncGenerator<string> {
+    const { statusCode, body } = await client.request({
+      method: 'POST',
+      path: `/${name}`,
+      body: JSON.stringify(argument),
+      signal: signal ?? null,
+    })
+    if (statusCode !== 200) throw errorOf(await body.json())
+    // A chunk may end inside a character.
+    const decoder = new TextDecoder()
+    for await (const part of body) yield decoder.decode(part as Buffer, { stream: true })
+  }
   try {
     await client
       .request({ method: 'POST', path: '/ping', body: '{}' })
@@ -192,17 +214,8 @@ export async function connectControl(
     setMode: (argument) => call('setMode', argument),
     standing: async (argument) => (await call('standing', argument)) as Standing,
     coverage: async (argument) => (await call('coverage', argument)) as CoverageReport,
-    export: async function* (argument) {
-      const { statusCode, body } = await client.request({
-        method: 'POST',
-        path: '/export',
-        body: JSON.stringify(argument),
-      })
-      if (statusCode !== 200) throw errorOf(await body.json())
-      // A chunk may end inside a character.
-      const decoder = new TextDecoder()
-      for await (const part of body) yield decoder.decode(part as Buffer, { stream: true })
-    },
+    export: (argument) => texts('export', argument),
+    tail: (argument, signal) => texts('tail', argument, signal),
     close: () => client.close(),
   }
 }

@@ -9,11 +9,9 @@ import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
 import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
 import { collect, common, type Common, type Run } from './common.ts'
+import { decisionCommands } from './decision-commands.ts'
 import { type ExitCode, guard, type Io } from './io.ts'
 import { ledgerCommands } from './ledger-commands.ts'
-
-/** Commands that INTERFACES promises and a later release brings. */
-const LATER: readonly (readonly [string, string])[] = [['tail', 'decisions live']]
 
 const EXAMPLES = `
 Examples:
@@ -173,7 +171,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .action((options) =>
       run(async () => (await import('./ca.ts')).caRotate(io, options as never))(),
     )
-  for (const [name, description] of LATER) later(program, name, description)
+  decisionCommands(program, io, run)
 
   common(program.command('setup'), 'how to point a client here; without a tool: which there are')
     .argument('[tool]', 'curl, node, python, claude-code, codex, ...')

@@ -52,6 +52,8 @@ export interface AdminParts {
   readonly nextId: () => string
   readonly now: () => number
   readonly reviewValidMs: number
+  /** Whether people are shown by pseudonyms. */
+  readonly pseudonymous: boolean
   /** The key of a person, by user id, login or address. */
   readonly personKey: (person: string) => string
   /** Resolves when the event is kept. */
@@ -73,8 +75,9 @@ export class Admin {
 
   constructor(parts: AdminParts) {
     this.#parts = parts
-    this.lists = new Lists(parts.db, parts.tenant)
-    this.feed = new DecisionFeed(parts.db, parts.tenant)
+    const pseudonymous = (): boolean => parts.pseudonymous
+    this.lists = new Lists(parts.db, parts.tenant, pseudonymous)
+    this.feed = new DecisionFeed(parts.db, parts.tenant, pseudonymous)
     this.arrivals = new Arrivals(() => this.feed.sign())
     this.coverage = new Coverage(parts.db, parts.tenant, parts.now)
     this.credentials = new Credentials(parts.db, parts.tenant)

@@ -11,7 +11,7 @@ import {
   positionText,
   raised,
 } from './feed-position.ts'
-import { decisionConditions, type Filter } from './filters.ts'
+import { type Condition, decisionConditions, type Filter } from './filters.ts'
 import type { Tables } from './tables.ts'
 
 /** One decision, and the position behind it. */
@@ -97,10 +97,7 @@ export class DecisionFeed {
           now: string
         }>`select pg_current_snapshot()::text as now`.execute(transaction)
         const position = { seen: now[0]?.now ?? '' }
-        const where = [
-          sql`tenant = ${this.#tenant}`,
-          ...decisionConditions(filter, this.#pseudonymous()),
-        ]
+        const where = [sql`tenant = ${this.#tenant}`, ...this.#conditions(filter)]
         const { rows } = await sql<Record<string, unknown>>`
           select * from decisions where ${sql.join(where, sql` and `)}
           order by time desc, writer desc, seq desc limit ${count}`.execute(transaction)
@@ -138,6 +135,14 @@ export class DecisionFeed {
       // A position inside of what lay between two snapshots knows nothing of what came after both.
       more: !isAtEnd || until !== now,
     }
+  }
+
+  #conditions(filter: Filter): Condition[] {
+    const { since } = filter
+    return [
+      ...decisionConditions(filter, this.#pseudonymous()),
+      ...(since === undefined ? [] : [sql`time >= ${since}::timestamptz`]),
+    ]
   }
 
   #shown(db: Kysely<Tables>, rows: readonly Readonly<Record<string, unknown>>[]) {
@@ -195,7 +200,7 @@ export class DecisionFeed {
             // Known when the query is planned: parts of the series outside are not looked at.
             sql`tenant = ${this.#tenant} and time >= ${new Date(Math.min(...times))} and time <= ${new Date(Math.max(...times))}`,
             sql`time >= b.time_from and time <= b.time_to and decisions.writer = b.writer and seq >= b.first_seq and seq <= b.last_seq`,
-            ...decisionConditions(filter, this.#pseudonymous()),
+            ...this.#conditions(filter),
           ],
           sql` and `,
         )}
