@@ -44,7 +44,11 @@ export function noTimescale(): string | false {
 }
 
 export async function startPostgres(
-  options: { readonly timescale?: boolean } = {},
+  options: {
+    readonly timescale?: boolean
+    /** That TimescaleDB is run under; with `apache` it has neither compression nor continuous aggregates. */
+    readonly license?: 'timescale' | 'apache'
+  } = {},
 ): Promise<TestPostgres> {
   const bin = binaries()
   if (bin === undefined) throw new Error('PostgreSQL is not installed')
@@ -73,7 +77,15 @@ export async function startPostgres(
         'fsync=off',
         '-c',
         'log_min_messages=log',
-      ].concat(options.timescale === true ? ['-c', 'shared_preload_libraries=timescaledb'] : []),
+      ].concat(
+        options.timescale === true
+          ? [
+              ...['-c', 'shared_preload_libraries=timescaledb'],
+              ...['-c', `timescaledb.license=${options.license ?? 'timescale'}`],
+              ...['-c', 'timescaledb.telemetry_level=off'],
+            ]
+          : [],
+      ),
       { ...as, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
     )
     await ready(started)

@@ -1,0 +1,147 @@
+// The work that a store needs from time to time: sums, compression, what is too old. One at a time over a store,
+// however many recorders there are; each step is short or lets others work, and what fails is told and tried again.
+
+import { type Kysely, sql } from 'kysely'
+import type { AuditRecord } from '../model/record.ts'
+import { sumUp } from './aggregates.ts'
+import { compress } from './compression.ts'
+import { type Ages, applyRetention, tellAges } from './retention.ts'
+import { type Means, meansOf } from './series.ts'
+import type { Tables } from './tables.ts'
+
+export interface UpkeepParts {
+  readonly db: Kysely<Tables>
+  /** The embedded database has one connection, which no work may keep to itself. */
+  readonly kind: 'embedded' | 'postgres'
+  readonly tenant: string
+  /** This tenant's, as configured now. */
+  readonly ages: () => Ages
+  /** Who does the work, for the table of runs. */
+  readonly by: string
+  readonly nextId: () => string
+  readonly now: () => number
+  /** Resolves when the record is kept. */
+  readonly audit: (record: AuditRecord) => Promise<void>
+}
+
+export interface UpkeepStep {
+  readonly name: 'aggregates' | 'compression' | 'retention'
+  readonly ms: number
+  /** Chunks that were compressed; rows that went, by table. */
+  readonly done?: number | Readonly<Record<string, number>>
+  readonly error?: string
+}
+
+export interface UpkeepRun {
+  readonly began_at: Date
+  readonly ended_at: Date | null
+  readonly by: string
+  readonly steps: readonly UpkeepStep[]
+  readonly error: string | null
+}
+
+const UPKEEP_LOCK = 7_303_605
+const RUNS_KEPT = 1000
+
+export class Upkeep {
+  readonly #parts: UpkeepParts
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts
+  }
+
+  means(): Promise<Means> {
+    return meansOf(this.#parts.db)
+  }
+
+  /** Undefined where another process is at it. Throws only where the store is away. */
+  async run(): Promise<UpkeepRun | undefined> {
+    const { db, kind, tenant, ages } = this.#parts
+    await tellAges(db, tenant, ages())
+    if (kind === 'embedded') return this.#work(db)
+    return db.connection().execute(async (connection) => {
+      const { rows } = await sql<{ mine: boolean }>`
+        select pg_try_advisory_lock(${UPKEEP_LOCK}) as mine`.execute(connection)
+      if (rows[0]?.mine !== true) return undefined
+      try {
+        // Sums of a year take longer than any query of a person may; and late rows may be anywhere.
+        await sql`set statement_timeout = 0`.execute(connection)
+        await sql`set timescaledb.max_tuples_decompressed_per_dml_transaction = 0`.execute(
+          connection,
+        )
+        return await this.#work(connection)
+      } finally {
+        await sql`reset timescaledb.max_tuples_decompressed_per_dml_transaction`.execute(connection)
+        await sql`reset statement_timeout`.execute(connection)
+        await sql`select pg_advisory_unlock(${UPKEEP_LOCK})`.execute(connection)
+      }
+    })
+  }
+
+  /** The newest first. */
+  async runs(limit: number): Promise<readonly UpkeepRun[]> {
+    const { rows } = await sql<UpkeepRun>`
+      select began_at, ended_at, by, steps, error from upkeep_runs order by id desc limit ${limit}`.execute(
+      this.#parts.db,
+    )
+    return rows
+  }
+
+  async #work(db: Kysely<Tables>): Promise<UpkeepRun> {
+    const { nextId, audit, by } = this.#parts
+    const { rows } = await sql<{ id: string; began_at: Date; now: Date }>`
+      insert into upkeep_runs (by) values (${by}) returning id, began_at, clock_timestamp() as now`.execute(
+      db,
+    )
+    const [begun] = rows
+    if (begun === undefined) throw new Error('the run could not be noted')
+    // A clock that is wrong by years must not cost years: the earlier of the two counts.
+    const now = new Date(Math.min(this.#parts.now(), begun.now.getTime()))
+    const means = await meansOf(db)
+    const steps: UpkeepStep[] = []
+    const step = async (
+      name: UpkeepStep['name'],
+      work: () => Promise<UpkeepStep['done']>,
+    ): Promise<boolean> => {
+      const start = performance.now()
+      const ms = (): number => Math.round(performance.now() - start)
+      try {
+        const done = await work()
+        steps.push({ name, ms: ms(), ...(done === undefined ? {} : { done }) })
+        return true
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error)
+        steps.push({ name, ms: ms(), error: message })
+        return false
+      }
+    }
+    const summed = await step('aggregates', async () => {
+      await sumUp(db, means, now)
+      return undefined
+    })
+    await step('retention', async () => {
+      if (!summed) throw new Error('waits for the aggregates: what goes must be in the sums')
+      const gone: Record<string, number> = {}
+      await applyRetention({
+        db,
+        means,
+        now,
+        nextId,
+        audit,
+        onGone: (table, count) => {
+          if (count > 0) gone[table] = (gone[table] ?? 0) + count
+        },
+      })
+      return gone
+    })
+    await step('compression', () => compress(db, means, now))
+    const failed = steps.filter(({ error }) => error !== undefined)
+    const error =
+      failed.length === 0 ? null : failed.map((each) => `${each.name}: ${each.error}`).join('; ')
+    const ended = await sql<{ ended_at: Date }>`
+      update upkeep_runs set ended_at = clock_timestamp(), steps = ${JSON.stringify(steps)}, error = ${error} where id = ${begun.id}
+      returning ended_at`.execute(db)
+    await sql`delete from upkeep_runs where id <= ${begun.id}::bigint - ${RUNS_KEPT}`.execute(db)
+    return { began_at: begun.began_at, ended_at: ended.rows[0]?.ended_at ?? null, by, steps, error }
+  }
+}
