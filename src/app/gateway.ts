@@ -51,8 +51,12 @@ export function openGateway(parts: GatewayParts): Gateway {
     whenFull: config.ledger.when_full,
     limitBytes: config.ledger.spool_limit,
     now: Date.now,
+    log,
     onLost: (count) => metrics.spoolGapRecords.inc(count),
     onWritten: parts.onWritten,
+    onWriteSeconds: (seconds) => metrics.spoolWriteSeconds.observe(seconds),
+    onSyncSeconds: (seconds) => metrics.spoolSyncSeconds.observe(seconds),
+    onUnproved: (seconds) => metrics.checkpointAgeSeconds.set(seconds),
   })
   const shared = config.redis_url === '' ? undefined : new RedisCache(config.redis_url, log)
   const directory = new Directory({

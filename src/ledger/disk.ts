@@ -33,8 +33,8 @@ export interface Disk {
   read(path: string): Buffer
   /** Changes when another file takes the name, or the file is written to; undefined where it is absent. */
   identity(path: string): string | undefined
-  /** A descriptor. `new`: at the end of a file that must not exist; `over`: of an emptied one; `old`: of one that exists. */
-  open(path: string, as: 'new' | 'over' | 'old'): number
+  /** A descriptor. `new`: at the end of a file that must not exist; `over`: of an emptied one; `end`: at the end of one that exists. */
+  open(path: string, as: 'new' | 'over' | 'end'): number
   /** How many bytes were written, at most all from `start` on. */
   write(fd: number, bytes: Buffer, start: number): number
   /** What was written survives power loss when this returns. */
@@ -54,7 +54,7 @@ export interface Disk {
 const MODES = {
   new: constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND,
   over: constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC,
-  old: constants.O_RDWR,
+  end: constants.O_WRONLY | constants.O_APPEND,
 } as const
 
 export const realDisk: Disk = {

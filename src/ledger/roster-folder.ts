@@ -38,7 +38,7 @@ export function isEntered(ledgerDir: string, writer: string, disk: Disk = realDi
 /** How far the list reaches; `known` spares looking at what is known. */
 export function rosterHeadIn(
   ledgerDir: string,
-  known: RosterHead | undefined = undefined,
+  known?: RosterHead,
   disk: Disk = realDisk,
 ): RosterHead {
   const folder = join(ledgerDir, FOLDER)

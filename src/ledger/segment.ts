@@ -3,18 +3,8 @@
 // A later edition repeats frames of a file whose sync failed, byte for byte and under the same sequence
 // numbers, so readers pass over what they know already.
 
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
 import { join } from 'node:path'
+import { type Disk, realDisk, writeAll } from './disk.ts'
 import { SEGMENT_MAGIC } from './frame.ts'
 
 const SEGMENT_NAME = /^(\d{16})(?:-(\d{1,6}))?\.seg$/
@@ -28,9 +18,9 @@ export interface SegmentFile {
 }
 
 /** The segments of a writer, oldest first. */
-export function segmentsOf(folder: string): SegmentFile[] {
-  if (!existsSync(folder)) return []
-  return readdirSync(folder)
+export function segmentsOf(folder: string, disk: Disk = realDisk): SegmentFile[] {
+  return disk
+    .list(folder)
     .flatMap((name) => {
       const [, digits, edition = '0'] = SEGMENT_NAME.exec(name) ?? []
       return digits === undefined
@@ -40,53 +30,63 @@ export function segmentsOf(folder: string): SegmentFile[] {
     .toSorted((a, b) => a.firstSeq - b.firstSeq || a.edition - b.edition)
 }
 
+/** The name of what belongs to the records from a number on, without its ending. */
+export function seqName(firstSeq: number): string {
+  return String(firstSeq).padStart(16, '0')
+}
+
 /** Creates a segment and makes its name durable (fsync of the folder). */
 export function createSegment(
   folder: string,
   writer: string,
   firstSeq: number,
+  disk: Disk = realDisk,
 ): { readonly fd: number; readonly path: string } {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const { fd, path } = openNext(folder, firstSeq)
+  disk.makeFolder(folder)
+  const { fd, path } = openNext(disk, folder, firstSeq)
   try {
     const head = Buffer.alloc(SEGMENT_HEAD)
     SEGMENT_MAGIC.copy(head)
     head.write(writer, SEGMENT_MAGIC.length, 'latin1')
     head.writeBigUInt64LE(BigInt(firstSeq), SEGMENT_MAGIC.length + WRITER_BYTES)
-    let written = 0
-    while (written < head.length) written += writeSync(fd, head, written)
-    syncFolder(folder)
+    writeAll(disk, fd, head)
+    disk.syncFolder(folder)
     return { fd, path }
   } catch (error) {
-    closeSync(fd)
-    rmSync(path, { force: true })
+    closeQuietly(disk, fd)
+    disk.remove(path)
     throw error
   }
 }
 
-export function syncFolder(folder: string): void {
-  const dir = openSync(folder, 'r')
+/** A disk that fails here has failed before, and that was told. */
+export function closeQuietly(disk: Disk, fd: number): void {
   try {
-    fsyncSync(dir)
-  } finally {
-    closeSync(dir)
+    disk.close(fd)
+  } catch {
+    // See above.
   }
 }
 
+export function syncFolder(folder: string): void {
+  realDisk.syncFolder(folder)
+}
+
 function openNext(
+  disk: Disk,
   folder: string,
   firstSeq: number,
 ): { readonly fd: number; readonly path: string } {
-  const same = segmentsOf(folder).filter((segment) => segment.firstSeq === firstSeq)
+  const same = segmentsOf(folder, disk).filter((segment) => segment.firstSeq === firstSeq)
   const edition = same.length === 0 ? 0 : Math.max(...same.map((segment) => segment.edition)) + 1
   const suffix = edition === 0 ? '' : `-${edition}`
-  const path = join(folder, `${String(firstSeq).padStart(16, '0')}${suffix}.seg`)
-  return { fd: openSync(path, 'ax', 0o600), path }
+  const path = join(folder, `${seqName(firstSeq)}${suffix}.seg`)
+  return { fd: disk.open(path, 'new'), path }
 }
 
 /** The bytes of a segment with its head; undefined where the head is not one of ours. */
-export function readSegment(path: string): Buffer | undefined {
-  const bytes = readFileSync(path)
+export function readSegment(path: string, disk: Disk = realDisk): Buffer | undefined {
+  const bytes = disk.read(path)
   return bytes.length >= SEGMENT_HEAD &&
     bytes.subarray(0, SEGMENT_MAGIC.length).equals(SEGMENT_MAGIC)
     ? bytes

@@ -1,33 +1,42 @@
 // Whose folder is it? A writer is a folder that one living process holds; its sequence numbers never start over.
 //
 // A folder is taken again only where everything that anybody may have read of it is still there: after a
-// clean stop, or after a process that died while the machine lived on (what it wrote is in the page cache).
-// After a power loss frames may be missing that the store has already, and their numbers would be given
-// to other records, which the store would take for repeats. Such a folder is marked `left` and drained.
+// clean stop, or after a process that died while the machine lived on (what it wrote is in the page cache);
+// and only where it fits what was signed. After a power loss frames may be missing that the store has already,
+// and their numbers would be given to other records, which the store would take for repeats. Such a folder is
+// marked `left` and drained.
 
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CordonError } from '../base/errors.ts'
 import { type Lock, tryLock } from '../base/process-lock.ts'
-import { nextFrame, readFrame } from './frame.ts'
-import { readSegment, SEGMENT_HEAD, segmentsOf, type SegmentFile } from './segment.ts'
+import { type Disk, putFile } from './disk.ts'
+import { Evidence, type Progress, type WriterPlace } from './evidence.ts'
+import { type LedgerKeys, openKeyChain, openLedgerKeys } from './ledger-keys.ts'
+import { recover, type Recovered, type Unfit } from './recover.ts'
+import { enterRoster, isEntered } from './roster-folder.ts'
+import { segmentsOf } from './segment.ts'
 
 export const WRITER = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** Holds the boot id while a process writes. */
 const OPEN = 'open'
 const LEFT = 'left'
-const LOCK = 'lock'
-/** A failed sync leaves up to three files with the same frames; the newest frame is in one of these. */
-const NEWEST_SEGMENTS = 4
+export const LOCK = 'lock'
 
-export interface WriterFolder {
-  readonly writer: string
-  readonly folder: string
-  /** The next sequence number. */
-  readonly seq: number
+export interface WriterFolder extends WriterPlace {
+  readonly progress: Progress
   /** `sound`: everything is synced, the folder can be taken again. */
   release(sound: boolean): void
+}
+
+export interface ClaimOptions {
+  readonly dataDir: string
+  readonly ledgerDir: string
+  readonly disk: Disk
+  readonly now: () => number
+  /** Told of a folder that cannot be gone on with: its records still go to the store, but another writer begins. */
+  readonly onLeft: (writer: string, why: string) => void
 }
 
 export function writersIn(dir: string): string[] {
@@ -42,48 +51,128 @@ export function isLeft(folder: string): boolean {
   return existsSync(join(folder, LEFT))
 }
 
-/** Takes a folder that nobody holds, or makes a new writer. */
-export function claimWriter(dir: string): WriterFolder {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  for (const writer of writersIn(dir)) {
-    const folder = join(dir, writer)
-    if (isLeft(folder) || isBeingMade(folder)) continue
-    const lock = tryLock(join(folder, LOCK))
-    if (lock === undefined) continue
-    const seq = isIntact(folder) ? nextSeq(folder) : undefined
-    if (seq !== undefined) return taken(writer, folder, seq, lock)
-    writeFileSync(join(folder, LEFT), '')
-    lock.release()
+/** Takes a folder that nobody holds, or makes a new writer. Throws CordonError SPOOL_FAILED or LEDGER_KEY. */
+export function claimWriter(options: ClaimOptions): WriterFolder {
+  try {
+    options.disk.makeFolder(options.ledgerDir)
+    const keys = openLedgerKeys(options.dataDir, options.ledgerDir, options.disk)
+    for (const writer of writersIn(options.ledgerDir)) {
+      const claimed = claimOld(writer, options)
+      if (claimed !== undefined) return claimed
+    }
+    return makeNew(keys, options)
+  } catch (error) {
+    if (error instanceof CordonError) throw error
+    const why = error instanceof Error ? error.message : 'unknown error'
+    throw new CordonError('SPOOL_FAILED', `${options.ledgerDir}: no writer can begin (${why})`, {
+      cause: error,
+    })
   }
+}
+
+function claimOld(writer: string, options: ClaimOptions): WriterFolder | undefined {
+  const { ledgerDir, disk, onLeft } = options
+  const folder = join(ledgerDir, writer)
+  if (isLeft(folder)) return undefined
+  const entered = isEntered(ledgerDir, writer, disk)
+  // Between its mkdir and its entry; touching it would take it from whoever makes it.
+  if (!entered && segmentsOf(folder, disk).length === 0) return undefined
+  const lock = tryLock(join(folder, LOCK))
+  if (lock === undefined) return undefined
+  const found: Recovered | Unfit = entered
+    ? recover(disk, folder, writer, openKeyChain(ledgerDir, disk).keys)
+    : { why: 'it was made by a release that proved nothing' }
+  if ('why' in found) {
+    onLeft(writer, found.why)
+  } else {
+    const isSound = settle(disk, folder, found.open)
+    const place = { dataDir: options.dataDir, ledgerDir, folder, writer }
+    if (isSound && isOfThisBoot(folder)) return taken(place, found, lock, disk)
+    if (isSound) sealOff(place, found, options)
+    onLeft(
+      writer,
+      isSound ? 'the machine went down while it was written to' : 'it cannot be synced',
+    )
+  }
+  putFile(disk, join(folder, LEFT), '')
+  lock.release()
+  return undefined
+}
+
+function makeNew(keys: LedgerKeys, options: ClaimOptions): WriterFolder {
+  const { dataDir, ledgerDir, disk, now } = options
   const writer = randomUUID()
-  const folder = join(dir, writer)
-  mkdirSync(folder, { mode: 0o700 })
+  const folder = join(ledgerDir, writer)
+  disk.makeFolder(folder)
   const lock = tryLock(join(folder, LOCK))
   if (lock === undefined)
-    throw new CordonError('SPOOL_FAILED', `${dir}: no writer folder could be claimed`)
-  return taken(writer, folder, 1, lock)
+    throw new CordonError('SPOOL_FAILED', `${ledgerDir}: no writer folder could be claimed`)
+  const place = { dataDir, ledgerDir, folder, writer }
+  enterRoster(ledgerDir, keys, { event: 'begun', writer, time: now() }, disk)
+  const evidence = new Evidence(disk, place, NOTHING_YET, () => undefined)
+  evidence.checkpoint(now())
+  return taken(place, { ...NOTHING_YET, checkpoint: evidence.signed }, lock, disk)
 }
 
-/** Between its mkdir and its lock; touching it would take it from whoever makes it. */
-function isBeingMade(folder: string): boolean {
-  return !existsSync(join(folder, OPEN)) && segmentsOf(folder).length === 0
+const NOTHING_YET: Progress = {
+  size: 0,
+  frontier: [],
+  stretch: { firstSeq: 1, leaves: Buffer.alloc(0), times: undefined, bytes: 0 },
+  checkpoint: undefined,
 }
 
-function taken(writer: string, folder: string, seq: number, lock: Lock): WriterFolder {
-  writeFileSync(join(folder, OPEN), bootId(), { mode: 0o600 })
+function taken(place: WriterPlace, progress: Progress, lock: Lock, disk: Disk): WriterFolder {
+  const mark = join(place.folder, OPEN)
+  putFile(disk, mark, bootId())
   return {
-    writer,
-    folder,
-    seq,
+    ...place,
+    progress,
     release: (sound) => {
-      if (sound) rmSync(join(folder, OPEN), { force: true })
-      else writeFileSync(join(folder, LEFT), '')
-      lock.release()
+      try {
+        if (sound) disk.remove(mark)
+        else putFile(disk, join(place.folder, LEFT), '')
+      } finally {
+        lock.release()
+      }
     },
   }
 }
 
-function isIntact(folder: string): boolean {
+/** Takes torn frames off the ends of segments and syncs what the former process may not have; whether that went well. */
+function settle(disk: Disk, folder: string, open: Recovered['open']): boolean {
+  try {
+    for (const { path, wholeBytes } of open) {
+      const fd = disk.open(path, 'end')
+      try {
+        if (disk.read(path).length > wholeBytes) disk.truncate(fd, wholeBytes)
+        disk.sync(fd)
+      } finally {
+        disk.close(fd)
+      }
+    }
+    if (open.length > 0) disk.syncFolder(folder)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** What is there of a writer that does not go on is proved as it stands. */
+function sealOff(
+  place: WriterPlace,
+  progress: Progress,
+  { disk, now, onLeft }: ClaimOptions,
+): void {
+  try {
+    const evidence = new Evidence(disk, place, progress, (message) => onLeft(place.writer, message))
+    evidence.seal(now())
+    evidence.close()
+  } catch (error) {
+    onLeft(place.writer, `it cannot be sealed: ${String(error)}`)
+  }
+}
+
+function isOfThisBoot(folder: string): boolean {
   const mark = join(folder, OPEN)
   if (!existsSync(mark)) return true
   const boot = bootId()
@@ -95,39 +184,5 @@ function bootId(): string {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   } catch {
     return ''
-  }
-}
-
-/** The number after the newest frame; undefined where that cannot be told. */
-function nextSeq(folder: string): number | undefined {
-  const newest = segmentsOf(folder).slice(-NEWEST_SEGMENTS)
-  // Without a segment nobody knows how far the writer had come.
-  if (newest.length === 0) return undefined
-  let seq = 0
-  for (const segment of newest) {
-    const last = lastSeqOf(segment)
-    if (last === undefined) return undefined
-    seq = Math.max(seq, last)
-  }
-  return seq + 1
-}
-
-/** The number of a segment's last frame, `firstSeq - 1` where it has none; undefined for a damaged end. */
-function lastSeqOf({ path, firstSeq }: SegmentFile): number | undefined {
-  const bytes = readSegment(path)
-  if (bytes === undefined) return firstSeq - 1
-  let last = firstSeq - 1
-  let at = SEGMENT_HEAD
-  for (;;) {
-    const read = readFrame(bytes, at)
-    if (read.kind === 'frame') {
-      last = (JSON.parse(read.record.toString('utf8')) as { seq: number }).seq
-      at = read.next
-      continue
-    }
-    if (at >= bytes.length) return last
-    const next = nextFrame(bytes, at + 1)
-    if (next !== undefined) at = next
-    else return read.kind === 'end' ? last : undefined
   }
 }

@@ -18,6 +18,7 @@ const MAX_LABEL_VALUES = 200
 const STAGE_BUCKETS = [
   0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1,
 ]
+const DISK_BUCKETS = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5]
 const UPSTREAM_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
 /** Gauges that call themselves totals, which promtool refuses; the same without the suffix remain. */
@@ -88,6 +89,22 @@ export class Metrics {
     'cordon_spool_gap_records_total',
     'Records that could not be kept, as told by gap records.',
     [],
+  )
+  readonly spoolWriteSeconds = this.#histogram(
+    'cordon_spool_write_duration_seconds',
+    'From records given to the disk to its answer, which answers wait for.',
+    [],
+    DISK_BUCKETS,
+  )
+  readonly spoolSyncSeconds = this.#histogram(
+    'cordon_spool_sync_duration_seconds',
+    'Time of one sync of the spool (fdatasync).',
+    [],
+    DISK_BUCKETS,
+  )
+  readonly checkpointAgeSeconds = this.#oldest(
+    'cordon_checkpoint_age_seconds',
+    'How long ago the oldest record was written that no signed checkpoint covers; 0 where all are covered.',
   )
   readonly recorderLagSeconds = this.#gauge(
     'cordon_recorder_lag_seconds',
@@ -195,6 +212,11 @@ export class Metrics {
 
   #gauge<L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> {
     return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  /** A gauge of which the greatest of all processes counts. */
+  #oldest(name: string, help: string): Gauge {
+    return new Gauge({ name, help, aggregator: 'max', registers: [this.#registry] })
   }
 
   #stages(name: string, help: string): StageHistogram {

@@ -15,7 +15,7 @@ const ENOUGH = 2000
 
 for (const fsync of ['batch', 'record', 'off'] as const) {
   t.test(`fsync ${fsync}: kill -9 under load loses no acknowledged record`, async (t) => {
-    const dir = t.testdir()
+    const dir = join(t.testdir(), 'ledger')
     const sink = new MemorySink()
     const acknowledged = await appendAndKill(dir, fsync)
     const spool = new Spool({

@@ -3,7 +3,6 @@
 import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
-  fdatasyncSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -15,11 +14,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { getuid } from 'node:process'
 import t, { type Test } from 'tap'
+import { realDisk } from '../../src/ledger/disk.ts'
 import { readFrame } from '../../src/ledger/frame.ts'
 import { SEGMENT_HEAD, segmentsOf } from '../../src/ledger/segment.ts'
 import { Spool, type SpoolOptions } from '../../src/ledger/spool.ts'
-import type { Syncer } from '../../src/ledger/syncer.ts'
 import { writersIn } from '../../src/ledger/writer-folder.ts'
+import { FaultyDisk } from '../support/faulty-disk.ts'
 import { auditRecord, decisionRecord, MemorySink, recorderOf } from '../support/records.ts'
 
 function open(dir: string, more: Partial<SpoolOptions> = {}): Spool {
@@ -31,9 +31,15 @@ function open(dir: string, more: Partial<SpoolOptions> = {}): Spool {
     limitBytes: 1024 ** 3,
     now: Date.now,
     // The thread of its own is tried in kill.test.ts; it takes half a second to start under the test runner.
-    syncer: new FailingSync(),
+    disk: realDisk,
     ...more,
   })
+}
+
+/** As the process dies: nothing more reaches the disk, and its lock is nobody's. */
+async function kill(spool: Spool, disk: FaultyDisk): Promise<void> {
+  disk.hasDied = true
+  await spool.close().catch(() => undefined)
 }
 
 async function shippedFrom(dir: string): Promise<MemorySink> {
@@ -46,30 +52,8 @@ function newest(dir: string, writer: string): string {
   return segmentsOf(join(dir, writer)).at(-1)?.path ?? ''
 }
 
-/** Syncs for real until it is told to fail, as a disk does. */
-class FailingSync implements Syncer {
-  fails = 0
-  readonly synced: number[] = []
-  readonly failed: number[] = []
-
-  sync(fd: number): Promise<void> {
-    if (this.fails > 0) {
-      this.fails -= 1
-      this.failed.push(fd)
-      return Promise.reject(new Error('EIO'))
-    }
-    fdatasyncSync(fd)
-    this.synced.push(fd)
-    return Promise.resolve()
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve()
-  }
-}
-
 t.test('two spools on one folder are two writers, and a closed one is taken again', async (t) => {
-  const dir = t.testdir()
+  const dir = ledgerOf(t)
   const [a, b] = [open(dir), open(dir)]
   t.not(a.writer, b.writer)
   await Promise.all([a.append(auditRecord('a')), b.append(auditRecord('b'))])
@@ -84,24 +68,26 @@ t.test('two spools on one folder are two writers, and a closed one is taken agai
 })
 
 t.test('a torn tail is no record and hides none', async (t) => {
-  const dir = t.testdir()
-  const first = open(dir)
+  const dir = ledgerOf(t)
+  const disk = new FaultyDisk()
+  const first = open(dir, { disk })
   await first.append(auditRecord('whole'))
   await first.append(auditRecord('torn'))
-  await first.close()
+  await kill(first, disk)
   const path = newest(dir, first.writer)
   truncateSync(path, readFileSync(path).length - 7)
   const second = open(dir)
   t.equal(second.writer, first.writer)
   await second.append(auditRecord('next'))
   await second.close()
+  t.equal(tornBytes(path), 0, 'the torn frame is taken off')
   const sink = await shippedFrom(dir)
   t.same(sink.names, ['whole', 'next'])
   t.same(sink.gaps, [], 'a record that was never acknowledged is no gap')
 })
 
 t.test('a damaged end starts a new writer: its numbers may be in the store already', async (t) => {
-  const dir = t.testdir()
+  const dir = ledgerOf(t)
   const first = open(dir)
   await first.append(auditRecord('one'))
   await first.append(auditRecord('two'))
@@ -117,7 +103,7 @@ t.test('a damaged end starts a new writer: its numbers may be in the store alrea
 })
 
 t.test('after a power loss a new writer begins, and the old records still arrive', async (t) => {
-  const dir = t.testdir()
+  const dir = ledgerOf(t)
   const first = open(dir)
   await first.append(auditRecord('one'))
   await first.close()
@@ -130,7 +116,7 @@ t.test('after a power loss a new writer begins, and the old records still arrive
 })
 
 t.test('a record beyond the limit is refused and leaves no hole', async (t) => {
-  const dir = t.testdir()
+  const dir = ledgerOf(t)
   const spool = open(dir)
   await t.rejects(
     Promise.resolve(spool.append({ ...auditRecord('big'), data: { x: 'x'.repeat(300_000) } })),
@@ -143,19 +129,25 @@ t.test('a record beyond the limit is refused and leaves no hole', async (t) => {
   t.equal(sink.records[0]?.seq, 1)
 })
 
-t.test('the limit of the spool: refuse', async (t) => {
-  const spool = open(t.testdir(), { limitBytes: 2000 })
+t.test('the limit of the spool: refuse, but for what administrators do', async (t) => {
+  const dir = ledgerOf(t)
+  const spool = open(dir, { limitBytes: 2000 })
   spool.setBacklog(2000)
-  await t.rejects(Promise.resolve(spool.append(auditRecord('a'))), { code: 'SPOOL_FULL' })
+  await t.rejects(Promise.resolve(spool.append(decisionRecord())), { code: 'SPOOL_FULL' })
   t.match(spool.failure, /spool_limit/)
+  await spool.append(auditRecord('mode'))
+  t.match(spool.failure, /spool_limit/, 'which does not make it well')
+  spool.setBacklog(9 * 1024 ** 2)
+  await t.rejects(Promise.resolve(spool.append(auditRecord('a'))), { code: 'SPOOL_FULL' })
   spool.setBacklog(0)
   t.equal(spool.failure, undefined)
-  await spool.append(auditRecord('b'))
+  await spool.append(decisionRecord())
   await spool.close()
+  t.same((await shippedFrom(dir)).names, ['mode'])
 })
 
 t.test('the limit of the spool: drop_counted tells how many in a gap record', async (t) => {
-  const dir = t.testdir()
+  const dir = ledgerOf(t)
   let lost = 0
   const spool = open(dir, {
     limitBytes: 2000,
@@ -163,8 +155,8 @@ t.test('the limit of the spool: drop_counted tells how many in a gap record', as
     onLost: (count) => (lost += count),
   })
   spool.setBacklog(2000)
-  for (const name of ['a', 'b', 'c'])
-    t.equal(spool.append(auditRecord(name)), undefined, 'nobody waits for what is dropped')
+  for (let count = 0; count < 3; count++)
+    t.equal(spool.append(decisionRecord()), undefined, 'nobody waits for what is dropped')
   t.equal(lost, 3)
   spool.setBacklog(0)
   await spool.append(auditRecord('d'))
@@ -175,30 +167,34 @@ t.test('the limit of the spool: drop_counted tells how many in a gap record', as
 })
 
 t.test('a gap is told at the end, too, where no record follows', async (t) => {
-  const dir = t.testdir()
+  const dir = ledgerOf(t)
   const spool = open(dir, { limitBytes: 2000 })
   spool.setBacklog(2000)
-  spool.note(auditRecord('a'))
+  spool.note(decisionRecord())
   spool.setBacklog(0)
   await spool.close()
   t.same((await shippedFrom(dir)).gaps, [{ reason: 'spool_full', count: 1 }])
 })
 
 t.test('after its close a spool refuses', async (t) => {
-  const spool = open(t.testdir())
+  const spool = open(ledgerOf(t))
   await spool.close()
   await t.rejects(Promise.resolve(spool.append(auditRecord('late'))), { code: 'SPOOL_FAILED' })
 })
 
+/** Syncs of segments that fail, so many in a row. */
+function failSyncs(disk: FaultyDisk, times: number): void {
+  disk.faults.push({ operation: 'sync', path: '.seg', fails: 'EIO', times })
+}
+
 for (const fsync of ['record', 'batch'] as const) {
   t.test(`fsync ${fsync}: after a failed sync everything goes into a new file`, async (t) => {
-    const dir = t.testdir()
-    const syncer = new FailingSync()
-    const spool = open(dir, { fsync, syncer })
-    syncer.fails = 1
+    const dir = ledgerOf(t)
+    const disk = new FaultyDisk()
+    const spool = open(dir, { fsync, disk })
+    failSyncs(disk, 1)
     await Promise.all(['a', 'b', 'c'].map(async (name) => spool.append(auditRecord(name))))
-    await untilSynced(syncer)
-    t.equal(syncer.failed.length, 1)
+    await until(() => disk.faults.length === 0)
     t.equal(segmentsOf(join(dir, spool.writer)).length, 2, 'the same first number, twice')
     await spool.append(auditRecord('d'))
     await spool.close()
@@ -212,11 +208,11 @@ for (const fsync of ['record', 'batch'] as const) {
 }
 
 t.test('the records of the failed file can rot: the new file has them', async (t) => {
-  const dir = t.testdir()
-  const syncer = new FailingSync()
-  const spool = open(dir, { fsync: 'record', syncer })
+  const dir = ledgerOf(t)
+  const disk = new FaultyDisk()
+  const spool = open(dir, { fsync: 'record', disk })
   await spool.append(auditRecord('kept'))
-  syncer.fails = 1
+  failSyncs(disk, 1)
   await spool.append(auditRecord('moved'))
   await spool.append(auditRecord('last'))
   await spool.close()
@@ -230,16 +226,16 @@ t.test('the records of the failed file can rot: the new file has them', async (t
 t.test(
   'a second failure refuses, and the frames are tried until the disk takes them',
   async (t) => {
-    const dir = t.testdir()
-    const syncer = new FailingSync()
-    const spool = open(dir, { fsync: 'record', syncer })
-    syncer.fails = 3
+    const dir = ledgerOf(t)
+    const disk = new FaultyDisk()
+    const spool = open(dir, { fsync: 'record', disk })
+    failSyncs(disk, 3)
     await t.rejects(Promise.resolve(spool.append(auditRecord('a'))), { code: 'SPOOL_FAILED' })
     await t.rejects(Promise.resolve(spool.append(auditRecord('b'))), { code: 'SPOOL_FAILED' })
-    t.match(spool.failure, /cannot be/)
-    await untilSynced(syncer)
+    t.match(spool.failure, /cannot be synced/)
+    await until(() => spool.failure === undefined)
+    t.equal(segmentsOf(join(dir, spool.writer)).length, 2, 'what the last file repeats is gone')
     await spool.append(auditRecord('c'))
-    t.equal(spool.failure, undefined)
     await spool.close()
     const sink = await shippedFrom(dir)
     t.same(sink.names, ['a', 'c'], 'the first was written, so its number is not given again')
@@ -257,7 +253,7 @@ t.test(
   { skip },
   async (t) => {
     const dir = diskOf(t, '80m')
-    const spool = open(join(dir, 'ledger'), { now: nextSecond() })
+    const spool = open(join(dir, 'ledger'))
     const ballast = join(dir, 'ballast')
     await spool.append(auditRecord('before'))
     fill(ballast)
@@ -280,6 +276,7 @@ t.test(
     }
     t.ok(refused.length > 0, 'some were refused')
     rmSync(ballast)
+    await until(() => spool.failure === undefined)
     await spool.append(auditRecord('after'))
     await spool.close()
     const sink = await shippedFrom(join(dir, 'ledger'))
@@ -296,22 +293,22 @@ t.test(
   },
 )
 
-t.test('a nearly full disk is left alone', { skip }, async (t) => {
+t.test('a nearly full disk is left alone, but for what administrators do', { skip }, async (t) => {
   const dir = diskOf(t, '32m')
   const spool = open(join(dir, 'ledger'))
-  await t.rejects(Promise.resolve(spool.append(auditRecord('a'))), { code: 'SPOOL_FULL' })
+  await t.rejects(Promise.resolve(spool.append(decisionRecord())), { code: 'SPOOL_FULL' })
+  await spool.append(auditRecord('mode'))
   await spool.close()
+  t.same((await shippedFrom(join(dir, 'ledger'))).names, ['mode'])
 })
 
-async function untilSynced(syncer: FailingSync): Promise<void> {
-  while (syncer.fails > 0 || syncer.synced.length === 0)
-    await new Promise((resolve) => setTimeout(resolve, 10))
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-/** A clock in which every look is a second later, so that a failure is always old enough to try again. */
-function nextSecond(): () => number {
-  let now = Date.now()
-  return () => (now += 1000)
+/** The ledger folder of a data directory. */
+function ledgerOf(t: Test): string {
+  return join(t.testdir(), 'ledger')
 }
 
 /** Bytes between and behind frames. */

@@ -15,6 +15,8 @@ const spool = new Spool({
   now: Date.now,
 })
 
+await spool.ready
+
 async function appendOn(lane: number): Promise<void> {
   for (let number = 0; ; number++) {
     const name = `${lane}-${number}`

@@ -1,0 +1,164 @@
+// How far had a writer come? Read from its newest seal and the frames behind it: one or two segments.
+//
+// What is read must fit what was signed: a frame that is missing or another one than a checkpoint covers makes
+// the folder unfit to be gone on with. Only behind all whole frames may there be a torn one, which was never
+// acknowledged.
+
+import { join } from 'node:path'
+import { readCheckpoint } from '../proof/checkpoint.ts'
+import { openNote, type PublicKey } from '../proof/note.ts'
+import { leafHash, Tree } from '../proof/tree.ts'
+import type { Disk } from './disk.ts'
+import { CHECKPOINT_FILE, type Progress, type Seal } from './evidence.ts'
+import { nextFrame, readFrame } from './frame.ts'
+import { readSegment, SEGMENT_HEAD, type SegmentFile, segmentsOf } from './segment.ts'
+
+const SEAL_NAME = /^\d{16}\.seal$/
+
+export interface Recovered extends Progress {
+  /** Segments that may not be synced: those behind the newest seal. */
+  readonly open: readonly { readonly path: string; readonly wholeBytes: number }[]
+}
+
+/** Why a folder cannot be gone on with. */
+export interface Unfit {
+  readonly why: string
+}
+
+export function recover(
+  disk: Disk,
+  folder: string,
+  writer: string,
+  keys: readonly PublicKey[],
+): Recovered | Unfit {
+  const sealed = newestSeal(disk, folder, writer, keys)
+  if ('why' in sealed) return sealed
+  const signed = signedCheckpoint(disk, folder, writer, keys)
+  if (signed !== undefined && 'why' in signed) return signed
+  if (signed === undefined || signed.size < sealed.lastSeq)
+    return { why: 'its checkpoint is missing, or older than its newest seal' }
+
+  const { tree } = sealed
+  const firstSeq = sealed.lastSeq + 1
+  const leaves: Buffer[] = []
+  const open: { path: string; wholeBytes: number }[] = []
+  let bytes = 0
+  let from = Infinity
+  let to = -Infinity
+  const fits = (): boolean => tree.size !== signed.size || tree.root().equals(signed.root)
+  if (!fits()) return { why: 'its checkpoint does not fit its newest seal' }
+  for (const segment of segmentsOf(folder, disk)) {
+    if (segment.firstSeq <= sealed.lastSeq) continue
+    const read = framesOf(disk, segment)
+    if (typeof read === 'string') return { why: read }
+    open.push({ path: segment.path, wholeBytes: read.wholeBytes })
+    bytes += read.wholeBytes - SEGMENT_HEAD
+    for (const record of read.records) {
+      const { seq, time } = JSON.parse(record.toString('utf8')) as { seq: number; time: number }
+      if (seq <= tree.size) continue
+      if (seq !== tree.size + 1)
+        return { why: `record ${tree.size + 1} is missing (${segment.path})` }
+      const leaf = leafHash(record)
+      tree.append(leaf)
+      leaves.push(leaf)
+      from = Math.min(from, time)
+      to = Math.max(to, time)
+      if (!fits())
+        return { why: `a record up to ${seq} is not what its checkpoint was signed over` }
+    }
+  }
+  if (tree.size < signed.size)
+    return {
+      why: `its checkpoint covers records up to ${signed.size}, but the last one is ${tree.size}`,
+    }
+  return {
+    size: tree.size,
+    frontier: tree.frontier,
+    stretch: {
+      firstSeq,
+      leaves: Buffer.concat(leaves),
+      times: leaves.length === 0 ? undefined : { from, to },
+      bytes,
+    },
+    checkpoint: { size: signed.size, roster: signed.roster.count, note: signed.note },
+    open,
+  }
+}
+
+function newestSeal(
+  disk: Disk,
+  folder: string,
+  writer: string,
+  keys: readonly PublicKey[],
+): { readonly lastSeq: number; readonly tree: Tree } | Unfit {
+  const name = disk
+    .list(folder)
+    .filter((each) => SEAL_NAME.test(each))
+    .toSorted()
+    .at(-1)
+  if (name === undefined) return { lastSeq: 0, tree: new Tree() }
+  const why = `its newest seal (${join(folder, name)}) is damaged`
+  try {
+    const seal = JSON.parse(disk.read(join(folder, name)).toString('utf8')) as Seal
+    const tree = new Tree(
+      seal.last_seq,
+      seal.frontier.map((hash) => Buffer.from(hash, 'base64')),
+    )
+    const signed = checkpointIn(seal.checkpoint, writer, keys)
+    return signed?.size === seal.last_seq && signed.root.equals(tree.root())
+      ? { lastSeq: seal.last_seq, tree }
+      : { why }
+  } catch {
+    return { why }
+  }
+}
+
+function signedCheckpoint(
+  disk: Disk,
+  folder: string,
+  writer: string,
+  keys: readonly PublicKey[],
+): (NonNullable<ReturnType<typeof checkpointIn>> & { readonly note: string }) | Unfit | undefined {
+  const path = join(folder, CHECKPOINT_FILE)
+  if (!disk.has(path)) return undefined
+  const note = disk.read(path).toString('utf8')
+  const signed = checkpointIn(note, writer, keys)
+  return signed === undefined
+    ? { why: `its checkpoint (${path}) is damaged, or signed with no key of this ledger` }
+    : { ...signed, note }
+}
+
+function checkpointIn(
+  note: string,
+  writer: string,
+  keys: readonly PublicKey[],
+): ReturnType<typeof readCheckpoint> {
+  const opened = openNote(note, keys)
+  if (opened === undefined || opened.signedBy.length === 0) return undefined
+  const said = readCheckpoint(opened.text)
+  return said?.writer === writer ? said : undefined
+}
+
+/** The records of a segment, and where the last whole frame ends; or why it cannot be read. */
+function framesOf(
+  disk: Disk,
+  { path }: SegmentFile,
+): { readonly records: readonly Buffer[]; readonly wholeBytes: number } | string {
+  const bytes = readSegment(path, disk)
+  // Its maker died before its head was whole, so nothing was ever written to it.
+  if (bytes === undefined) return { records: [], wholeBytes: SEGMENT_HEAD }
+  const records: Buffer[] = []
+  let at = SEGMENT_HEAD
+  for (;;) {
+    const read = readFrame(bytes, at)
+    if (read.kind === 'frame') {
+      records.push(read.record)
+      at = read.next
+      continue
+    }
+    if (at >= bytes.length) return { records, wholeBytes: at }
+    if (nextFrame(bytes, at + 1) !== undefined || read.kind === 'damaged')
+      return `${path} is damaged at byte ${at}`
+    return { records, wholeBytes: at }
+  }
+}
