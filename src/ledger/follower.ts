@@ -5,7 +5,8 @@
 
 import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs'
 import type { ShippedRecord } from '../model/record.ts'
-import { leafHash, readPersonal } from './encode.ts'
+import { leafHash } from '../proof/tree.ts'
+import { readPersonal } from './encode.ts'
 import { nextFrame, readFrame } from './frame.ts'
 import { SEGMENT_HEAD, type SegmentFile, segmentsOf } from './segment.ts'
 import { isLeft } from './writer-folder.ts'

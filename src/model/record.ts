@@ -131,11 +131,16 @@ export interface GapRecord extends RecordBase {
 
 export type LedgerRecord = DecisionRecord | OutcomeRecord | AuditRecord | GapRecord
 
-/** The people whom the personal part of a record is about, by key. */
+/** The people whom the personal part of a record is about, by key; of a text that is no record of ours, nobody. */
 export function peopleIn(record: LedgerRecord): readonly string[] {
-  if (record.kind === 'decision') return [record.person_key]
-  if (record.kind !== 'audit') return []
-  return [record.actor.person_key, record.target?.person_key].filter((key) => key !== undefined)
+  const { kind, ...of } = record as {
+    readonly kind: string
+    readonly person_key?: unknown
+    readonly actor?: { readonly person_key?: unknown }
+    readonly target?: { readonly person_key?: unknown }
+  }
+  const keys = kind === 'audit' ? [of.actor?.person_key, of.target?.person_key] : [of.person_key]
+  return keys.filter((key) => typeof key === 'string')
 }
 
 /** A record as the store gets it. */
@@ -154,11 +159,38 @@ export interface ShippedRecord {
   readonly personalBytes: Buffer
 }
 
+/** What proves the records of a data directory, in the texts of its folder (docs/decisions/0008-ledger.md). */
+export interface Evidence {
+  /** UUID of the data directory. */
+  readonly installation: string
+  readonly keys: readonly {
+    readonly number: number
+    readonly vkey: string
+    readonly note: string | undefined
+  }[]
+  /** Entries of the list of writers. */
+  readonly roster: readonly { readonly number: number; readonly note: string }[]
+  readonly checkpoints: readonly {
+    readonly writer: string
+    readonly size: number
+    /** Milliseconds since the epoch. */
+    readonly time: number
+    /** Else it is the newest of its writer. */
+    readonly isSeal: boolean
+    readonly note: string
+  }[]
+}
+
 export interface Sink {
   /** The last sequence number in the store, by writer. */
   cursors(): Promise<ReadonlyMap<string, number>>
-  /** All rows and the cursor in one transaction; repeats change nothing. Throws with SQLSTATE in `code`. */
-  write(writer: string, records: readonly ShippedRecord[]): Promise<void>
+  /**
+   * All rows, leaves and the cursor in one transaction; repeats change nothing. Those whose number another record has in
+   * the store are set aside and returned. Throws with SQLSTATE in `code`.
+   */
+  write(writer: string, records: readonly ShippedRecord[]): Promise<readonly ShippedRecord[]>
   /** Keeps a record that the store refuses, so that its place is known. */
   setAside(record: ShippedRecord, reason: string): Promise<void>
+  /** Keeps what proves the records; a checkpoint only where the store has what it covers. Repeats change nothing. */
+  keepEvidence(evidence: Evidence): Promise<void>
 }

@@ -4,7 +4,7 @@ import { sql, type Transaction } from 'kysely'
 import type { OutcomeRecord, ShippedRecord } from '../model/record.ts'
 import { decisionsOf, department, inputOf, type Of, only, text } from './record-rows.ts'
 import type { Tables } from './tables.ts'
-import { arrays, type Columns, names, type Row } from './unnest.ts'
+import { type Columns, names, type Row, selectRows } from './unnest.ts'
 
 /** What the decision of an outcome says; `service` is empty on a host that no signature matches. */
 interface Decided {
@@ -195,7 +195,7 @@ interface Sum {
 async function addHours(transaction: Transaction<Tables>, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return
   await sql`
-    insert into coverage_hours as known (${names(HOUR_COLUMNS)}) select * from unnest(${arrays(HOUR_COLUMNS, rows)})
+    insert into coverage_hours as known (${names(HOUR_COLUMNS)}) ${selectRows(HOUR_COLUMNS, rows)}
     on conflict (tenant, hour, ai, visibility, reason, department, service, host) do update set
       requests = known.requests + excluded.requests, bytes_in = known.bytes_in + excluded.bytes_in,
       bytes_out = known.bytes_out + excluded.bytes_out`.execute(transaction)
@@ -204,7 +204,7 @@ async function addHours(transaction: Transaction<Tables>, rows: readonly Row[]):
 async function addShadows(transaction: Transaction<Tables>, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return
   await sql`
-    insert into shadow_ai as known (${names(SHADOW_COLUMNS)}) select * from unnest(${arrays(SHADOW_COLUMNS, rows)})
+    insert into shadow_ai as known (${names(SHADOW_COLUMNS)}) ${selectRows(SHADOW_COLUMNS, rows)}
     on conflict (tenant, host, person_key, department, format) do update set
       first_seen = least(known.first_seen, excluded.first_seen), last_seen = greatest(known.last_seen, excluded.last_seen),
       requests = known.requests + excluded.requests, bytes_in = known.bytes_in + excluded.bytes_in,

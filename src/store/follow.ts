@@ -86,10 +86,12 @@ export function telling(sink: Sink, arrivals: Arrivals): Sink {
   return {
     cursors: () => sink.cursors(),
     write: async (writer, records) => {
-      await sink.write(writer, records)
+      const clashing = await sink.write(writer, records)
       arrivals.tell()
+      return clashing
     },
     setAside: (record, reason) => sink.setAside(record, reason),
+    keepEvidence: (evidence) => sink.keepEvidence(evidence),
   }
 }
 

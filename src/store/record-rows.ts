@@ -7,7 +7,7 @@ import type {
   OutcomeRecord,
   ShippedRecord,
 } from '../model/record.ts'
-import { type Columns, JSON_TEXT, type Row } from './unnest.ts'
+import type { Columns, Row } from './unnest.ts'
 
 export type Of<K> = ShippedRecord & {
   readonly record: K & { readonly writer: string; readonly seq: number }
@@ -59,7 +59,7 @@ export const DECISION_COLUMNS: Columns = {
   ttl: 'integer',
   ...POSITION,
   leaf: 'bytea',
-  record: JSON_TEXT,
+  record: 'text',
   personal: 'bytea',
 }
 export const OUTCOME_COLUMNS: Columns = {
@@ -78,7 +78,7 @@ export const OUTCOME_COLUMNS: Columns = {
   output_tokens: 'bigint',
   ...POSITION,
   leaf: 'bytea',
-  record: JSON_TEXT,
+  record: 'text',
 }
 export const AUDIT_COLUMNS: Columns = {
   tenant: 'text',
@@ -98,7 +98,7 @@ export const AUDIT_COLUMNS: Columns = {
   changes: 'jsonb',
   ...POSITION,
   leaf: 'bytea',
-  record: JSON_TEXT,
+  record: 'text',
   personal: 'bytea',
 }
 export const GAP_COLUMNS: Columns = {
@@ -110,7 +110,7 @@ export const GAP_COLUMNS: Columns = {
   count: 'bigint',
   reason: 'text',
   leaf: 'bytea',
-  record: JSON_TEXT,
+  record: 'text',
 }
 
 export function only<T>(records: readonly ShippedRecord[], kind: string): Of<T>[] {

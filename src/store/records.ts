@@ -1,28 +1,41 @@
-// The recorder's end in the store: one statement a table, rows and cursor in one transaction.
+// The recorder's end in the store: one statement a table, rows, leaves and cursor in one transaction.
 //
-// Keys contain the record's own time, writer and sequence number, so a repeat collides with itself.
+// A record is new where the store has neither its leaf nor, from a release that kept no leaves, its row. So whatever
+// comes again changes nothing, in whatever order it comes: a batch after a crash, what another recorder
+// shipped meanwhile, an older archive behind a newer one.
+//
+// synchronous_commit is left as the database has it. To lose rows and cursor together would be harmless while
+// segments are there, but they may be pruned as soon as a transaction has ended.
 
 import { type Kysely, sql, type Transaction } from 'kysely'
-import type { AuditRecord, GapRecord, OutcomeRecord, ShippedRecord, Sink } from '../model/record.ts'
+import type {
+  AuditRecord,
+  Evidence,
+  GapRecord,
+  OutcomeRecord,
+  ShippedRecord,
+  Sink,
+} from '../model/record.ts'
+import { UnstorableError } from './array-bytes.ts'
 import { tally } from './coverage-rows.ts'
+import { ErasedPeople, takeOrders } from './erasures.ts'
+import { keepEvidence } from './evidence-rows.ts'
+import { LeafTiles } from './leaf-tiles.ts'
 import {
   AUDIT_COLUMNS,
   auditRow,
   DECISION_COLUMNS,
   decisionRow,
   decisionsOf,
-  department,
   GAP_COLUMNS,
   gapRow,
-  inputOf,
   only,
   OUTCOME_COLUMNS,
   outcomeRow,
-  POSITION,
-  text,
 } from './record-rows.ts'
 import type { Tables } from './tables.ts'
-import { arrays, type Columns, insert, names, type Row } from './unnest.ts'
+import { insert, type Row } from './unnest.ts'
+import { countViolations } from './violation-rows.ts'
 
 export interface RecordSinkParts {
   readonly db: Kysely<Tables>
@@ -30,10 +43,16 @@ export interface RecordSinkParts {
   readonly nextId: () => string
   /** Told of every violation that was opened. */
   readonly onViolation: (severity: string) => void
+  /** Told where records of people who are to be erased came: their segments hold them, too. */
+  readonly onErased?: () => void
 }
+
+const KINDS = new Set(['decision', 'outcome', 'audit', 'gap'])
 
 export class RecordSink implements Sink {
   readonly #parts: RecordSinkParts
+  readonly #erased = new ErasedPeople()
+  #settings: Promise<Settings> | undefined
 
   constructor(parts: RecordSinkParts) {
     this.#parts = parts
@@ -45,115 +64,221 @@ export class RecordSink implements Sink {
     return new Map(rows.map(({ writer, seq }) => [writer, Number(seq)]))
   }
 
-  async write(writer: string, records: readonly ShippedRecord[]): Promise<void> {
+  async write(
+    writer: string,
+    records: readonly ShippedRecord[],
+  ): Promise<readonly ShippedRecord[]> {
+    const [first] = records
     const last = records.at(-1)
-    if (last === undefined) return
-    const opened = await this.#parts.db.transaction().execute(async (transaction) => {
-      const { tenant } = last.record
-      // The row is there before it is locked: two recorders that begin together would both find nothing to wait for.
-      await sql`insert into writers (tenant, writer, seq) values (${tenant}, ${writer}, 0) on conflict do nothing`.execute(
+    if (first === undefined || last === undefined) return []
+    const stranger = records.find(({ record }) => !KINDS.has(record.kind))
+    if (stranger !== undefined)
+      throw new UnstorableError(`this release knows no records of the kind ${stranger.record.kind}`)
+    const { db, nextId, onViolation } = this.#parts
+    const settings = await this.#settingsOf()
+    const { clashing, opened } = await db.transaction().execute(async (transaction) => {
+      await apply(transaction, settings)
+      const shipped = await holdCursor(transaction, writer, last.record.tenant)
+      const leaves = await LeafTiles.read(transaction, writer, first.seq, last.seq)
+      const { fresh, others } = await sorted(
         transaction,
+        leaves,
+        await this.#erasing(transaction, records),
+        shipped,
       )
-      // Another recorder may have come further: what it shipped is left alone.
-      const cursor = await sql<{
-        seq: string
-      }>`select seq from writers where writer = ${writer} for update`.execute(transaction)
-      const shipped = Math.max(...cursor.rows.map(({ seq }) => Number(seq)))
-      const fresh = records.filter(({ seq }) => seq > shipped)
+      await takeOrders(transaction, fresh)
       await insertAll(transaction, fresh)
       await tally(transaction, fresh)
-      const violations = await this.#violations(transaction, fresh)
-      await moveCursor(transaction, tenant, writer, last.seq)
-      return violations
+      const violations = await countViolations(transaction, fresh, nextId)
+      for (const other of others) await bury(transaction, other, CLASH)
+      await leaves.write(transaction)
+      await noteBatch(transaction, fresh)
+      await moveCursor(transaction, last.record.tenant, writer, last.seq)
+      return { clashing: others, opened: violations }
     })
-    for (const severity of opened) this.#parts.onViolation(severity)
+    for (const severity of opened) onViolation(severity)
+    return clashing
   }
 
-  async setAside(
-    { writer, seq, text: exact, leaf, record, personalBytes }: ShippedRecord,
-    reason: string,
-  ): Promise<void> {
-    const personal = personalBytes.length === 0 ? null : personalBytes
+  async setAside(record: ShippedRecord, reason: string): Promise<void> {
+    const { writer, seq, leaf } = record
     await this.#parts.db.transaction().execute(async (transaction) => {
-      await sql`
-        insert into dead_letters (tenant, writer, seq, reason, leaf, record, personal)
-        values (${record.tenant}, ${writer}, ${seq}, ${reason}, ${leaf}, ${exact}, ${personal})
-        on conflict do nothing`.execute(transaction)
-      await moveCursor(transaction, record.tenant, writer, seq)
+      await holdCursor(transaction, writer, tenantOf(record))
+      const leaves = await LeafTiles.read(transaction, writer, seq, seq)
+      for (const given of await this.#erasing(transaction, [record]))
+        await bury(transaction, given, reason)
+      if (leaves.leafOf(seq) === undefined) leaves.add(seq, leaf)
+      await leaves.write(transaction)
+      await moveCursor(transaction, tenantOf(record), writer, seq)
     })
   }
 
-  /** One open group a person, policy, service and day; the severities of those that were opened. */
-  async #violations(
+  /** The records without the personal parts of people who are to be erased. */
+  async #erasing(
     transaction: Transaction<Tables>,
     records: readonly ShippedRecord[],
-  ): Promise<string[]> {
-    const facts = decisionsOf(records).filter(({ record }) => record.violation !== undefined)
-    if (facts.length === 0) return []
-    const groups = new Map<string, { row: Record<string, unknown>; count: number }>()
-    const factRows: Row[] = []
-    for (const { record, personal, writer, seq } of facts) {
-      const { decision, violation, person_key: personKey, tenant, time } = record
-      const input = inputOf(record)
-      const policyId = decision.primary_policy_id ?? ''
-      const serviceId = decision.service?.id ?? text(input.resource['host']) ?? ''
-      const day = new Date(time).toISOString().slice(0, 10)
-      const key = JSON.stringify([tenant, personKey, policyId, serviceId, day])
-      const seen = new Date(time).toISOString()
-      const known = groups.get(key)
-      const violationId = text(known?.row['violation_id']) ?? this.#parts.nextId()
-      if (known === undefined) {
-        groups.set(key, {
-          count: 1,
-          row: {
-            tenant,
-            violation_id: violationId,
-            day,
-            person_key: personKey,
-            policy_id: policyId,
-            service_id: serviceId,
-            user_id: text(input.user['id']),
-            user_name: personal?.user?.name ?? personal?.login,
-            user_department: text(department(input.user)),
-            violation_type: violation?.type,
-            policy_name: decision.policies_evaluated.find(({ policy_id: id }) => id === policyId)
-              ?.policy_name,
-            severity: violation?.severity,
-            resource_type: text(input.resource['type']),
-            resource_name: decision.service?.name ?? text(input.resource['host']),
-            first_seen: seen,
-            last_seen: seen,
-            last_decision_id: decision.decision_id,
-          },
-        })
-      } else {
-        known.count += 1
-        if (seen > String(known.row['last_seen']))
-          Object.assign(known.row, { last_seen: seen, last_decision_id: decision.decision_id })
-        if (seen < String(known.row['first_seen'])) known.row['first_seen'] = seen
-      }
-      factRows.push({
-        tenant,
-        time: seen,
-        violation_id: violationId,
-        decision_id: decision.decision_id,
-        person_key: personKey,
-        violation_type: violation?.type,
-        policy_id: decision.primary_policy_id,
-        severity: violation?.severity,
-        resource_id: decision.service?.id,
-        user_department: text(department(input.user)),
-        writer,
-        seq,
-      })
+  ): Promise<ShippedRecord[]> {
+    await this.#erased.refresh(transaction)
+    const kept = records.map((record) => this.#erased.strip(record))
+    if (kept.some((record, index) => record !== records[index])) this.#parts.onErased?.()
+    return kept
+  }
+
+  keepEvidence(evidence: Evidence): Promise<void> {
+    return this.#parts.db
+      .transaction()
+      .execute((transaction) => keepEvidence(transaction, evidence))
+  }
+
+  #settingsOf(): Promise<Settings> {
+    this.#settings ??= settingsFor(this.#parts.db)
+    // Asked again where the store was away.
+    this.#settings.catch(() => {
+      this.#settings = undefined
+    })
+    return this.#settings
+  }
+}
+
+const CLASH = 'another record of its writer has this number in the store'
+
+/** Names and values for the transactions of a recorder. */
+type Settings = readonly (readonly [string, string])[]
+
+/** Texts of records are compressed by what does it at a fifth of the cost, where the server was built with it. */
+async function settingsFor(db: Kysely<Tables>): Promise<Settings> {
+  const { rows } = await sql<{ lz4: boolean }>`
+    select 'lz4' = any(enumvals) as lz4 from pg_settings where name = 'default_toast_compression'`.execute(
+    db,
+  )
+  return [
+    ...(rows[0]?.lz4 === true ? [['default_toast_compression', 'lz4'] as const] : []),
+    // What comes late, after an outage or from an archive, goes into chunks that are compressed already.
+    ['timescaledb.max_tuples_decompressed_per_dml_transaction', '0'],
+  ]
+}
+
+async function apply(transaction: Transaction<Tables>, settings: Settings): Promise<void> {
+  const calls = settings.map(([name, value]) => sql`set_config(${name}, ${value}, true)`)
+  await sql`select ${sql.join(calls)}`.execute(transaction)
+}
+
+/** The last number that the store has of a writer, held until the transaction ends: one recorder a writer at a time. */
+async function holdCursor(
+  transaction: Transaction<Tables>,
+  writer: string,
+  tenant: string,
+): Promise<number> {
+  // The row is there before it is locked: two recorders that begin together would both find nothing to wait for.
+  await sql`insert into writers (tenant, writer, seq) values (${tenant}, ${writer}, 0) on conflict do nothing`.execute(
+    transaction,
+  )
+  const { rows } = await sql<{ seq: string }>`
+    select seq from writers where writer = ${writer} order by tenant for update`.execute(
+    transaction,
+  )
+  return rows.reduce((most, { seq }) => Math.max(most, Number(seq)), 0)
+}
+
+/** Which records are new, and which clash with another one of their number. The leaves take those that are new. */
+async function sorted(
+  transaction: Transaction<Tables>,
+  leaves: LeafTiles,
+  records: readonly ShippedRecord[],
+  shipped: number,
+): Promise<{
+  readonly fresh: readonly ShippedRecord[]
+  readonly others: readonly ShippedRecord[]
+}> {
+  const fresh: ShippedRecord[] = []
+  const others: ShippedRecord[] = []
+  const late = records.filter(({ seq }) => seq <= shipped && leaves.leafOf(seq) === undefined)
+  const rowed = late.length === 0 ? new Set<number>() : await numbersOfRows(transaction, late)
+  for (const record of records) {
+    const { seq, leaf } = record
+    const known = leaves.leafOf(seq)
+    if (known !== undefined) {
+      if (!known.equals(leaf)) others.push(record)
+      continue
     }
-    await insert(transaction, 'violation_facts', VIOLATION_FACT_COLUMNS, factRows)
-    // In one order, so that recorders with the same people wait for each other and never in a circle.
-    const rows = [...groups]
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { row, count }]) => ({ ...row, count }))
-    const { rows: result } = await upsertViolations(transaction, rows)
-    return result.filter(({ opened }) => opened).map(({ severity }) => severity)
+    leaves.add(seq, leaf)
+    if (!rowed.has(seq)) fresh.push(record)
+  }
+  return { fresh, others }
+}
+
+/** Of a release that kept no leaves: which of these records have a row. */
+async function numbersOfRows(
+  transaction: Transaction<Tables>,
+  records: readonly ShippedRecord[],
+): Promise<ReadonlySet<number>> {
+  const writer = records[0]?.writer
+  const seqs = records.map(({ seq }) => seq)
+  const times = records.map(({ record }) => record.time)
+  const tenants = [...new Set(records.map(({ record }) => record.tenant))]
+  const from = new Date(times.reduce((a, b) => Math.min(a, b)))
+  const to = new Date(times.reduce((a, b) => Math.max(a, b)))
+  const inSeries = ['decisions', 'outcomes', 'audit_events'].map(
+    (table) => sql`
+      select seq from ${sql.table(table)} where tenant = any(${tenants}::text[])
+        and time between ${from} and ${to} and writer = ${writer} and seq = any(${seqs}::bigint[])`,
+  )
+  const beside = ['gaps', 'dead_letters'].map(
+    (table) => sql`
+      select seq from ${sql.table(table)} where tenant = any(${tenants}::text[])
+        and writer = ${writer} and seq = any(${seqs}::bigint[])`,
+  )
+  const { rows } = await sql<{
+    seq: string
+  }>`${sql.join([...inSeries, ...beside], sql` union all `)}`.execute(transaction)
+  return new Set(rows.map(({ seq }) => Number(seq)))
+}
+
+/** Keeps a record that has no place among the rows. */
+async function bury(
+  transaction: Transaction<Tables>,
+  record: ShippedRecord,
+  reason: string,
+): Promise<void> {
+  const { writer, seq, leaf, text, personalBytes } = record
+  const personal = personalBytes.length === 0 ? null : personalBytes
+  await sql`
+    insert into dead_letters (tenant, writer, seq, reason, leaf, record, personal)
+    values (${tenantOf(record)}, ${writer}, ${seq}, ${reason}, ${leaf}, ${text}, ${personal})
+    on conflict do nothing`.execute(transaction)
+}
+
+/** As PostgreSQL can hold it: what is set aside must never be refused itself. */
+function tenantOf({ record }: ShippedRecord): string {
+  return record.tenant.toWellFormed().replaceAll('\0', '\ufffd')
+}
+
+/** For those who follow: what this transaction brought, a line a tenant, and where in time its decisions lie. */
+async function noteBatch(
+  transaction: Transaction<Tables>,
+  fresh: readonly ShippedRecord[],
+): Promise<void> {
+  const batches = new Map<string, ShippedRecord[]>()
+  for (const shipped of fresh) {
+    const batch = batches.get(shipped.record.tenant)
+    if (batch === undefined) batches.set(shipped.record.tenant, [shipped])
+    else batch.push(shipped)
+  }
+  for (const [tenant, batch] of batches) {
+    const [first, last] = [batch[0], batch.at(-1)]
+    if (first === undefined || last === undefined) continue
+    let [from, to] = [Infinity, -Infinity]
+    for (const { record } of batch) {
+      if (record.kind !== 'decision') continue
+      from = Math.min(from, record.time)
+      to = Math.max(to, record.time)
+    }
+    const times = to < from ? [null, null] : [new Date(from), new Date(to)]
+    await sql`
+      insert into ledger_batches (tenant, position, writer, first_seq, last_seq, time_from, time_to)
+      values (${tenant}, pg_current_xact_id(), ${first.writer}, ${first.seq}, ${last.seq}, ${times[0]}, ${times[1]})`.execute(
+      transaction,
+    )
   }
 }
 
@@ -170,71 +295,25 @@ async function moveCursor(
   )
 }
 
-const VIOLATION_FACT_COLUMNS: Columns = {
-  tenant: 'text',
-  time: 'timestamptz',
-  violation_id: 'uuid',
-  decision_id: 'uuid',
-  person_key: 'text',
-  violation_type: 'text',
-  policy_id: 'text',
-  severity: 'text',
-  resource_id: 'text',
-  user_department: 'text',
-  ...POSITION,
-}
-
-const VIOLATION_COLUMNS: Columns = {
-  tenant: 'text',
-  violation_id: 'uuid',
-  day: 'date',
-  person_key: 'text',
-  policy_id: 'text',
-  service_id: 'text',
-  user_id: 'text',
-  user_name: 'text',
-  user_department: 'text',
-  violation_type: 'text',
-  policy_name: 'text',
-  severity: 'text',
-  resource_type: 'text',
-  resource_name: 'text',
-  count: 'bigint',
-  first_seen: 'timestamptz',
-  last_seen: 'timestamptz',
-  last_decision_id: 'uuid',
-}
-
 async function insertAll(
   transaction: Transaction<Tables>,
   records: readonly ShippedRecord[],
 ): Promise<void> {
-  await insert(transaction, 'decisions', DECISION_COLUMNS, decisionsOf(records).map(decisionRow))
-  await insert(
-    transaction,
-    'outcomes',
-    OUTCOME_COLUMNS,
-    only<OutcomeRecord>(records, 'outcome').map(outcomeRow),
-  )
-  await insert(
-    transaction,
-    'audit_events',
-    AUDIT_COLUMNS,
-    only<AuditRecord>(records, 'audit').map(auditRow),
-  )
-  await insert(transaction, 'gaps', GAP_COLUMNS, only<GapRecord>(records, 'gap').map(gapRow))
+  const decisions = rowsOf(decisionsOf(records), decisionRow)
+  const outcomes = rowsOf(only<OutcomeRecord>(records, 'outcome'), outcomeRow)
+  const audits = rowsOf(only<AuditRecord>(records, 'audit'), auditRow)
+  const gaps = rowsOf(only<GapRecord>(records, 'gap'), gapRow)
+  await insert(transaction, 'decisions', DECISION_COLUMNS, decisions)
+  await insert(transaction, 'outcomes', OUTCOME_COLUMNS, outcomes)
+  await insert(transaction, 'audit_events', AUDIT_COLUMNS, audits)
+  await insert(transaction, 'gaps', GAP_COLUMNS, gaps)
 }
 
-async function upsertViolations(
-  transaction: Transaction<Tables>,
-  rows: readonly Row[],
-): Promise<{ rows: { opened: boolean; severity: string }[] }> {
-  return sql<{ opened: boolean; severity: string }>`
-    insert into violations (${names(VIOLATION_COLUMNS)}) select * from unnest(${arrays(VIOLATION_COLUMNS, rows)})
-    on conflict (tenant, person_key, policy_id, service_id, day) do update set
-      count = violations.count + excluded.count,
-      first_seen = least(violations.first_seen, excluded.first_seen),
-      last_decision_id = case when excluded.last_seen > violations.last_seen then excluded.last_decision_id else violations.last_decision_id end,
-      last_seen = greatest(violations.last_seen, excluded.last_seen)
-    returning (xmax = 0) as opened, severity`.execute(transaction)
+/** A record that lacks what a row is made of is none that the store will ever take. */
+function rowsOf<T>(records: readonly T[], row: (record: T) => Row): Row[] {
+  try {
+    return records.map(row)
+  } catch (error) {
+    throw new UnstorableError('the record lacks what its row is made of', { cause: error })
+  }
 }

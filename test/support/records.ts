@@ -3,17 +3,19 @@
 import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import { IdSource } from '../../src/base/ids.ts'
-import { leafHash, readPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
+import { readPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
 import { Recorder, type RecorderOptions, type RecorderParts } from '../../src/ledger/recorder.ts'
 import type {
   AuditRecord,
   DecisionRecord,
+  Evidence,
   LedgerRecord,
   OutcomeRecord,
   ShippedRecord,
   Sink,
 } from '../../src/model/record.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
+import { leafHash } from '../../src/proof/tree.ts'
 
 export const ids = new IdSource()
 export const silent = pino({ level: 'silent' })
@@ -148,6 +150,7 @@ export function shippedOf(records: readonly LedgerRecord[]): ShippedRecord[] {
 export class MemorySink implements Sink {
   readonly records: ShippedRecord[] = []
   readonly aside: ShippedRecord[] = []
+  readonly evidence: Evidence[] = []
   isAway = false
   refuses: ((record: ShippedRecord) => boolean) | undefined
   readonly #cursors = new Map<string, number>()
@@ -157,18 +160,24 @@ export class MemorySink implements Sink {
     return Promise.resolve(new Map(this.#cursors))
   }
 
-  write(writer: string, records: readonly ShippedRecord[]): Promise<void> {
+  write(writer: string, records: readonly ShippedRecord[]): Promise<readonly ShippedRecord[]> {
     if (this.isAway) return Promise.reject(new Error('away'))
     if (records.some((record) => this.refuses?.(record)))
       return Promise.reject(Object.assign(new Error('refused'), { code: '22000' }))
     this.records.push(...records)
     this.#cursors.set(writer, records.at(-1)?.seq ?? 0)
-    return Promise.resolve()
+    return Promise.resolve([])
   }
 
   setAside(record: ShippedRecord): Promise<void> {
     this.aside.push(record)
     this.#cursors.set(record.writer, record.seq)
+    return Promise.resolve()
+  }
+
+  keepEvidence(evidence: Evidence): Promise<void> {
+    if (this.isAway) return Promise.reject(new Error('away'))
+    this.evidence.push(evidence)
     return Promise.resolve()
   }
 
