@@ -3,6 +3,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import { CordonError } from '../base/errors.ts'
+import { withTimeout } from '../base/time-limit.ts'
 
 /** A key as the store knows it; the secret itself is not kept anywhere. */
 export interface ApiKey {
@@ -23,15 +24,33 @@ export interface KeyFinder {
 }
 
 const CACHE_MS = 10_000
+/** As long as the store cannot be asked, nobody can revoke a key through it either. */
+const AWAY_MS = 3_600_000
+const ASK_MS = 1500
 const MAX_TOKEN = 256
 
-/** Finds keys, remembering them for ten seconds: a revoked key stops working within that time. */
+interface Known {
+  readonly key: ApiKey
+  /** When the store last said so, and when it is to be asked again; monotonic milliseconds. */
+  readonly since: number
+  readonly until: number
+}
+
+/**
+ * Finds keys, remembering them for ten seconds: a revoked key stops working within that time. While the store
+ * does not answer, keys that it has confirmed within the last hour go on working; others get STORE_UNAVAILABLE.
+ */
 export class KeyRing {
   readonly #finder: KeyFinder
-  readonly #known = new LRUCache<string, ApiKey>({ max: 1000, ttl: CACHE_MS })
+  readonly #now: () => number
+  readonly #known = new LRUCache<string, Known>({ max: 1000 })
+  /** One question a token at a time. */
+  readonly #asked = new Map<string, Promise<ApiKey | undefined>>()
 
-  constructor(finder: KeyFinder) {
+  /** `now`: a monotonic clock in milliseconds. */
+  constructor(finder: KeyFinder, now: () => number = () => performance.now()) {
     this.#finder = finder
+    this.#now = now
   }
 
   /** The key of a request that holds one of the scopes; throws UNAUTHENTICATED or FORBIDDEN. */
@@ -39,17 +58,42 @@ export class KeyRing {
     const token = bearerOf(request.headers.authorization)
     if (token === undefined)
       throw new CordonError('UNAUTHENTICATED', 'send an API key: Authorization: Bearer KEY')
-    let key = this.#known.get(token)
-    if (key === undefined) {
-      key = await this.#finder.findKey(token)
-      if (key === undefined) throw new CordonError('UNAUTHENTICATED', 'this API key is not known')
-      this.#known.set(token, key)
-    }
+    const known = this.#known.get(token)
+    const isFresh = known !== undefined && this.#now() < known.until
+    const key = isFresh ? known.key : await this.#ask(token, known)
+    if (key === undefined) throw new CordonError('UNAUTHENTICATED', 'this API key is not known')
     const held = key.scopes
     if (!held.includes('admin') && !scopes.some((scope) => grants(held, scope))) {
       throw new CordonError('FORBIDDEN', `this API key lacks the scope ${scopes.join(' or ')}`)
     }
     return key
+  }
+
+  async #ask(token: string, known: Known | undefined): Promise<ApiKey | undefined> {
+    let answer = this.#asked.get(token)
+    if (answer === undefined) {
+      answer = withTimeout(this.#finder.findKey(token), ASK_MS).finally(() =>
+        this.#asked.delete(token),
+      )
+      this.#asked.set(token, answer)
+    }
+    try {
+      const key = await answer
+      const now = this.#now()
+      if (key === undefined) this.#known.delete(token)
+      else this.#known.set(token, { key, since: now, until: now + CACHE_MS })
+      return key
+    } catch (error) {
+      const now = this.#now()
+      if (known === undefined || now - known.since > AWAY_MS)
+        throw new CordonError(
+          'STORE_UNAVAILABLE',
+          'this API key cannot be looked up: the database does not answer',
+          { cause: error },
+        )
+      this.#known.set(token, { ...known, until: now + CACHE_MS })
+      return known.key
+    }
   }
 }
 

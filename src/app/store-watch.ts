@@ -3,7 +3,7 @@
 
 import type { Check } from './observe-door.ts'
 import type { ModeOverride } from './point-mode.ts'
-import { withTimeout } from './time-limit.ts'
+import { withTimeout } from '../base/time-limit.ts'
 
 export interface StoreWatchParts {
   readonly mode: () => Promise<ModeOverride | undefined>

@@ -10,7 +10,7 @@ import type { Log } from '../observe/log.ts'
 import { Link } from './link.ts'
 import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
 import type { Check } from './observe-door.ts'
-import { withTimeout } from './time-limit.ts'
+import { withTimeout } from '../base/time-limit.ts'
 
 export interface WorkersParts {
   readonly log: Log

@@ -1,4 +1,4 @@
-import { CordonError } from '../base/errors.ts'
+import { CordonError } from './errors.ts'
 
 /** Rejects with STORE_UNAVAILABLE where the work takes longer. */
 export function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
