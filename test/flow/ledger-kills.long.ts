@@ -1,22 +1,23 @@
 // The whole program under load, killed again and again at moments that a seed draws: whatever a client was
 // answered is in the ledger once. `CORDON_SEED=<seed>` repeats the choices of a run.
 
-import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { company, keyWith } from '../support/company.ts'
-import { eventually, Place, type Running } from '../support/cordon.ts'
+import { Place, type Running } from '../support/cordon.ts'
 import { Dice } from '../support/dice.ts'
-import { type Census, census } from '../support/ledger-census.ts'
+import { caughtUp, missingFrom } from '../support/ledger-census.ts'
 import { Load } from '../support/ledger-load.ts'
 import { noPostgres, startPostgres } from '../support/postgres.ts'
+import { childrenOf } from '../support/running.ts'
 import { StandIn } from '../support/through-proxy.ts'
 
 const KILLS = 40
 const LOOK_EVERY = 10
-const CATCH_UP_MS = 120_000
 /** Who is killed with SIGKILL: everything at once, the primary alone, or first one worker and then everything. */
 const VICTIMS = ['all', 'primary', 'worker'] as const
+
+t.setTimeout(900_000)
 
 t.test(
   `${KILLS} kills under load: nothing answered is missing, nothing is there twice`,
@@ -89,34 +90,5 @@ function kill(pid: number): void {
     process.kill(pid, 'SIGKILL')
   } catch {
     // It has ended by itself.
-  }
-}
-
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .split(' ')
-    .filter((text) => text.trim() !== '')
-    .map(Number)
-}
-
-function missingFrom({ ids, paths }: Census, { owed, passed }: Load): string[] {
-  return [...owed]
-    .filter((id) => !ids.has(id))
-    .concat([...passed].filter((path) => !paths.has(path)))
-}
-
-/** The store as soon as it has everything, or as it is after long enough. */
-async function caughtUp(database: string, load: Load): Promise<Census> {
-  let last: Census | undefined
-  const look = async (): Promise<Census> => (last = await census(database))
-  try {
-    return await eventually(
-      look,
-      (found) => missingFrom(found, load).length === 0 && found.holes.length === 0,
-      CATCH_UP_MS,
-    )
-  } catch (error) {
-    if (last === undefined) throw error
-    return last
   }
 }

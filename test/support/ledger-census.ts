@@ -1,5 +1,6 @@
 // What a store holds of the ledger, counted: what is missing, what is there twice, where numbers have holes.
 
+import { setTimeout as wait } from 'node:timers/promises'
 import { Client } from 'pg'
 
 export interface Census {
@@ -14,6 +15,7 @@ export interface Census {
   readonly told: number
 }
 
+const CATCH_UP_MS = 120_000
 const TABLES = ['decisions', 'outcomes', 'audit_events', 'gaps', 'dead_letters'] as const
 
 /** Reads everything: for tests with some hundred thousand records. */
@@ -48,5 +50,28 @@ export async function census(databaseUrl: string): Promise<Census> {
     }
   } finally {
     await client.end()
+  }
+}
+
+/** What clients are owed. */
+export interface Owed {
+  readonly owed: ReadonlySet<string>
+  readonly passed: ReadonlySet<string>
+}
+
+export function missingFrom({ ids, paths }: Census, { owed, passed }: Owed): string[] {
+  return [...owed]
+    .filter((id) => !ids.has(id))
+    .concat([...passed].filter((path) => !paths.has(path)))
+}
+
+/** The store as soon as it has everything but what it tells as lost, or as it is after long enough. */
+export async function caughtUp(databaseUrl: string, owed: Owed): Promise<Census> {
+  const deadline = Date.now() + CATCH_UP_MS
+  for (;;) {
+    const found = await census(databaseUrl)
+    const isWhole = missingFrom(found, owed).length <= found.told && found.holes.length === 0
+    if (isWhole || Date.now() > deadline) return found
+    await wait(200)
   }
 }

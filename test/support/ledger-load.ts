@@ -1,6 +1,6 @@
 // Clients that ask without end and remember what they were answered: whatever they got is owed by the ledger.
 
-import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
+import { Agent, type IncomingHttpHeaders, request, type RequestOptions } from 'node:http'
 import type { Running } from './cordon.ts'
 import type { StandIn } from './through-proxy.ts'
 
@@ -13,11 +13,29 @@ export interface LoadOptions {
   readonly batch?: number
 }
 
-/** How long a client waited for an answer, and what it was. */
-export interface Answered {
+interface Answer {
   readonly status: number
-  readonly ms: number
   readonly headers: IncomingHttpHeaders
+  readonly text: string
+}
+
+/** What clients were answered, by status. */
+export class Tally {
+  readonly counts = new Map<number, number>()
+  /** The longest time to an answer of each status, in milliseconds. */
+  readonly slowest = new Map<number, number>()
+  /** 503 without Retry-After. */
+  impolite = 0
+
+  add({ status, headers }: Answer, ms: number): void {
+    this.counts.set(status, this.of(status) + 1)
+    this.slowest.set(status, Math.max(this.slowest.get(status) ?? 0, ms))
+    if (status === 503 && headers['retry-after'] === undefined) this.impolite += 1
+  }
+
+  of(status: number): number {
+    return this.counts.get(status) ?? 0
+  }
 }
 
 /** Nobody may wait longer than this for whatever answer. */
@@ -28,11 +46,9 @@ export class Load {
   readonly owed = new Set<string>()
   /** Paths that reached the origin: their decisions were due before they left. */
   readonly passed = new Set<string>()
-  readonly statuses = new Map<number, number>()
-  /** The longest time to an answer of each status, in milliseconds. */
-  readonly slowest = new Map<number, number>()
-  /** Refusals for want of a record that lacked Retry-After. */
-  impolite = 0
+  /** What must be recorded, and what nobody records. */
+  recorded = new Tally()
+  unlisted = new Tally()
   readonly #options: Required<LoadOptions>
   readonly #standIn: StandIn
   #running: Running | undefined
@@ -57,11 +73,18 @@ export class Load {
     ]
   }
 
+  /** Counts from here on. */
+  mark(): void {
+    this.recorded = new Tally()
+    this.unlisted = new Tally()
+  }
+
   /** Lets what is under way end; what was cut off is owed nothing. */
   async stop(): Promise<void> {
     this.#running = undefined
     await Promise.all(this.#lanes)
-    for (const { url } of this.#standIn.received.splice(0)) this.passed.add(url)
+    for (const { url } of this.#standIn.received.splice(0))
+      if (url.startsWith('/n/')) this.passed.add(url)
   }
 
   async #repeat(running: Running, once: (agent: Agent) => Promise<void>): Promise<void> {
@@ -79,15 +102,16 @@ export class Load {
     agent.destroy()
   }
 
-  /** One refused, one let through, one that nobody records. */
+  /** Refused, let through, refused, and one that nobody records. */
   async #fetch(agent: Agent): Promise<void> {
     const n = this.#next++
-    const host = ['openai.bad.test', 'chat.open.test', 'anthropic.bad.test'][n % 3] ?? ''
-    const { headers } = await this.#send({
+    const hosts = ['openai.bad.test', 'chat.open.test', 'anthropic.bad.test', 'plain.test']
+    const host = hosts[n % hosts.length] ?? ''
+    const { headers } = await this.#send(host === 'plain.test' ? 'unlisted' : 'recorded', {
       agent,
       host: '127.0.0.1',
       port: this.#running?.proxyPort,
-      path: `http://${host}/n/${n}`,
+      path: `http://${host}/${host === 'plain.test' ? 'unlisted' : 'n'}/${n}`,
       headers: { host },
     })
     const id = headers['x-cordon-decision-id']
@@ -100,6 +124,7 @@ export class Load {
     const { api = '' } = this.#running ?? {}
     const body = JSON.stringify({ requests: Array.from({ length: batch }, () => decision) })
     const { text } = await this.#send(
+      'recorded',
       {
         agent,
         host: '127.0.0.1',
@@ -115,33 +140,30 @@ export class Load {
   }
 
   async #send(
-    options: Parameters<typeof request>[1],
+    kind: 'recorded' | 'unlisted',
+    options: RequestOptions,
     body?: string,
-  ): Promise<Answered & { readonly text: string }> {
+  ): Promise<Answer> {
     const start = performance.now()
-    const { response, text } = await exchange(options, body)
-    const status = response.statusCode ?? 0
-    const ms = performance.now() - start
-    this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1)
-    this.slowest.set(status, Math.max(this.slowest.get(status) ?? 0, ms))
-    if (status === 503 && response.headers['retry-after'] === undefined) this.impolite += 1
-    return { status, ms, headers: response.headers, text }
+    const answer = await exchange(options, body)
+    this[kind].add(answer, performance.now() - start)
+    return answer
   }
 }
 
-function exchange(
-  options: Parameters<typeof request>[1],
-  body: string | undefined,
-): Promise<{ readonly response: IncomingMessage; readonly text: string }> {
+function exchange(options: RequestOptions, body: string | undefined): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request({ ...options, timeout: TIMEOUT_MS })
     sent.on('error', reject)
     sent.on('timeout', () => sent.destroy(new Error('nobody answered')))
     sent.on('response', (response) => {
+      const { statusCode: status = 0, headers } = response
       const parts: Buffer[] = []
       response.on('data', (part: Buffer) => parts.push(part))
       response.on('error', reject)
-      response.on('end', () => resolve({ response, text: Buffer.concat(parts).toString('utf8') }))
+      response.on('end', () =>
+        resolve({ status, headers, text: Buffer.concat(parts).toString('utf8') }),
+      )
     })
     sent.end(body)
   })
