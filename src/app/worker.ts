@@ -100,6 +100,7 @@ export async function runWorker(env: Environment): Promise<void> {
       personSecret: beginning.personSecret,
       onWritten: () => link.notify('written', undefined),
     })
+    await gateway.spool.ready
     const proxy = await openProxy({
       config,
       log,

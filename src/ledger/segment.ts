@@ -11,6 +11,9 @@ const SEGMENT_NAME = /^(\d{16})(?:-(\d{1,6}))?\.seg$/
 const WRITER_BYTES = 36
 export const SEGMENT_HEAD = SEGMENT_MAGIC.length + WRITER_BYTES + 8
 
+/** A file beside them: whoever writes there ends the segment within ten seconds, with the next checkpoint. */
+export const END_WANTED = 'end-wanted'
+
 export interface SegmentFile {
   readonly path: string
   readonly firstSeq: number

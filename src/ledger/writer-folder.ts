@@ -108,9 +108,10 @@ function makeNew(keys: LedgerKeys, options: ClaimOptions): WriterFolder {
   if (lock === undefined)
     throw new CordonError('SPOOL_FAILED', `${ledgerDir}: no writer folder could be claimed`)
   const place = { dataDir, ledgerDir, folder, writer }
-  enterRoster(ledgerDir, keys, { event: 'begun', writer, time: now() }, disk)
+  // First a checkpoint, of nothing: a writer that is in the list and has none has lost it.
   const evidence = new Evidence(disk, place, NOTHING_YET, () => undefined)
   evidence.checkpoint(now())
+  enterRoster(ledgerDir, keys, { event: 'begun', writer, time: now() }, disk)
   return taken(place, { ...NOTHING_YET, checkpoint: evidence.signed }, lock, disk)
 }
 

@@ -5,11 +5,12 @@
 
 import { join } from 'node:path'
 import type { GapRecord } from '../model/record.ts'
-import { codeOf, type Disk, putFile } from './disk.ts'
+import { codeOf, type Disk, writeAll } from './disk.ts'
 import { Evidence, type Progress, type WriterPlace } from './evidence.ts'
 import { frameEnd, leafAt, sealFrame } from './frame.ts'
 import { Room } from './room.ts'
 import { type LogWrite, SegmentLog } from './segment-log.ts'
+import { closeQuietly, END_WANTED } from './segment.ts'
 
 export type Fsync = 'batch' | 'record' | 'off'
 
@@ -67,7 +68,8 @@ const SEGMENT_MS = 10 * 60_000
 const SYNC_AFTER_MS = 150
 const CHECKPOINT_EVERY_MS = 10_000
 const RETRY_MS = 1000
-const PROBE_FILE = 'probe'
+/** By its name a draft, which nobody reads. */
+const PROBE_FILE = 'probe.part'
 const PROBE = Buffer.alloc(4096)
 /** What waits for a sync is in memory, so it is bounded, whatever is promised. */
 const MAX_UNSYNCED_BYTES = 16 * 1024 * 1024
@@ -184,8 +186,14 @@ export class WritingEnd {
     if (this.#log.trouble !== undefined) throw this.#log.trouble
     const { disk, place } = this.#options
     const path = join(place.folder, PROBE_FILE)
-    putFile(disk, path, PROBE)
-    disk.remove(path)
+    const fd = disk.open(path, 'over')
+    try {
+      writeAll(disk, fd, PROBE)
+      disk.sync(fd)
+    } finally {
+      closeQuietly(disk, fd)
+      disk.remove(path)
+    }
   }
 
   /** Keeps the promise of `fsync`, or says when it will be kept. */
@@ -224,6 +232,15 @@ export class WritingEnd {
     )
   }
 
+  /** Whoever erases a person has to wait for the end of a segment that names them. */
+  #isAskedToEnd(): boolean {
+    const { disk, place } = this.#options
+    const path = join(place.folder, END_WANTED)
+    if (!disk.has(path)) return false
+    disk.remove(path)
+    return true
+  }
+
   #endStretch(at: number): void {
     this.#sync(at)
     if (this.#log.trouble !== undefined) throw this.#log.trouble
@@ -236,7 +253,7 @@ export class WritingEnd {
   #sign(at: number): void {
     if (this.#log.trouble !== undefined) return
     this.#attempt(() => {
-      if (this.#isDueToEnd()) this.#endStretch(at)
+      if (this.#isDueToEnd() || this.#isAskedToEnd()) this.#endStretch(at)
       // A failed sync tells itself.
       if (!this.#evidence.hasNews() || this.#sync(at) !== undefined) return
       this.#evidence.checkpoint(this.#options.now())
