@@ -5,7 +5,9 @@ import type { Config } from '../config/schema.ts'
 import { Admin, type AdminParts } from '../governance/admin.ts'
 import type { Spool } from '../ledger/spool.ts'
 import { personKey } from '../model/person.ts'
+import { giveBack } from '../store/erase-rows.ts'
 import type { Store } from '../store/open.ts'
+import type { Erasing } from './erasing.ts'
 
 export type AdminEvents = Pick<AdminParts, 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'>
 
@@ -15,6 +17,7 @@ export function openAdmin(
   spool: Spool,
   ids: IdSource,
   secret: Uint8Array,
+  erasing: Erasing,
   events: AdminEvents,
 ): Admin {
   return new Admin({
@@ -29,6 +32,9 @@ export function openAdmin(
     get pseudonymous() {
       return current().ledger.pseudonymous
     },
+    segmentsHolding: (keys, before) => erasing.segmentsHolding(keys, before),
+    giveBack: (tables) => giveBack(store.db, tables, store.kind === 'embedded'),
+    carryOut: (id) => erasing.carryOut(id),
     audit: async (record) => {
       await spool.append(record)
     },

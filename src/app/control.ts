@@ -9,9 +9,13 @@ import { CordonError, ERROR_CODES, type ErrorCode, type Problem } from '../base/
 import type { Admin, ExportTable } from '../governance/admin.ts'
 import type { Actor } from '../governance/audit.ts'
 import type { Kind } from '../governance/columns.ts'
+import type { ErasurePreview } from '../governance/erasure.ts'
+import type { Revealed } from '../governance/reveal.ts'
 import type { Mode } from '../model/decision.ts'
 import type { CoverageQuery, CoverageReport } from '../store/coverage.ts'
+import type { ErasureState } from '../store/erasures.ts'
 import type { DirectoryNames } from '../store/names.ts'
+import type { Who } from '../store/people-found.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
 import { tailLines, type TailQuery } from './tail.ts'
@@ -33,12 +37,18 @@ export interface Commands {
     department?: string
     groups?: readonly string[]
   }): Promise<unknown>
+  removeUser(argument: { user: string }): Promise<unknown>
   createToken(argument: { user: string }): Promise<unknown>
   createKey(argument: { name: string; scopes: readonly string[]; user?: string }): Promise<unknown>
   setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
   /** What is in force beside files: the directory's names and the break-glass mode. */
   standing(argument: { users: readonly string[] }): Promise<Standing>
   coverage(argument: CoverageQuery): Promise<CoverageReport>
+  /** What an erasure would take. */
+  previewErasure(argument: Who): Promise<ErasurePreview>
+  erase(argument: { who: Who; reason: string }): Promise<ErasureState>
+  erasures(argument: Record<string, never>): Promise<ErasureState[]>
+  reveal(argument: { pseudonym: string; reason: string }): Promise<Revealed>
   export(argument: {
     table: ExportTable
     format: 'ndjson' | 'csv'
@@ -52,17 +62,23 @@ export interface Commands {
 const COMMANDS: ReadonlySet<string> = new Set([
   'importContext',
   'addUser',
+  'removeUser',
   'createToken',
   'createKey',
   'setMode',
   'standing',
   'coverage',
+  'previewErasure',
+  'erase',
+  'erasures',
+  'reveal',
 ])
 
 export function commandsOf(admin: Admin): Commands {
   return {
     importContext: (argument) => admin.importContext(argument, ACTOR),
     addUser: (argument) => admin.addUser(argument, ACTOR),
+    removeUser: ({ user }) => admin.removeUser(user, ACTOR),
     createToken: ({ user }) => admin.createToken(user, ACTOR),
     createKey: (argument) => admin.createKey(argument, ACTOR),
     setMode: (argument) => admin.setMode(argument, ACTOR),
@@ -71,6 +87,10 @@ export function commandsOf(admin: Admin): Commands {
       override: (await admin.modeOverride()) ?? null,
     }),
     coverage: (argument) => admin.coverage.report(argument),
+    previewErasure: (argument) => admin.erasure.preview(argument),
+    erase: ({ who, reason }) => admin.erasure.erase(who, reason, ACTOR),
+    erasures: () => admin.erasure.status(),
+    reveal: ({ pseudonym, reason }) => admin.reveal(pseudonym, reason, ACTOR),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
     tail: (argument, signal) => tailLines(admin.feed, admin.arrivals, argument, signal),
   }
@@ -209,11 +229,16 @@ export async function connectControl(
   return {
     importContext: (argument) => call('importContext', argument),
     addUser: (argument) => call('addUser', argument),
+    removeUser: (argument) => call('removeUser', argument),
     createToken: (argument) => call('createToken', argument),
     createKey: (argument) => call('createKey', argument),
     setMode: (argument) => call('setMode', argument),
     standing: async (argument) => (await call('standing', argument)) as Standing,
     coverage: async (argument) => (await call('coverage', argument)) as CoverageReport,
+    previewErasure: async (argument) => (await call('previewErasure', argument)) as ErasurePreview,
+    erase: async (argument) => (await call('erase', argument)) as ErasureState,
+    erasures: async (argument) => (await call('erasures', argument)) as ErasureState[],
+    reveal: async (argument) => (await call('reveal', argument)) as Revealed,
     export: (argument) => texts('export', argument),
     tail: (argument, signal) => texts('tail', argument, signal),
     close: () => client.close(),

@@ -10,6 +10,7 @@ import { openApi, REQUEST_TIMEOUT_MS } from '../api/server.ts'
 import { CordonError } from '../base/errors.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
+import { askToEnd } from '../ledger/erase-folder.ts'
 import { Recorder } from '../ledger/recorder.ts'
 import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
@@ -21,6 +22,7 @@ import { openStore, type Store } from '../store/open.ts'
 import { RecordSink } from '../store/records.ts'
 import { openAdmin } from './admin.ts'
 import { commandsOf, serveControl } from './control.ts'
+import { Erasing } from './erasing.ts'
 import { type Gateway, openGateway } from './gateway.ts'
 import { InterceptionAuthority } from './interception-authority.ts'
 import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
@@ -140,7 +142,17 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       answers.answered(reviewId, state)
       workers.tell('reviewAnswered', { reviewId, state })
     }
-    const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, {
+    const erasing = new Erasing({
+      store,
+      tenant: config.tenant,
+      dataDir: config.data_dir,
+      archiveDir: config.ledger.archive.dir,
+      log,
+      ship: () => recorder?.poke(),
+      endSegments: askToEnd,
+      withoutArchiving: (act) => act(),
+    })
+    const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, erasing, {
       onPeopleChanged: async () => {
         gateway.directory.forget()
         workers.tell('peopleChanged', undefined)
@@ -199,12 +211,16 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         log,
         workers,
         arrivals: admin.arrivals,
+        erasing,
       })
       recorder.start()
       const started = recorder
       closers.push(() => started.stop())
+      erasing.start()
+      closers.push(() => erasing.stop())
     }
 
+    await gateway.spool.ready
     const addresses = { proxy: [] as string[], api: [] as string[], observe: [] as string[] }
     if (serves.control) {
       const api = await openApi({
@@ -333,9 +349,10 @@ function openRecorder(
     readonly log: Log
     readonly workers: Workers
     readonly arrivals: Arrivals
+    readonly erasing: Erasing
   },
 ): Recorder {
-  const { store, gateway, metrics, log, workers, arrivals } = parts
+  const { store, gateway, metrics, log, workers, arrivals, erasing } = parts
   return new Recorder(
     {
       sink: telling(
@@ -343,6 +360,7 @@ function openRecorder(
           db: store.db,
           nextId: () => gateway.ids.next(),
           onViolation: (severity) => metrics.violations.inc({ severity }),
+          onErased: () => erasing.lookAgain(),
         }),
         arrivals,
       ),

@@ -28,4 +28,26 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
     .action((options) =>
       run(async () => (await import('./ledger-export.ts')).ledgerExport(io, options as never))(),
     )
+  common(
+    ledger.command('erase'),
+    'erase a person from the records, everywhere; proofs stay valid; 1 where nobody is found or a legal hold covers them',
+  )
+    .option('--user <who>', 'name, e-mail, external id or id')
+    .option('--login <name>', 'a login that the directory does not know')
+    .option('--address <ip>', 'a client address that had no login')
+    .option('--person <key>', 'a person key or a pseudonym')
+    .option('--reason <text>', 'why, without a name: it stays in the ledger')
+    .option('--yes', 'without being asked')
+    .option('--status', 'how far erasures have come; 1 where one is open')
+    .action((options) =>
+      run(async () => (await import('./ledger-erase.ts')).ledgerErase(io, options as never))(),
+    )
+  common(ledger.command('reveal'), 'who is behind a pseudonym; it is written down with its reason')
+    .argument('<pseudonym>', 'as lists show it: person-ab3defgh7jkl')
+    .requiredOption('--reason <text>', 'why')
+    .action((pseudonym: string, options) =>
+      run(async () =>
+        (await import('./ledger-reveal.ts')).ledgerReveal(io, pseudonym, options as never),
+      )(),
+    )
 }

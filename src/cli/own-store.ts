@@ -3,10 +3,12 @@
 import { join } from 'node:path'
 import { openAdmin } from '../app/admin.ts'
 import { type Commands, commandsOf } from '../app/control.ts'
+import { Erasing } from '../app/erasing.ts'
 import { personSecret } from '../app/person-secret.ts'
 import { IdSource } from '../base/ids.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import { RedisCache } from '../context/redis-cache.ts'
+import { realDisk } from '../ledger/disk.ts'
 import { Recorder } from '../ledger/recorder.ts'
 import { Spool } from '../ledger/spool.ts'
 import { openLog } from '../observe/log.ts'
@@ -37,6 +39,9 @@ export async function withStore<T>(
     whenFull: 'refuse',
     limitBytes: config.ledger.spool_limit,
     now: Date.now,
+    // A command has nothing else to do while the disk works, and ends before a thread would have begun.
+    disk: realDisk,
+    log,
   })
   const redis = config.redis_url === '' ? undefined : new RedisCache(config.redis_url, log)
   const metrics = new Metrics({ processMetrics: false })
@@ -73,7 +78,18 @@ export async function withStore<T>(
   try {
     await recorder.flush()
     const secret = await personSecret(store.db, config.tenant, config.data_dir)
-    const admin = openAdmin(() => config, store, spool, ids, secret, {
+    const erasing = new Erasing({
+      store,
+      tenant: config.tenant,
+      dataDir: config.data_dir,
+      archiveDir: config.ledger.archive.dir,
+      log,
+      ship: () => recorder.flush(),
+      // Nothing is recorded after an erasure, which is the last thing that its command does.
+      endSegments: () => spool.close(),
+      withoutArchiving: (act) => act(),
+    })
+    const admin = openAdmin(() => config, store, spool, ids, secret, erasing, {
       onPeopleChanged: async () => {
         await redis?.invalidate().catch(() => undefined)
       },

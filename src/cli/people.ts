@@ -33,6 +33,16 @@ export async function userAdd(
   return 0
 }
 
+export async function userRemove(io: Io, name: string, options: Common): Promise<ExitCode> {
+  const { config } = configOf(io, options)
+  const removed = (await withAdmin(io, config, (commands) =>
+    commands.removeUser({ user: name }),
+  )) as { user_id: string }
+  if (options.json === true) printJson(io, removed)
+  else io.out.write(`user removed (${removed.user_id})\n`)
+  return 0
+}
+
 /** Only the token goes to stdout, so that a script can take it. */
 export async function createToken(
   io: Io,

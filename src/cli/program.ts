@@ -123,6 +123,11 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .action((name: string, options) =>
       run(async () => (await import('./people.ts')).userAdd(io, name, options as never))(),
     )
+  common(user.command('remove'), 'remove one user, with tokens and keys; records stay')
+    .argument('<name>', 'name, e-mail or external id')
+    .action((name: string, options: Common) =>
+      run(async () => (await import('./people.ts')).userRemove(io, name, options))(),
+    )
   const token = program.command('token').description('proxy tokens: passwords of Basic')
   common(token.command('create'), 'a token, printed once')
     .requiredOption('--user <name>', 'whose token it is')

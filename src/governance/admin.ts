@@ -18,7 +18,9 @@ import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
 import { type Actor, auditRecord, type Target } from './audit.ts'
 import type { Kind } from './columns.ts'
+import { Erasure, type ErasureParts } from './erasure.ts'
 import { addUser, importFile, type ImportResult } from './import.ts'
+import { type Revealed, revealPerson } from './reveal.ts'
 
 const SCOPES = [
   'decisions:write',
@@ -46,7 +48,10 @@ const NEEDS_USER = new Set([
 
 export type ExportTable = 'decisions' | 'violations' | 'audit_events'
 
-export interface AdminParts {
+/** What goes with a user. */
+const PEOPLE_TABLES = ['users', 'user_groups', 'user_roles', 'proxy_tokens', 'api_keys']
+
+export interface AdminParts extends Pick<ErasureParts, 'segmentsHolding' | 'carryOut'> {
   readonly db: Kysely<Tables>
   readonly tenant: string
   readonly nextId: () => string
@@ -56,6 +61,8 @@ export interface AdminParts {
   readonly pseudonymous: boolean
   /** The key of a person, by user id, login or address. */
   readonly personKey: (person: string) => string
+  /** Takes what was deleted out of the files of these tables, where that is cheap. */
+  readonly giveBack: (tables: readonly string[]) => Promise<void>
   /** Resolves when the event is kept. */
   readonly audit: (record: AuditRecord) => Promise<void>
   /** What the directory remembers may be old. */
@@ -71,6 +78,7 @@ export class Admin {
   readonly coverage: Coverage
   readonly credentials: Credentials
   readonly reviews: Reviews
+  readonly erasure: Erasure
   readonly #parts: AdminParts
 
   constructor(parts: AdminParts) {
@@ -82,6 +90,7 @@ export class Admin {
     this.coverage = new Coverage(parts.db, parts.tenant, parts.now)
     this.credentials = new Credentials(parts.db, parts.tenant)
     this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
+    this.erasure = new Erasure(parts)
   }
 
   async importContext(
@@ -117,6 +126,21 @@ export class Admin {
     await this.#audit('user_added', actor, { type: 'user', id: added.user_id }, 'create', 'success')
     await this.#parts.onPeopleChanged()
     return added
+  }
+
+  /** Removes somebody from the directory, with memberships, tokens and keys. Their records stay, and name them still. */
+  async removeUser(login: string, actor: Actor): Promise<{ readonly user_id: string }> {
+    const userId = await this.#userId(login)
+    const { db, tenant } = this.#parts
+    await db
+      .deleteFrom('users')
+      .where('tenant', '=', tenant)
+      .where('user_id', '=', userId)
+      .execute()
+    await this.#audit('user_removed', actor, { type: 'user', id: userId }, 'delete', 'success')
+    await this.#parts.onPeopleChanged()
+    await this.#parts.giveBack(PEOPLE_TABLES)
+    return { user_id: userId }
   }
 
   /** The token; it is shown this once. */
@@ -183,6 +207,11 @@ export class Admin {
     )
     this.#parts.onModeChanged({ mode, until: until.getTime() })
     return { mode, until: until.toISOString() }
+  }
+
+  /** Who is behind a pseudonym; throws without a reason, and where nobody can tell any more. */
+  async reveal(pseudonym: string, reason: string, actor: Actor): Promise<Revealed> {
+    return revealPerson(this.#parts, pseudonym, reason, actor)
   }
 
   /** The names that policies may mean; of people only those that are asked for. */

@@ -38,12 +38,11 @@ export function shownPerson<R extends Row>(row: R, pseudonymous: boolean): R {
 /** A row of `audit_events` (with `record`): the actor and the target by their pseudonyms. What is no person keeps its name. */
 export function shownActors<R extends Row>(row: R, pseudonymous: boolean): R {
   if (!pseudonymous) return row
-  const { actor, target, data } = JSON.parse(String(row['record'])) as {
+  const { actor, target } = JSON.parse(String(row['record'])) as {
     readonly actor: { readonly type: string; readonly person_key?: string }
     readonly target?: { readonly type: string; readonly person_key?: string }
-    readonly data?: unknown
   }
-  const shown: Record<string, unknown> = { ...row, event_data: data ?? null, personal: null }
+  const shown: Record<string, unknown> = { ...row, personal: null }
   if (actor.type === 'user')
     Object.assign(shown, {
       actor_id: null,

@@ -1,0 +1,155 @@
+// Follows orders to erase people: in the tables, and in the files of this data directory.
+//
+// Both are repeated until they are done: an order may have come from another machine, and a segment that is being
+// written has its turn when it has been sealed, which is asked for.
+
+import { join } from 'node:path'
+import { countInFolders, eraseInFolders } from '../ledger/erase-folder.ts'
+import { openKeyChain } from '../ledger/ledger-keys.ts'
+import type { Log } from '../observe/log.ts'
+import { eraseRows } from '../store/erase-rows.ts'
+import {
+  allOrders,
+  erasureStates,
+  folderDone,
+  folderSeen,
+  openOrders,
+  ordersFor,
+} from '../store/erasures.ts'
+import type { Store } from '../store/open.ts'
+
+export interface ErasingParts {
+  readonly store: Store
+  readonly tenant: string
+  readonly dataDir: string
+  /** Empty: there is none. */
+  readonly archiveDir: string
+  readonly log: Log
+  /** Ships what waits, soon. */
+  readonly ship: () => Promise<void> | void
+  /** Has the writers end these segments, which they are writing. */
+  readonly endSegments: (paths: readonly string[]) => Promise<void> | void
+  /** Runs it while no segment is archived or compressed. */
+  readonly withoutArchiving: <T>(act: () => Promise<T>) => Promise<T>
+}
+
+const LOOK_EVERY_MS = 5000
+const SEEN_EVERY_MS = 60_000
+/** How long whoever orders an erasure waits for it. */
+const PATIENCE_MS = 30_000
+const SOON_MS = 200
+
+export class Erasing {
+  readonly #parts: ErasingParts
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> = Promise.resolve()
+  #stopped = false
+  #seenAt = -Infinity
+  #failed = false
+  /** Late records of erased people have come: segments that were gone through hold them. */
+  #again = false
+
+  constructor(parts: ErasingParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    if (this.#stopped) return
+    this.#timer = setTimeout(() => {
+      void this.look().finally(() => this.start())
+    }, LOOK_EVERY_MS).unref()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  /** Late records of erased people have come from a segment of this data directory. */
+  lookAgain(): void {
+    this.#again = true
+  }
+
+  segmentsHolding(keys: readonly string[], before: number): Promise<number> {
+    const order = { tenant: this.#parts.tenant, erasure_id: '', person_keys: keys, before }
+    return countInFolders(this.#dirs(), [order])
+  }
+
+  /** Ships an order and follows it; returns when both parts are done, or when that takes longer. */
+  async carryOut(erasureId: string): Promise<void> {
+    const { store, tenant, ship } = this.#parts
+    const deadline = performance.now() + PATIENCE_MS
+    while (performance.now() < deadline) {
+      await ship()
+      const [state] = await erasureStates(store.db, tenant, erasureId)
+      if (state !== undefined) {
+        await this.look()
+        const [now] = await erasureStates(store.db, tenant, erasureId)
+        const own = now?.folders.find(({ installation }) => installation === this.#installation())
+        if (now?.store_done_at != null && own?.done_at != null) return
+      }
+      await new Promise((resolve) => {
+        setTimeout(resolve, SOON_MS)
+      })
+    }
+  }
+
+  /** Does what is open; one at a time. Never rejects. */
+  look(): Promise<void> {
+    this.#running = this.#running.then(() => this.#look())
+    return this.#running
+  }
+
+  async #look(): Promise<void> {
+    const { store, log } = this.#parts
+    try {
+      await this.#tell()
+      for (const order of await openOrders(store.db)) {
+        const erased = await eraseRows(store.db, order, store.kind === 'embedded')
+        log.info({ erasure_id: order.erasure_id, ...erased }, 'a person was erased from the store')
+      }
+      await this.#eraseFiles()
+      this.#failed = false
+    } catch (error) {
+      const err = error instanceof Error ? error.message : String(error)
+      if (!this.#failed) log.error({ err }, 'an erasure could not be followed; it is tried again')
+      this.#failed = true
+    }
+  }
+
+  async #tell(): Promise<void> {
+    if (performance.now() - this.#seenAt < SEEN_EVERY_MS) return
+    await folderSeen(this.#parts.store.db, this.#parts.tenant, this.#installation())
+    this.#seenAt = performance.now()
+  }
+
+  async #eraseFiles(): Promise<void> {
+    const { store, log, endSegments, withoutArchiving } = this.#parts
+    const open = await ordersFor(store.db, this.#installation())
+    const isAgain = this.#again
+    const orders = isAgain ? await allOrders(store.db) : open
+    if (orders.length === 0) return
+    this.#again = false
+    const { records, segments, waiting } = await withoutArchiving(() =>
+      eraseInFolders(this.#dirs(), orders),
+    )
+    if (segments > 0) log.info({ records, segments }, 'people were erased from segments')
+    if (waiting.length > 0) {
+      this.#again ||= isAgain
+      await endSegments(waiting)
+      return
+    }
+    for (const order of open)
+      await folderDone(store.db, order, this.#installation(), { records, segments })
+  }
+
+  #dirs(): string[] {
+    const { dataDir, archiveDir } = this.#parts
+    return [join(dataDir, 'ledger'), ...(archiveDir === '' ? [] : [archiveDir])]
+  }
+
+  #installation(): string {
+    return openKeyChain(join(this.#parts.dataDir, 'ledger')).installation
+  }
+}
