@@ -223,7 +223,7 @@ class FolderCheck {
       const folder = parent === undefined ? undefined : join(parent, writer)
       return folder !== undefined && existsSync(folder) ? folder : undefined
     }
-    return { writer, live: folderIn(ledger), archived: folderIn(archive) }
+    return { writer, archive, live: folderIn(ledger), archived: folderIn(archive) }
   }
 
   #checked(

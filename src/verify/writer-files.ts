@@ -2,7 +2,9 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { KEPT_FILE, readKept } from '../proof/kept.ts'
+import type { Seal as SealText } from '../ledger/evidence.ts'
+import { END_WANTED } from '../ledger/segment.ts'
+import { type Kept, KEPT_FILE, readKept } from '../proof/kept.ts'
 import { HASH_BYTES, Tree } from '../proof/tree.ts'
 import { Damaged } from './report.ts'
 import type { SegmentFiles } from './segment-file.ts'
@@ -10,6 +12,8 @@ import { type SignedCheckpoint, type Trust } from './trust.ts'
 
 export interface WriterSource {
   readonly writer: string
+  /** The archive, where that is checked too. */
+  readonly archive: string | undefined
   /** Its folder in the archive. */
   readonly archived: string | undefined
   /** Its folder in the ledger. */
@@ -46,14 +50,15 @@ export interface WriterFiles {
 }
 
 const NUMBERED = /^(\d{16})(?:-([1-9]\d{0,5}))?\.(seg|seg\.zst|leaves|seal)$/
-const OTHERS = new Set(['open', 'left', 'lock', 'checkpoint', KEPT_FILE])
+const OTHERS = new Set(['open', 'left', 'lock', 'checkpoint', KEPT_FILE, END_WANTED])
 /** Being written under that name, and renamed when it is whole. */
 const DRAFT = /\.part$|^lock\.[0-9a-f-]{36}$/
 const MAX_NOTE_BYTES = 1024 * 1024
 const MAX_SEAL_BYTES = 64 * 1024
 
 /** Throws Damaged. What is read first may be older than what is read later, never newer. */
-export function filesOf({ writer, archived, live }: WriterSource, trust: Trust): WriterFiles {
+export function filesOf(source: WriterSource, trust: Trust): WriterFiles {
+  const { writer, archived, live } = source
   const checkpoint = live === undefined ? undefined : checkpointIn(live, writer, trust)
   const folders = [archived, live].filter((folder) => folder !== undefined)
   const named = folders.flatMap((folder) => namesIn(folder, writer))
@@ -65,7 +70,7 @@ export function filesOf({ writer, archived, live }: WriterSource, trust: Trust):
       .filter(({ kind }) => kind === 'leaves')
       .map(({ firstSeq, path }) => ({ firstSeq, path }))
       .toSorted((a, b) => a.firstSeq - b.firstSeq),
-    keptFrom: keptFrom(named, { writer, archived, live }, trust),
+    keptFrom: keptFrom(source, trust),
     isLeft: live === undefined || existsSync(join(live, 'left')),
   }
 }
@@ -179,65 +184,62 @@ function sealOf(
     file,
     firstSeq,
     lastSeq,
-    timeFrom: timeOf(seal.time_from),
-    timeTo: timeOf(seal.time_to),
+    timeFrom: seal.time_from,
+    timeTo: seal.time_to,
     frontier,
     checkpoint,
   }
 }
 
-interface SealText {
-  readonly writer: string
-  readonly first_seq: number
-  readonly last_seq: number
-  readonly time_from: number | string
-  readonly time_to: number | string
-  readonly frontier: readonly string[]
-  readonly checkpoint: string
-}
-
+/** Undefined where the text is not, byte for byte, as a seal is written. */
 function readSeal(text: string): SealText | undefined {
-  let read: Partial<SealText> & { v?: unknown }
+  let read: Partial<SealText> | null
   try {
     read = JSON.parse(text) as typeof read
   } catch {
     return undefined
   }
-  if (typeof read !== 'object' || read === null || read.v !== 1) return undefined
-  const { writer, first_seq: first, last_seq: last, frontier, checkpoint } = read
+  if (typeof read !== 'object' || read === null) return undefined
+  const { v, writer, first_seq, last_seq, time_from, time_to, frontier, checkpoint } = read
+  const known = { v, writer, first_seq, last_seq, time_from, time_to, frontier, checkpoint }
   const isSeal =
+    v === 1 &&
     typeof writer === 'string' &&
     typeof checkpoint === 'string' &&
-    Number.isSafeInteger(first) &&
-    Number.isSafeInteger(last) &&
-    Number(first) >= 1 &&
-    Number(last) >= Number(first) - 1 &&
+    [first_seq, last_seq, time_from, time_to].every((number) => Number.isFinite(number)) &&
+    Number.isSafeInteger(first_seq) &&
+    Number.isSafeInteger(last_seq) &&
+    Number(first_seq) >= 1 &&
+    Number(last_seq) >= Number(first_seq) &&
     Array.isArray(frontier) &&
-    frontier.every((hash) => typeof hash === 'string')
-  return isSeal ? (read as SealText) : undefined
+    frontier.every(isBase64) &&
+    `${JSON.stringify(known)}\n` === text
+  return isSeal ? (known as SealText) : undefined
 }
 
-function timeOf(value: number | string): number {
-  return typeof value === 'number' ? value : Date.parse(value)
+function isBase64(hash: unknown): boolean {
+  return typeof hash === 'string' && Buffer.from(hash, 'base64').toString('base64') === hash
 }
 
-/** Where the archive has anything of a writer, what is older than that was pruned there; else what left the ledger. */
-function keptFrom(named: readonly Named[], source: WriterSource, trust: Trust): number {
-  const { writer, archived, live } = source
-  const inArchive =
-    archived !== undefined &&
-    (named.some(({ folder, kind }) => folder === archived && kind.startsWith('seg')) ||
-      existsSync(join(archived, KEPT_FILE)))
-  const folder = inArchive ? archived : live
-  if (folder === undefined) return 1
+/**
+ * From which number on segments must be there. What left the ledger for the archive must be in the archive, where
+ * that is checked too; what the archive has removed, it says itself.
+ */
+function keptFrom({ writer, archived, archive, live }: WriterSource, trust: Trust): number {
+  const own = live === undefined ? undefined : keptIn(live, writer, trust)
+  if (own?.older === 'removed' || archive === undefined) return own?.from ?? 1
+  return (archived === undefined ? undefined : keptIn(archived, writer, trust))?.from ?? 1
+}
+
+function keptIn(folder: string, writer: string, trust: Trust): Kept | undefined {
   const path = join(folder, KEPT_FILE)
-  if (!existsSync(path)) return 1
+  if (!existsSync(path)) return undefined
   const origin = { writer, file: KEPT_FILE }
   const { text } = trust.open(noteIn(path, writer), origin, 'the note of what is kept')
   const kept = readKept(text)
-  if (kept === undefined || kept.writer !== writer)
+  if (kept?.writer !== writer)
     throw new Damaged({ ...origin, what: 'does not tell what is kept of this writer' })
-  return kept.from
+  return kept
 }
 
 /** A run of leaf hashes. Throws Damaged where it is none. */
