@@ -206,7 +206,7 @@ const TABLES = [
     tenant text not null, event_id uuid not null, series text not null, before timestamptz not null, rows bigint not null, writers jsonb not null,
     gone bigint not null default 0, began_at timestamptz not null default now(), ended_at timestamptz, primary key (tenant, event_id))`,
   `create table legal_holds (
-    tenant text not null, hold_id uuid not null, name text not null, person_key text, time_from timestamptz, time_to timestamptz,
+    tenant text not null, hold_id uuid not null, name text not null, person_keys text[], time_from timestamptz, time_to timestamptz,
     reason text not null, created_by text not null, created_at timestamptz not null default now(),
     released_at timestamptz, released_by text, release_reason text, primary key (tenant, hold_id))`,
   `create unique index legal_holds_name on legal_holds (tenant, name) where released_at is null`,

@@ -1,5 +1,6 @@
 // The administrators' acts over an open store, with their audit events in the ledger.
 
+import { hostname } from 'node:os'
 import type { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
 import { Admin, type AdminParts } from '../governance/admin.ts'
@@ -22,7 +23,10 @@ export function openAdmin(
 ): Admin {
   return new Admin({
     db: store.db,
+    kind: store.kind,
     tenant: current().tenant,
+    ages: () => current().ledger.retention,
+    by: `${hostname()}, process ${process.pid}`,
     nextId: () => ids.next(),
     now: Date.now,
     personKey: (person) => personKey(secret, current().tenant, person),

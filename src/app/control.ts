@@ -10,12 +10,15 @@ import type { Admin, ExportTable } from '../governance/admin.ts'
 import type { Actor } from '../governance/audit.ts'
 import type { Kind } from '../governance/columns.ts'
 import type { ErasurePreview } from '../governance/erasure.ts'
+import type { HoldRequest } from '../governance/holds.ts'
 import type { Revealed } from '../governance/reveal.ts'
 import type { Mode } from '../model/decision.ts'
 import type { CoverageQuery, CoverageReport } from '../store/coverage.ts'
 import type { ErasureState } from '../store/erasures.ts'
+import type { Hold } from '../store/holds.ts'
 import type { DirectoryNames } from '../store/names.ts'
 import type { Who } from '../store/people-found.ts'
+import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
 import { tailLines, type TailQuery } from './tail.ts'
@@ -27,6 +30,13 @@ export interface Standing {
   readonly names: DirectoryNames
   readonly override: ModeOverride | null
 }
+
+/** As it comes out of JSON: the same whether Cordon runs or not. */
+export type AsJson<T> = T extends Date
+  ? string
+  : T extends object
+    ? { readonly [K in keyof T]: AsJson<T[K]> }
+    : T
 
 /** The acts of `Admin` that the command line knows, by name. */
 export interface Commands {
@@ -49,6 +59,12 @@ export interface Commands {
   erase(argument: { who: Who; reason: string }): Promise<ErasureState>
   erasures(argument: Record<string, never>): Promise<ErasureState[]>
   reveal(argument: { pseudonym: string; reason: string }): Promise<Revealed>
+  placeHold(argument: HoldRequest): Promise<AsJson<Hold>>
+  releaseHold(argument: { name: string; reason: string }): Promise<AsJson<Hold>>
+  holds(argument: Record<string, never>): Promise<readonly AsJson<Hold>[]>
+  retention(argument: Record<string, never>): Promise<AsJson<RetentionReport>>
+  /** Null where another process is at it. */
+  runUpkeep(argument: Record<string, never>): Promise<AsJson<UpkeepRun> | null>
   export(argument: {
     table: ExportTable
     format: 'ndjson' | 'csv'
@@ -72,6 +88,11 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'erase',
   'erasures',
   'reveal',
+  'placeHold',
+  'releaseHold',
+  'holds',
+  'retention',
+  'runUpkeep',
 ])
 
 export function commandsOf(admin: Admin): Commands {
@@ -91,9 +112,18 @@ export function commandsOf(admin: Admin): Commands {
     erase: ({ who, reason }) => admin.erasure.erase(who, reason, ACTOR),
     erasures: () => admin.erasure.status(),
     reveal: ({ pseudonym, reason }) => admin.reveal(pseudonym, reason, ACTOR),
+    placeHold: async (argument) => asJson(await admin.holds.place(argument, ACTOR)),
+    releaseHold: async ({ name, reason }) => asJson(await admin.holds.release(name, reason, ACTOR)),
+    holds: async () => asJson(await admin.holds.list()),
+    retention: async () => asJson(await admin.upkeep.report()),
+    runUpkeep: async () => asJson((await admin.upkeep.run()) ?? null),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
     tail: (argument, signal) => tailLines(admin.feed, admin.arrivals, argument, signal),
   }
+}
+
+function asJson<T>(value: T): AsJson<T> {
+  return JSON.parse(JSON.stringify(value)) as AsJson<T>
 }
 
 export function controlSocket(dataDir: string): string {
@@ -239,6 +269,11 @@ export async function connectControl(
     erase: async (argument) => (await call('erase', argument)) as ErasureState,
     erasures: async (argument) => (await call('erasures', argument)) as ErasureState[],
     reveal: async (argument) => (await call('reveal', argument)) as Revealed,
+    placeHold: async (argument) => (await call('placeHold', argument)) as AsJson<Hold>,
+    releaseHold: async (argument) => (await call('releaseHold', argument)) as AsJson<Hold>,
+    holds: async (argument) => (await call('holds', argument)) as AsJson<Hold>[],
+    retention: async (argument) => (await call('retention', argument)) as AsJson<RetentionReport>,
+    runUpkeep: async (argument) => (await call('runUpkeep', argument)) as AsJson<UpkeepRun> | null,
     export: (argument) => texts('export', argument),
     tail: (argument, signal) => texts('tail', argument, signal),
     close: () => client.close(),

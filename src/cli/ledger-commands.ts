@@ -1,7 +1,7 @@
 // `cordon ledger ...`: every command with its help; what it does stands in the file of its name.
 
 import { type Command, Option } from 'commander'
-import { collect, common, type Run } from './common.ts'
+import { collect, common, type Common, type Run } from './common.ts'
 import type { Io } from './io.ts'
 
 export function ledgerCommands(program: Command, io: Io, run: Run): void {
@@ -41,6 +41,31 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
     .option('--status', 'how far erasures have come; 1 where one is open')
     .action((options) =>
       run(async () => (await import('./ledger-erase.ts')).ledgerErase(io, options as never))(),
+    )
+  const hold = ledger.command('hold').description('legal holds: what one covers is not deleted')
+  common(hold.command('add'), 'from now on nothing goes that it covers')
+    .argument('<name>', 'what it is called, such as the number of the case')
+    .option('--user <who>', 'only what concerns this user: name, e-mail, external id or id')
+    .option('--person <key>', 'the same by person key or pseudonym')
+    .option('--from <time>', 'only what was recorded from then on, RFC 3339')
+    .option('--to <time>', 'only what was recorded before then, RFC 3339')
+    .requiredOption('--reason <text>', 'why')
+    .action((name: string, options) =>
+      run(async () => (await import('./ledger-hold.ts')).holdAdd(io, name, options as never))(),
+    )
+  common(hold.command('list'), 'holds in force, then released ones').action((options: Common) =>
+    run(async () => (await import('./ledger-hold.ts')).holdList(io, options))(),
+  )
+  common(hold.command('release'), 'what it covered goes as its age says')
+    .argument('<name>')
+    .requiredOption('--reason <text>', 'why')
+    .action((name: string, options) =>
+      run(async () => (await import('./ledger-hold.ts')).holdRelease(io, name, options as never))(),
+    )
+  common(ledger.command('retention'), 'how long what is kept, and what goes next')
+    .option('--run', 'sum, delete and compress now instead of within minutes')
+    .action((options: Common & { run?: boolean }) =>
+      run(async () => (await import('./ledger-retention.ts')).ledgerRetention(io, options))(),
     )
   common(ledger.command('reveal'), 'who is behind a pseudonym; it is written down with its reason')
     .argument('<pseudonym>', 'as lists show it: person-ab3defgh7jkl')

@@ -97,6 +97,13 @@ export const SCHEMA = {
     spool_limit: size('1GiB', 1024 ** 2),
     when_full: oneOf('refuse', ['refuse', 'drop_counted']),
     archive: { dir: path(''), keep: duration('2y'), limit: size('50GiB') },
+    retention: {
+      decisions: duration('90d'),
+      outcomes: duration('90d'),
+      violations: duration('2y'),
+      audit: duration('7y'),
+      aggregates: duration('2y'),
+    },
     url_paths: flag(true),
     pseudonymous: flag(false),
   },

@@ -68,6 +68,10 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
   ) {
     refuse('policy.hold_timeout', 'has no effect unless policy.review is hold')
   }
+  for (const [name, age] of Object.entries(ledger.retention)) {
+    if (age < DAY_MS || age > LONGEST_MS)
+      refuse(`ledger.retention.${name}`, 'must be from 1d to 1000y: whole days are kept')
+  }
   if (ledger.archive.dir === '') {
     if (ledger.archive.keep !== TWO_YEARS_MS)
       refuse('ledger.archive.keep', 'has no effect without ledger.archive.dir')
@@ -128,6 +132,8 @@ export function withClientDefault(config: Config, settings: GivenSettings): Conf
 }
 
 const TWO_YEARS_MS = 2 * 365 * 86_400_000
+const DAY_MS = 24 * 3_600_000
+const LONGEST_MS = 1000 * 365 * DAY_MS
 const HOST_AND_PORT = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/
 const PRIVATE_RANGES = new Set([
   'loopback',

@@ -16,9 +16,11 @@ import { modeInForce } from '../store/modes.ts'
 import { type DirectoryNames, directoryNames } from '../store/names.ts'
 import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
+import { Upkeep, type UpkeepParts } from '../store/upkeep.ts'
 import { type Actor, auditRecord, type Target } from './audit.ts'
 import type { Kind } from './columns.ts'
 import { Erasure, type ErasureParts } from './erasure.ts'
+import { Holds } from './holds.ts'
 import { addUser, importFile, type ImportResult } from './import.ts'
 import { type Revealed, revealPerson } from './reveal.ts'
 
@@ -51,7 +53,10 @@ export type ExportTable = 'decisions' | 'violations' | 'audit_events'
 /** What goes with a user. */
 const PEOPLE_TABLES = ['users', 'user_groups', 'user_roles', 'proxy_tokens', 'api_keys']
 
-export interface AdminParts extends Pick<ErasureParts, 'segmentsHolding' | 'carryOut'> {
+export interface AdminParts
+  extends
+    Pick<ErasureParts, 'segmentsHolding' | 'carryOut'>,
+    Pick<UpkeepParts, 'kind' | 'ages' | 'by'> {
   readonly db: Kysely<Tables>
   readonly tenant: string
   readonly nextId: () => string
@@ -79,6 +84,8 @@ export class Admin {
   readonly credentials: Credentials
   readonly reviews: Reviews
   readonly erasure: Erasure
+  readonly holds: Holds
+  readonly upkeep: Upkeep
   readonly #parts: AdminParts
 
   constructor(parts: AdminParts) {
@@ -91,6 +98,8 @@ export class Admin {
     this.credentials = new Credentials(parts.db, parts.tenant)
     this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
     this.erasure = new Erasure(parts)
+    this.holds = new Holds(parts)
+    this.upkeep = new Upkeep(parts)
   }
 
   async importContext(

@@ -7,8 +7,8 @@ import type { Tables } from './tables.ts'
 export interface Hold {
   readonly hold_id: string
   readonly name: string
-  /** Only what concerns this person; null: everybody. */
-  readonly person_key: string | null
+  /** Only what concerns this person, by any of its keys; null: everybody. */
+  readonly person_keys: readonly string[] | null
   /** Only what was recorded from then on, and before then; null: without a bound. */
   readonly time_from: Date | null
   readonly time_to: Date | null
@@ -22,13 +22,13 @@ export interface Hold {
 
 export type NewHold = Pick<
   Hold,
-  'hold_id' | 'name' | 'person_key' | 'time_from' | 'time_to' | 'reason' | 'created_by'
+  'hold_id' | 'name' | 'person_keys' | 'time_from' | 'time_to' | 'reason' | 'created_by'
 >
 
 /** Whoever deletes takes it shared, so that nothing covered goes once a hold stands. */
 const HOLD_LOCK = 7_303_604
 const COLUMNS = sql.raw(
-  'hold_id, name, person_key, time_from, time_to, reason, created_by, created_at, released_at, released_by, release_reason',
+  'hold_id, name, person_keys, time_from, time_to, reason, created_by, created_at, released_at, released_by, release_reason',
 )
 /** SQLSTATE unique_violation. */
 const TWICE = '23505'
@@ -39,8 +39,8 @@ export async function placeHold(db: Kysely<Tables>, tenant: string, hold: NewHol
     return await db.transaction().execute(async (transaction) => {
       await sql`select pg_advisory_xact_lock(${HOLD_LOCK})`.execute(transaction)
       const { rows } = await sql<Hold>`
-        insert into legal_holds (tenant, hold_id, name, person_key, time_from, time_to, reason, created_by)
-        values (${tenant}, ${hold.hold_id}, ${hold.name}, ${hold.person_key}, ${hold.time_from}, ${hold.time_to}, ${hold.reason}, ${hold.created_by})
+        insert into legal_holds (tenant, hold_id, name, person_keys, time_from, time_to, reason, created_by)
+        values (${tenant}, ${hold.hold_id}, ${hold.name}, ${hold.person_keys}, ${hold.time_from}, ${hold.time_to}, ${hold.reason}, ${hold.created_by})
         returning ${COLUMNS}`.execute(transaction)
       const [placed] = rows
       if (placed === undefined)
@@ -117,10 +117,10 @@ export function isHeld(
   row: string,
   from: RawBuilder<unknown>,
   to: RawBuilder<unknown>,
-  concerns: RawBuilder<unknown> = sql`hold.person_key = ${sql.ref(`${row}.person_key`)}`,
+  concerns: RawBuilder<unknown> = sql`${sql.ref(`${row}.person_key`)} = any(hold.person_keys)`,
 ): RawBuilder<boolean> {
   return sql<boolean>`exists (
     select from legal_holds hold where hold.tenant = ${sql.ref(`${row}.tenant`)} and hold.released_at is null
       and (hold.time_from is null or ${to} >= hold.time_from) and (hold.time_to is null or ${from} < hold.time_to)
-      and (hold.person_key is null or ${concerns}))`
+      and (hold.person_keys is null or ${concerns}))`
 }

@@ -3,10 +3,12 @@
 
 import { type Kysely, sql } from 'kysely'
 import type { AuditRecord } from '../model/record.ts'
+import { type Ages, tellAges } from './ages.ts'
 import { sumUp } from './aggregates.ts'
 import { compress } from './compression.ts'
-import { type Ages, applyRetention, tellAges } from './retention.ts'
-import { type Means, meansOf } from './series.ts'
+import { applyRetention } from './retention.ts'
+import { lacks, type Means, meansOf } from './series.ts'
+import { standingOf, type TableStanding } from './standing.ts'
 import type { Tables } from './tables.ts'
 
 export interface UpkeepParts {
@@ -38,6 +40,13 @@ export interface UpkeepRun {
   readonly by: string
   readonly steps: readonly UpkeepStep[]
   readonly error: string | null
+}
+
+export interface RetentionReport {
+  readonly tables: readonly TableStanding[]
+  /** What this store cannot do by itself, in words. */
+  readonly lacks: readonly string[]
+  readonly last: UpkeepRun | null
 }
 
 const UPKEEP_LOCK = 7_303_605
@@ -76,6 +85,16 @@ export class Upkeep {
         await sql`select pg_advisory_unlock(${UPKEEP_LOCK})`.execute(connection)
       }
     })
+  }
+
+  /** How it stands with this tenant's ages, and with the work. */
+  async report(): Promise<RetentionReport> {
+    const { db, tenant, ages, now } = this.#parts
+    return {
+      tables: await standingOf(db, tenant, ages(), new Date(now())),
+      lacks: lacks(await meansOf(db)),
+      last: (await this.runs(1))[0] ?? null,
+    }
   }
 
   /** The newest first. */

@@ -4,11 +4,11 @@ import { randomInt, randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import type { AuditRecord } from '../../src/model/record.ts'
+import { type Ages, horizonOf, tellAges } from '../../src/store/ages.ts'
 import { liftHold, placeHold } from '../../src/store/holds.ts'
 import type { Store } from '../../src/store/open.ts'
 import { makePartitions } from '../../src/store/partitions.ts'
 import { RecordSink } from '../../src/store/records.ts'
-import { type Ages, horizonOf, tellAges } from '../../src/store/retention.ts'
 import { Upkeep } from '../../src/store/upkeep.ts'
 import { ids, shippedOf } from '../support/records.ts'
 import {
@@ -166,7 +166,7 @@ async function randomLife(t: Test, store: Store): Promise<string[]> {
     await placeHold(db, placed.tenant, {
       hold_id: randomUUID(),
       name: placed.name,
-      person_key: person ?? null,
+      person_keys: person === undefined ? null : [person],
       time_from: null,
       time_to: null,
       reason: 'because',
