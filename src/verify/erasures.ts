@@ -1,7 +1,7 @@
 // Which people were erased, and whether somebody ordered it: an erased personal part needs a record that says so.
 
 import type { AuditRecord } from '../model/record.ts'
-import { Damaged, type Damage } from './report.ts'
+import { Damaged, type Place } from './report.ts'
 
 /** The records that order an erasure, or tell that a data directory has carried it out. */
 const EVENTS = new Set(['person_erased', 'erasure_applied'])
@@ -9,7 +9,7 @@ const EVENTS = new Set(['person_erased', 'erasure_applied'])
 export class Erasures {
   readonly #ordered = new Set<string>()
   /** The first erased record of each person for whom no order has been seen. */
-  readonly #open = new Map<string, Omit<Damage, 'what'>>()
+  readonly #open = new Map<string, Place>()
 
   /** A record of an administrator's act. */
   told({ event_type: event, data }: AuditRecord): void {
@@ -19,7 +19,7 @@ export class Erasures {
   }
 
   /** A record whose personal part was erased, and whose it was: one of them was to be erased. */
-  found(people: readonly string[], place: Omit<Damage, 'what'>): void {
+  found(people: readonly string[], place: Place): void {
     const key = people.toSorted().join(' ')
     if (!this.#open.has(key)) this.#open.set(key, place)
   }

@@ -66,14 +66,19 @@ export interface Report {
   readonly notes: readonly string[]
 }
 
+/** Where something stands, with its time in milliseconds since the epoch: made for each record, told of few. */
+export type Place = Omit<Damage, 'what' | 'time'> & { readonly time?: number | undefined }
+
 /** Thrown where something is not as it was written. */
 export class Damaged extends Error {
   override readonly name = 'Damaged'
   readonly damage: Damage
 
-  constructor(damage: Damage) {
-    super(describe(damage))
-    this.damage = damage
+  constructor({ time, ...damage }: Place & { readonly what: string }) {
+    const text = timeText(time ?? Number.NaN)
+    const told = text === undefined ? damage : { ...damage, time: text }
+    super(describe(told))
+    this.damage = told
   }
 }
 

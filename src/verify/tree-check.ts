@@ -1,7 +1,7 @@
 // One writer's tree, grown leaf by leaf, compared at every size for which somebody has signed what it was.
 
 import { HASH_BYTES, Tree } from '../proof/tree.ts'
-import { Damaged } from './report.ts'
+import { Damaged, type Place } from './report.ts'
 
 /** What the tree of a writer was at some size, and who says so. */
 export interface Mark {
@@ -10,14 +10,6 @@ export interface Mark {
   /** As people read it: `the seal 0000000000000001.seal`. */
   readonly said: string
   readonly file?: string
-}
-
-/** Where a record stands. */
-export interface Place {
-  readonly file?: string
-  readonly offset?: number
-  readonly table?: string
-  readonly time?: string | undefined
 }
 
 interface Suspect extends Place {
@@ -69,7 +61,7 @@ export class TreeCheck {
     const mark = this.#marks[this.#next]
     if (mark !== undefined)
       throw new Damaged({
-        ...told(place),
+        ...place,
         writer: this.#writer,
         seq: this.#tree.size + 1,
         what: `is missing: the records end with ${this.#tree.size}, ${mark.said} covers ${mark.size}`,
@@ -110,7 +102,7 @@ export class TreeCheck {
 
   #blame({ against, seq, ...place }: Suspect): never {
     throw new Damaged({
-      ...told(place),
+      ...place,
       writer: this.#writer,
       seq,
       what: `the record is not the one that was written: its leaf hash differs from the one in ${against}`,
@@ -118,12 +110,8 @@ export class TreeCheck {
   }
 }
 
-function told({ time, ...place }: Place): Place & { readonly time?: string } {
-  return time === undefined ? place : { ...place, time }
-}
-
 /** The leaf at a place of a run of leaf hashes; undefined where the run ends before. */
-export function leafAt(hashes: Buffer, index: number): Buffer | undefined {
+export function notedAt(hashes: Buffer, index: number): Buffer | undefined {
   const end = (index + 1) * HASH_BYTES
   return end > hashes.length ? undefined : hashes.subarray(index * HASH_BYTES, end)
 }

@@ -3,12 +3,12 @@
 import { hash } from 'node:crypto'
 import { basename } from 'node:path'
 import { isErased } from '../ledger/encode.ts'
+import { leafAt } from '../ledger/frame.ts'
 import { peopleIn } from '../model/record.ts'
-import { leafHash } from '../proof/tree.ts'
 import type { Anchor } from './anchors.ts'
 import type { Erasures } from './erasures.ts'
 import { readHead, readRecord, type RecordHead } from './record-head.ts'
-import { Damaged, type GapReport, timeText, type WriterReport } from './report.ts'
+import { Damaged, type GapReport, type Place, timeText, type WriterReport } from './report.ts'
 import {
   type Frame,
   framesOf,
@@ -16,7 +16,7 @@ import {
   type Rest,
   type SegmentFiles,
 } from './segment-file.ts'
-import { leafAt, type Mark, TreeCheck } from './tree-check.ts'
+import { type Mark, notedAt, TreeCheck } from './tree-check.ts'
 import type { Enrolled, Trust } from './trust.ts'
 import {
   filesOf,
@@ -192,7 +192,7 @@ class WriterCheck {
     const known = this.#tree.size
     const frames = framesOf(bytes)
     let read = frames.next()
-    for (; read.done !== true; read = frames.next()) this.#frame(read.value, file, seen)
+    for (; read.done !== true; read = frames.next()) this.#frame(read.value, bytes, file, seen)
     this.#seen.push(seen)
     if (this.#seen.length > FILES_THAT_REPEAT) this.#seen.shift()
     this.#rest(read.value, file, next)
@@ -205,7 +205,7 @@ class WriterCheck {
     this.#context.onProgress(this.#tree.size - known)
   }
 
-  #frame({ record, personal, offset }: Frame, file: string, seen: Seen): void {
+  #frame({ record, personal, offset }: Frame, bytes: Buffer, file: string, seen: Seen): void {
     const expected = seen.firstSeq + seen.leaves.length
     const head = readHead(record)
     const place = { file, offset }
@@ -217,15 +217,14 @@ class WriterCheck {
         seq: expected,
         what: `is a record of writer ${head.writer}`,
       })
-    const time = timeText(head.time)
-    const here = { ...place, ...(time === undefined ? {} : { time }) }
+    const here = { file, offset, time: head.time }
     if (head.seq !== expected)
       throw this.#damaged({
         ...here,
         seq: expected,
         what: `record ${head.seq} stands where record ${expected} should`,
       })
-    const leaf = leafHash(record)
+    const leaf = leafAt(bytes, offset)
     seen.leaves.push(leaf)
     if (expected <= this.#tree.size) return this.#repeated(leaf, expected, here)
     this.#tree.append(leaf, here, this.#noted(expected))
@@ -270,7 +269,7 @@ class WriterCheck {
     for (;;) {
       const current = this.#leaves
       const found =
-        current === undefined ? undefined : leafAt(current.hashes, seq - current.firstSeq)
+        current === undefined ? undefined : notedAt(current.hashes, seq - current.firstSeq)
       const next = leaves[this.#nextLeaves]
       // The file of the later segment, as soon as there is one.
       if (next === undefined || next.firstSeq > seq) {
@@ -288,7 +287,7 @@ class WriterCheck {
     }
   }
 
-  #personal(head: RecordHead, record: Buffer, personal: Buffer, place: { time?: string }): void {
+  #personal(head: RecordHead, record: Buffer, personal: Buffer, place: Place): void {
     const { personalHash: committed } = head
     if (committed === undefined) {
       if (personal.length === 0) return
@@ -311,7 +310,7 @@ class WriterCheck {
   }
 
   /** Records whose content says something about the ledger itself, and those that no signature covers. */
-  #whole(head: RecordHead, record: Buffer, place: { time?: string }): void {
+  #whole(head: RecordHead, record: Buffer, place: Place): void {
     const read = this.#read(head, record, place)
     if (read.kind === 'audit') this.#context.erasures.told(read)
     if (read.kind === 'gap' && this.#gaps.length < MAX_GAPS_TOLD)
@@ -352,7 +351,7 @@ class WriterCheck {
     }
     throw this.#damaged({
       ...place,
-      ...this.#after(),
+      time: this.#lastTime,
       what:
         rest.kind === 'torn'
           ? 'the frame ends in the middle, although a checkpoint covers the record or later ones are there'
@@ -372,17 +371,12 @@ class WriterCheck {
         })
   }
 
-  #lastPlace(): { readonly file?: string; readonly time?: string } {
+  #lastPlace(): Place {
     const file = this.#files.segments.at(-1)?.paths[0]
-    return { ...(file === undefined ? {} : { file: basename(file) }), ...this.#after() }
+    return { ...(file === undefined ? {} : { file: basename(file) }), time: this.#lastTime }
   }
 
-  #after(): { readonly time?: string } {
-    const time = timeText(this.#lastTime ?? NaN)
-    return time === undefined ? {} : { time }
-  }
-
-  #damaged(damage: Omit<ConstructorParameters<typeof Damaged>[0], 'writer'>): Damaged {
+  #damaged(damage: Place & { readonly what: string }): Damaged {
     return new Damaged({ writer: this.#writer, ...damage })
   }
 }
