@@ -25,6 +25,7 @@ import { commandsOf, serveControl } from './control.ts'
 import { Erasing } from './erasing.ts'
 import { type Gateway, openGateway } from './gateway.ts'
 import { InterceptionAuthority } from './interception-authority.ts'
+import { checkLedgerAge } from './ledger-age.ts'
 import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
 import type { Beginning } from './messages.ts'
 import { checkNamedFiles } from './named-files.ts'
@@ -96,6 +97,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       log,
     })
     closers.push(() => store.close())
+    await checkLedgerAge(config.data_dir, store.db)
     const secret = await personSecret(store.db, config.tenant, config.data_dir)
 
     let catalogue = readCatalogue(config, env)

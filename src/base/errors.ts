@@ -34,6 +34,10 @@ export const ERROR_CODES = {
     status: 500,
     means: 'The key that signs the ledger is missing, or is not the one it was signed with.',
   },
+  LEDGER_OLDER: {
+    status: 500,
+    means: 'The ledger folder is an older copy of what the store has.',
+  },
   NOT_DELIVERED: { status: 501, means: 'This command belongs to a later release.' },
   INTERNAL: { status: 500, means: 'A fault of Cordon itself; the log has the details.' },
 } as const satisfies Record<string, { status: number; means: string }>

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { openAdmin } from '../app/admin.ts'
 import { type Commands, commandsOf } from '../app/control.ts'
 import { Erasing } from '../app/erasing.ts'
+import { checkLedgerAge } from '../app/ledger-age.ts'
 import { personSecret } from '../app/person-secret.ts'
 import { IdSource } from '../base/ids.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
@@ -29,6 +30,10 @@ export async function withStore<T>(
     dataDir: config.data_dir,
     migrationsDir: join(PROGRAM_DIR, 'migrations'),
     log,
+  })
+  await checkLedgerAge(config.data_dir, store.db).catch(async (error: unknown) => {
+    await store.close()
+    throw error
   })
   const dir = join(config.data_dir, 'ledger')
   const ids = new IdSource()

@@ -173,7 +173,8 @@ function sealOff(
   }
 }
 
-function isOfThisBoot(folder: string): boolean {
+/** Whether the machine has been up since somebody wrote here; true after a clean stop. */
+export function isOfThisBoot(folder: string): boolean {
   const mark = join(folder, OPEN)
   if (!existsSync(mark)) return true
   const boot = bootId()

@@ -20,6 +20,7 @@ import { UnstorableError } from './array-bytes.ts'
 import { tally } from './coverage-rows.ts'
 import { ErasedPeople, takeOrders } from './erasures.ts'
 import { keepEvidence } from './evidence-rows.ts'
+import { shippedNumbers } from './kept-ledger.ts'
 import { LeafTiles } from './leaf-tiles.ts'
 import {
   AUDIT_COLUMNS,
@@ -59,9 +60,7 @@ export class RecordSink implements Sink {
   }
 
   async cursors(): Promise<ReadonlyMap<string, number>> {
-    const { rows } = await sql<{ writer: string; seq: string }>`
-      select writer, max(seq) as seq from writers group by writer`.execute(this.#parts.db)
-    return new Map(rows.map(({ writer, seq }) => [writer, Number(seq)]))
+    return shippedNumbers(this.#parts.db)
   }
 
   async write(
