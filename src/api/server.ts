@@ -15,12 +15,14 @@ import { coverageRoutes, type Reports } from './coverage.ts'
 import { type DecisionParts, decisionRoutes, MAX_BODY_BYTES } from './decisions.ts'
 import { type Records, type ReviewDesk, listRoutes } from './lists.ts'
 import { problemHandler, sendProblem } from './problem.ts'
+import { type QuestionDesk, questionRoutes } from './questions.ts'
 import { streamRoutes, type StreamParts } from './stream.ts'
 
 export type ApiParts = DecisionParts &
   StreamParts & {
     readonly records: Records
     readonly reports: Reports
+    readonly questions: QuestionDesk
     readonly desk: ReviewDesk
     readonly log: Log
     readonly version: string
@@ -71,6 +73,7 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   await app.register(async (scope) => decisionRoutes(scope, parts))
   await app.register(async (scope) => listRoutes(scope, parts))
   await app.register(async (scope) => coverageRoutes(scope, parts))
+  await app.register(async (scope) => questionRoutes(scope, parts))
   streamRoutes(app, parts)
   await app.register(swaggerUi, {
     routePrefix: '/docs',

@@ -18,6 +18,7 @@ import type { ErasureState } from '../store/erasures.ts'
 import type { Hold } from '../store/holds.ts'
 import type { DirectoryNames } from '../store/names.ts'
 import type { Who } from '../store/people-found.ts'
+import type { Answer, TrendQuestion } from '../store/questions.ts'
 import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
@@ -54,6 +55,10 @@ export interface Commands {
   /** What is in force beside files: the directory's names and the break-glass mode. */
   standing(argument: { users: readonly string[] }): Promise<Standing>
   coverage(argument: CoverageQuery): Promise<CoverageReport>
+  report(argument: {
+    kind: 'trend' | 'top' | 'first-seen'
+    question: TrendQuestion
+  }): Promise<Answer>
   /** What an erasure would take. */
   previewErasure(argument: Who): Promise<ErasurePreview>
   erase(argument: { who: Who; reason: string }): Promise<ErasureState>
@@ -84,6 +89,7 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'setMode',
   'standing',
   'coverage',
+  'report',
   'previewErasure',
   'erase',
   'erasures',
@@ -108,6 +114,11 @@ export function commandsOf(admin: Admin): Commands {
       override: (await admin.modeOverride()) ?? null,
     }),
     coverage: (argument) => admin.coverage.report(argument),
+    report: ({ kind, question }) => {
+      const { questions } = admin
+      if (kind === 'trend') return questions.trend(question)
+      return kind === 'top' ? questions.top(question) : questions.firstSeen(question)
+    },
     previewErasure: (argument) => admin.erasure.preview(argument),
     erase: ({ who, reason }) => admin.erasure.erase(who, reason, ACTOR),
     erasures: () => admin.erasure.status(),
@@ -265,6 +276,7 @@ export async function connectControl(
     setMode: (argument) => call('setMode', argument),
     standing: async (argument) => (await call('standing', argument)) as Standing,
     coverage: async (argument) => (await call('coverage', argument)) as CoverageReport,
+    report: async (argument) => (await call('report', argument)) as Answer,
     previewErasure: async (argument) => (await call('previewErasure', argument)) as ErasurePreview,
     erase: async (argument) => (await call('erase', argument)) as ErasureState,
     erasures: async (argument) => (await call('erasures', argument)) as ErasureState[],

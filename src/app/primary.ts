@@ -38,6 +38,7 @@ import { type Role, ROLES } from './roles.ts'
 import { type Environment, type LoadedRules, loadRules, readCatalogue, retire } from './rules.ts'
 import { servicesPage } from './services-page.ts'
 import { StoreWatch } from './store-watch.ts'
+import { UpkeepTimer } from './upkeep-timer.ts'
 import { workerCount } from './worker-count.ts'
 import { Workers } from './workers.ts'
 
@@ -117,6 +118,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     const answers = new ReviewAnswers()
     const people = new StoredDirectory(store.db, config.tenant)
     let recorder: Recorder | undefined
+    let upkeep: UpkeepTimer | undefined
     const gateway = openGateway({
       config,
       log,
@@ -218,6 +220,10 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       recorder.start()
       const started = recorder
       closers.push(() => started.stop())
+      upkeep = new UpkeepTimer({ upkeep: admin.upkeep, log, metrics })
+      upkeep.start()
+      const looking = upkeep
+      closers.push(() => looking.stop())
       erasing.start()
       closers.push(() => erasing.stop())
     }
@@ -242,6 +248,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           services: (filter) => Promise.resolve(servicesPage(rules.catalogue.all(), filter)),
         },
         reports: admin.coverage,
+        questions: admin.questions,
         feed: admin.feed,
         arrivals: admin.arrivals,
         desk: { answer: (id, answer, by) => admin.answerReview(id, answer, actorOf(by)) },
@@ -262,6 +269,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     const checks = async (): Promise<readonly Check[]> => [
       ...(draining ? [{ name: 'draining', ok: false }] : []),
       await watch.check(),
+      ...(upkeep === undefined ? [] : [upkeep.check()]),
       spoolCheck(gateway),
       ...(await workers.checks()),
     ]

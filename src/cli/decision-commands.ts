@@ -1,11 +1,19 @@
-// `cordon tail`: what is decided. What it does stands in the file of its name.
+// `cordon tail` and `cordon report`: what is decided. What each does stands in the file of its name.
 
 import { type Command, Option } from 'commander'
 import { EFFECTS, MODES, SEVERITIES } from '../model/decision.ts'
 import { SOURCES } from '../model/request.ts'
 import type { Filter } from '../store/filters.ts'
+import {
+  type Bucket,
+  BUCKETS,
+  QUESTION_BY,
+  QUESTION_OF,
+  type QuestionBy,
+} from '../store/questions.ts'
 import { common, type Common, type Run } from './common.ts'
 import type { Io } from './io.ts'
+import type { ReportKind } from './report.ts'
 
 /** Options that are filters of decisions, as the API names them. */
 const FILTERS: readonly (readonly [name: string, option: Option])[] = [
@@ -40,6 +48,82 @@ export function decisionCommands(program: Command, io: Io, run: Run): void {
       (await import('./tail.ts')).tail(io, { ...options, filter: filterOf(options) }),
     )(),
   )
+  reportCommands(program, io, run)
+}
+
+/** Options that are filters of reports; what sums do not know is not among them. */
+const SUMMED = new Set([
+  'user',
+  'department',
+  'service',
+  'policy',
+  'decision',
+  'would_be',
+  'mode',
+  'severity',
+  'source',
+  'action',
+])
+
+const REPORTS: readonly (readonly [ReportKind, string])[] = [
+  ['trend', 'how many decisions or violations, by hour or day'],
+  ['top', 'services, departments, policies, people or others with the most'],
+  ['first-seen', 'what was seen for the first time, the newest first'],
+]
+
+function reportCommands(program: Command, io: Io, run: Run): void {
+  const report = program.command('report').description('what was decided, in figures')
+  for (const [kind, description] of REPORTS) {
+    const command = common(report.command(kind), description)
+      .addOption(new Option('--of <what>').choices(QUESTION_OF).default('decisions'))
+      .addOption(
+        new Option(
+          '--by <what>',
+          kind === 'trend' ? 'one line of each' : 'default service',
+        ).choices(QUESTION_BY),
+      )
+      .option('--from <time>', 'RFC 3339; default a week before --to')
+      .option('--to <time>', 'RFC 3339, exclusive; default now')
+    if (kind === 'trend')
+      command.addOption(new Option('--bucket <width>').choices(BUCKETS).default('hour'))
+    if (kind !== 'first-seen')
+      command.option('--exact', 'read the rows themselves, at most 31 days, instead of sums')
+    command
+      .option('--would-be-policy <id>', 'that would have decided')
+      .option('--limit <count>', 'at most 1000', '20')
+      .option('--cursor <text>', 'where the former page ended')
+    for (const [name, option] of FILTERS) if (SUMMED.has(name)) command.addOption(option)
+    command.action((given: Common & ReportGiven) =>
+      run(async () => {
+        const { of, by, from, to, bucket, exact, wouldBePolicy, limit, cursor, ...options } = given
+        const question = {
+          ...filterOf(options),
+          ...onlyGiven({ of, from, to, exact, would_be_policy: wouldBePolicy, cursor }),
+          limit: Number(limit),
+        }
+        const { report: answer } = await import('./report.ts')
+        return answer(io, kind, { ...options, ...onlyGiven({ by, bucket }), question })
+      })(),
+    )
+  }
+}
+
+interface ReportGiven {
+  readonly of: (typeof QUESTION_OF)[number]
+  readonly by?: QuestionBy
+  readonly from?: string
+  readonly to?: string
+  readonly bucket?: Bucket
+  readonly exact?: boolean
+  readonly wouldBePolicy?: string
+  readonly limit: string
+  readonly cursor?: string
+}
+
+function onlyGiven<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: NonNullable<T[K]>
+  }
 }
 
 interface TailGiven {

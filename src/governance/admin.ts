@@ -14,6 +14,7 @@ import { Arrivals } from '../store/follow.ts'
 import { Lists } from '../store/lists.ts'
 import { modeInForce } from '../store/modes.ts'
 import { type DirectoryNames, directoryNames } from '../store/names.ts'
+import { Questions } from '../store/questions.ts'
 import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
 import { Upkeep, type UpkeepParts } from '../store/upkeep.ts'
@@ -81,6 +82,7 @@ export class Admin {
   readonly feed: DecisionFeed
   readonly arrivals: Arrivals
   readonly coverage: Coverage
+  readonly questions: Questions
   readonly credentials: Credentials
   readonly reviews: Reviews
   readonly erasure: Erasure
@@ -94,6 +96,7 @@ export class Admin {
     this.lists = new Lists(parts.db, parts.tenant, pseudonymous)
     this.feed = new DecisionFeed(parts.db, parts.tenant, pseudonymous)
     this.arrivals = new Arrivals(() => this.feed.sign())
+    this.questions = new Questions({ ...parts, pseudonymous })
     this.coverage = new Coverage(parts.db, parts.tenant, parts.now)
     this.credentials = new Credentials(parts.db, parts.tenant)
     this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
