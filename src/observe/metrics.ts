@@ -127,6 +127,33 @@ export class Metrics {
     'Times that the reader of a stream took nothing for a moment and was waited for.',
     [],
   )
+  readonly upkeepRuns = this.#counter(
+    'cordon_upkeep_runs_total',
+    'Runs of the work that the store needs (sums, retention, compression) by outcome.',
+    ['outcome'],
+  )
+  readonly upkeepDone = this.#gauge(
+    'cordon_upkeep_last_success_timestamp_seconds',
+    'When a run of this process last did all of it.',
+    [],
+  )
+  readonly upkeepSeconds = this.#gauge(
+    'cordon_upkeep_duration_seconds',
+    'Time that each step of the last run took.',
+    ['step'],
+  )
+  readonly storeRemoved = this.#counter(
+    'cordon_store_removed_rows_total',
+    'Rows that went because of their age.',
+    ['table'],
+  )
+  readonly storeInfo = this.#gauge('cordon_store_info', 'What the database does by itself; 1.', [
+    'timescaledb',
+    'licence',
+    'series',
+    'aggregates',
+    'compression',
+  ])
   readonly contextCache = this.#counter(
     'cordon_context_cache_total',
     'Look-ups of people by tier and outcome.',

@@ -70,16 +70,24 @@ const THRESHOLD_WAIT = '5s'
 const ARRIVALS = 2000
 
 /** Sums all that can be summed: whole hours and days before `now`, and what arrived late. */
-export async function sumUp(db: Kysely<Tables>, means: Means, now: Date): Promise<void> {
+export async function sumUp(
+  db: Kysely<Tables>,
+  means: Means,
+  now: Date,
+  signal: AbortSignal,
+): Promise<void> {
   for (const aggregate of AGGREGATES) {
     const until = new Date(Math.floor(now.getTime() / aggregate.stepMs) * aggregate.stepMs)
+    signal.throwIfAborted()
     if (means.continuous) await refresh(db, aggregate, until)
-    else await advance(db, aggregate, until)
+    else await advance(db, aggregate, until, signal)
   }
   for (const series of seriesSummed()) {
     let counted = ARRIVALS
-    while (counted === ARRIVALS)
+    while (counted === ARRIVALS) {
+      signal.throwIfAborted()
       counted = await repeatable(db, (transaction) => countArrivals(transaction, means, series))
+    }
   }
 }
 
@@ -255,7 +263,12 @@ async function refresh(db: Kysely<Tables>, aggregate: Aggregate, until: Date): P
 }
 
 /** By the job itself, a day at a time. */
-async function advance(db: Kysely<Tables>, aggregate: Aggregate, until: Date): Promise<void> {
+async function advance(
+  db: Kysely<Tables>,
+  aggregate: Aggregate,
+  until: Date,
+  signal: AbortSignal,
+): Promise<void> {
   const { name, series, bucket, keys, count, stepMs } = aggregate
   const from = await ownWatermark(db, aggregate)
   if (from !== undefined && from >= until) return
@@ -265,6 +278,7 @@ async function advance(db: Kysely<Tables>, aggregate: Aggregate, until: Date): P
     select distinct date_bin('1 day', time, timestamptz '2000-01-01 00:00:00+00') as day from ${sql.table(series)}
     where time >= ${since} and time < ${until}::timestamptz order by 1`.execute(db)
   for (const { day } of days) {
+    signal.throwIfAborted()
     const start = from !== undefined && from > day ? from : day
     const end = new Date(Math.min(day.getTime() + DAY_MS, until.getTime()))
     const columns = columnsOf({ bucket, keys, count })

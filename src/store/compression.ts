@@ -16,7 +16,12 @@ const CHANGED = 2 | 8
 const LOCK_WAIT = '5s'
 
 /** Compresses what is old enough and is not, or no longer; how many chunks. */
-export async function compress(db: Kysely<Tables>, means: Means, now: Date): Promise<number> {
+export async function compress(
+  db: Kysely<Tables>,
+  means: Means,
+  now: Date,
+  signal: AbortSignal,
+): Promise<number> {
   if (!means.compresses) return 0
   let compressed = 0
   for (const series of SERIES) {
@@ -27,6 +32,7 @@ export async function compress(db: Kysely<Tables>, means: Means, now: Date): Pro
         and (not is_compressed or _timescaledb_functions.chunk_status(format('%I.%I', chunk_schema, chunk_name)::regclass) & ${CHANGED} <> 0)
       order by range_start limit ${CHUNKS_AT_ONCE - compressed}`.execute(db)
     for (const { chunk } of rows) {
+      signal.throwIfAborted()
       await db.transaction().execute(async (transaction) => {
         await sql.raw(`set local lock_timeout = '${LOCK_WAIT}'`).execute(transaction)
         await sql`select compress_chunk(${chunk}::regclass, if_not_compressed => true)`.execute(

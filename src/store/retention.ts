@@ -27,6 +27,8 @@ export interface RetentionParts {
   readonly db: Kysely<Tables>
   readonly means: Means
   readonly now: Date
+  /** Aborts between two steps. */
+  readonly signal: AbortSignal
   readonly nextId: () => string
   /** Resolves when the record is kept. */
   readonly audit: (record: AuditRecord) => Promise<void>
@@ -62,6 +64,7 @@ export async function applyRetention(parts: RetentionParts): Promise<void> {
   if (tenants.length === 0) return
   const failures: Error[] = []
   for (const table of AGED_TABLES) {
+    parts.signal.throwIfAborted()
     try {
       await applyTo(parts, table, tenants)
     } catch (error) {
@@ -161,7 +164,7 @@ async function tell(
 
 /** Parts in which every row was told go as a whole, at once. */
 async function removeParts(
-  { db, means, onGone }: RetentionParts,
+  { db, means, signal, onGone }: RetentionParts,
   table: AgedTable,
   series: Series,
   told: readonly Telling[],
@@ -169,6 +172,7 @@ async function removeParts(
   const newest = Math.max(...told.map(({ before }) => before.getTime()))
   for (const part of await partsOf(db, series, means)) {
     if (!isDated(part) || part.to.getTime() > newest) continue
+    signal.throwIfAborted()
     await db.transaction().execute(async (transaction) => {
       await prepare(transaction)
       // Reading goes on meanwhile; nobody writes into it.
@@ -221,7 +225,7 @@ async function allTold(
 
 /** Told rows that are still there, those of a short time at once. */
 async function removeRows(
-  { db, means, onGone }: RetentionParts,
+  { db, means, signal, onGone }: RetentionParts,
   table: AgedTable,
   { tenant, eventId, before, writers, rows, first, last }: Telling,
 ): Promise<void> {
@@ -230,6 +234,7 @@ async function removeRows(
   const stepMs = Math.ceil((last.getTime() - first.getTime() + 1) / Math.ceil(rows / STEP))
   const told = table.isRecorded ? sql` and ${wereTold(table, writers)}` : sql``
   for (let start = first.getTime(); start <= last.getTime(); start += stepMs) {
+    signal.throwIfAborted()
     const end = new Date(start + stepMs)
     const gone = await db.transaction().execute(async (transaction) => {
       await prepare(transaction)

@@ -54,6 +54,11 @@ const RUNS_KEPT = 1000
 
 export class Upkeep {
   readonly #parts: UpkeepParts
+  #running: Promise<unknown> = Promise.resolve()
+  /** Of the connection that does the work. */
+  #backend: number | undefined
+  readonly #stopped = new AbortController()
+  #busy = false
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts
@@ -63,15 +68,44 @@ export class Upkeep {
     return meansOf(this.#parts.db)
   }
 
-  /** Undefined where another process is at it. Throws only where the store is away. */
-  async run(): Promise<UpkeepRun | undefined> {
+  /** Undefined where another process is at it, or this one already. Throws only where the store is away. */
+  run(): Promise<UpkeepRun | undefined> {
+    const running = this.#run()
+    this.#running = Promise.allSettled([this.#running, running])
+    return running
+  }
+
+  /** Breaks off what is being done, which is then as if it had not begun; the next run does it. */
+  async stop(): Promise<void> {
+    this.#stopped.abort(new Error('stopped'))
+    if (this.#backend !== undefined)
+      await sql`select pg_cancel_backend(${this.#backend})`
+        .execute(this.#parts.db)
+        .catch(() => undefined)
+    await this.#running
+  }
+
+  async #run(): Promise<UpkeepRun | undefined> {
+    if (this.#busy) return undefined
+    this.#busy = true
+    try {
+      return await this.#runAlone()
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  async #runAlone(): Promise<UpkeepRun | undefined> {
     const { db, kind, tenant, ages } = this.#parts
     await tellAges(db, tenant, ages())
     if (kind === 'embedded') return this.#work(db)
     return db.connection().execute(async (connection) => {
-      const { rows } = await sql<{ mine: boolean }>`
-        select pg_try_advisory_lock(${UPKEEP_LOCK}) as mine`.execute(connection)
+      const { rows } = await sql<{ mine: boolean; backend: number }>`
+        select pg_try_advisory_lock(${UPKEEP_LOCK}) as mine, pg_backend_pid() as backend`.execute(
+        connection,
+      )
       if (rows[0]?.mine !== true) return undefined
+      this.#backend = rows[0].backend
       try {
         // Sums of a year take longer than any query of a person may; and late rows may be anywhere.
         await sql`set statement_timeout = 0`.execute(connection)
@@ -80,6 +114,7 @@ export class Upkeep {
         )
         return await this.#work(connection)
       } finally {
+        this.#backend = undefined
         await sql`reset timescaledb.max_tuples_decompressed_per_dml_transaction`.execute(connection)
         await sql`reset statement_timeout`.execute(connection)
         await sql`select pg_advisory_unlock(${UPKEEP_LOCK})`.execute(connection)
@@ -108,6 +143,7 @@ export class Upkeep {
 
   async #work(db: Kysely<Tables>): Promise<UpkeepRun> {
     const { nextId, audit, by } = this.#parts
+    const { signal } = this.#stopped
     const { rows } = await sql<{ id: string; began_at: Date; now: Date }>`
       insert into upkeep_runs (by) values (${by}) returning id, began_at, clock_timestamp() as now`.execute(
       db,
@@ -125,6 +161,7 @@ export class Upkeep {
       const start = performance.now()
       const ms = (): number => Math.round(performance.now() - start)
       try {
+        signal.throwIfAborted()
         const done = await work()
         steps.push({ name, ms: ms(), ...(done === undefined ? {} : { done }) })
         return true
@@ -135,7 +172,7 @@ export class Upkeep {
       }
     }
     const summed = await step('aggregates', async () => {
-      await sumUp(db, means, now)
+      await sumUp(db, means, now, signal)
       return undefined
     })
     await step('retention', async () => {
@@ -145,6 +182,7 @@ export class Upkeep {
         db,
         means,
         now,
+        signal,
         nextId,
         audit,
         onGone: (table, count) => {
@@ -153,7 +191,7 @@ export class Upkeep {
       })
       return gone
     })
-    await step('compression', () => compress(db, means, now))
+    await step('compression', () => compress(db, means, now, signal))
     const failed = steps.filter(({ error }) => error !== undefined)
     const error =
       failed.length === 0 ? null : failed.map((each) => `${each.name}: ${each.error}`).join('; ')
