@@ -15,8 +15,9 @@ const STATEMENTS = [
     installation uuid not null, number integer not null, vkey text not null, note text, primary key (installation, number))`,
   `create table ledger_roster (
     installation uuid not null, number integer not null, note text not null, primary key (installation, number))`,
+  // A seal has the frontier of its tree, so that checking can begin behind it where older leaves never came.
   `create table ledger_checkpoints (
-    writer uuid not null, size bigint not null, time timestamptz not null, is_seal boolean not null, note text not null,
+    writer uuid not null, size bigint not null, time timestamptz not null, is_seal boolean not null, frontier bytea, note text not null,
     primary key (writer, is_seal, size))`,
   // Tile t holds the leaves of sequence numbers 32t+1 to 32t+32, 32 bytes each; zeros stand for a leaf that never came.
   `create table ledger_leaves (writer uuid not null, tile bigint not null, hashes bytea not null, primary key (writer, tile))`,

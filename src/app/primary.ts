@@ -17,6 +17,7 @@ import { aggregate, Metrics } from '../observe/metrics.ts'
 import { destinationOf } from '../signatures/url.ts'
 import { StoredDirectory } from '../store/directory.ts'
 import { type Arrivals, telling } from '../store/follow.ts'
+import { holdsInForce } from '../store/holds.ts'
 import { takeLock } from '../store/lock.ts'
 import { openStore, type Store } from '../store/open.ts'
 import { RecordSink } from '../store/records.ts'
@@ -64,6 +65,8 @@ export interface Primary {
 }
 
 const API_DRAIN_MS = 10_000
+/** Writers that are shipped at the same time; each holds a connection to the database. */
+const LANES = 4
 
 export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
   const { role, env } = options
@@ -154,7 +157,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       log,
       ship: () => recorder?.poke(),
       endSegments: askToEnd,
-      withoutArchiving: (act) => act(),
+      withoutArchiving: (act) => recorder?.withoutArchiving(act) ?? act(),
     })
     const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, erasing, {
       onPeopleChanged: async () => {
@@ -390,9 +393,16 @@ function openRecorder(
           count,
           reason: 'corrupt',
         }),
+      held: async () =>
+        (await holdsInForce(store.db)).map(({ time_from: from, time_to: to }) => ({
+          from: from?.getTime(),
+          to: to?.getTime(),
+        })),
     },
     {
       dir: join(dataDir, 'ledger'),
+      // The embedded database does one thing at a time.
+      lanes: store.kind === 'embedded' ? 1 : LANES,
       archiveDir: ledger.archive.dir,
       archiveKeepMs: ledger.archive.keep,
       archiveLimitBytes: ledger.archive.limit,

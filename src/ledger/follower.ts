@@ -1,14 +1,16 @@
-// Reads one writer's segments in order: what is next, and how much waits.
+// Reads one writer's segments in order, wherever they are: what is next, and how much waits.
 //
 // Sequence numbers are without holes, so a missing one is a record that was lost: the damaged middle of a
-// file, or a file that somebody took away. The reader passes over it and tells how many.
+// file, or a file that somebody took away. The reader passes over it and tells how many. It keeps no record:
+// a batch that was not taken is read again, so that a store that is away costs no memory.
 
-import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import type { ShippedRecord } from '../model/record.ts'
-import { leafHash } from '../proof/tree.ts'
-import { readPersonal } from './encode.ts'
+import { codeOf } from './disk.ts'
 import { nextFrame, readFrame } from './frame.ts'
-import { SEGMENT_HEAD, type SegmentFile, segmentsOf } from './segment.ts'
+import { recordOf, timeOf } from './record-of.ts'
+import { SEGMENT_HEAD } from './segment.ts'
+import { decompressed, Listing, type StoredSegment, storedSegments } from './stored-segment.ts'
 import { isLeft } from './writer-folder.ts'
 
 /** Records that should be there and are not. */
@@ -23,8 +25,7 @@ export interface Missing {
 export interface Batch {
   readonly records: readonly ShippedRecord[]
   readonly missing: readonly Missing[]
-  readonly path: string
-  readonly end: number
+  readonly end: Position
 }
 
 export interface Backlog {
@@ -34,8 +35,9 @@ export interface Backlog {
   readonly oldest: number | undefined
 }
 
+/** A place in a segment, whatever file holds it. */
 interface Position {
-  readonly path: string
+  readonly key: string
   readonly offset: number
 }
 
@@ -43,133 +45,173 @@ const BATCH_RECORDS = 1000
 const READ_BYTES = 4 * 1024 * 1024
 const MAX_FRAME_BYTES = 1024 * 1024 + 8
 const NOTHING: Backlog = { bytes: 0, records: 0, oldest: undefined }
+const NO_BYTES = Buffer.alloc(0)
+/** How often a file may go between a listing and its reading before somebody has to look. */
+const MAX_MISSED = 10
 
 export class Follower {
   readonly writer: string
-  readonly #folder: string
+  readonly #folders: readonly string[]
+  readonly #listings: readonly Listing[]
+  #listed: {
+    readonly names: readonly (readonly string[])[]
+    readonly segments: readonly StoredSegment[]
+  } = { names: [], segments: [] }
   /** The last number that the store has; undefined until the first record of a writer that it does not know. */
   #last: number | undefined
   #lastTime: number | undefined
   #at: Position | undefined
-  #batch: Batch | undefined
-  /** How far `backlog` has counted. */
-  #seen: (Position & { readonly seq: number }) | undefined
+  /** The compressed segment that is being read, and the length of the last one that was. */
+  #opened: { readonly key: string; readonly bytes: Buffer } | undefined
+  #ended: { readonly key: string; readonly length: number } | undefined
+  /** How far `backlog` has counted in the newest segment. */
+  #counted: (Position & { readonly seq: number }) | undefined
+  #oldest: (Position & { readonly time: number | undefined }) | undefined
 
-  constructor(folder: string, writer: string, shipped: number | undefined) {
-    this.#folder = folder
+  /** `folders`: those of the writer; the first is where it writes. `shipped`: the last number that the store has. */
+  constructor(folders: readonly string[], writer: string, shipped: number | undefined) {
+    this.#folders = folders
+    this.#listings = folders.map((folder) => new Listing(folder))
     this.writer = writer
     this.#last = shipped
   }
 
+  /** The last number that the store has. */
+  get shipped(): number {
+    return this.#last ?? 0
+  }
+
+  /**
+   * What the store says that it has: less than before where an older one was restored. Where it is more, reading goes
+   * on as it was, so that what is missing is told even if nobody learned that its batch had arrived.
+   */
+  resume(shipped: number | undefined): void {
+    if (this.#last !== undefined && this.#last <= (shipped ?? 0)) return
+    this.#last = shipped
+    this.#lastTime = undefined
+    this.#at = undefined
+  }
+
   /** The same batch until it is taken; undefined where nothing waits. */
   next(): Batch | undefined {
-    if (this.#batch !== undefined) return this.#batch
-    for (;;) {
-      const segments = segmentsOf(this.#folder)
+    for (let missed = 0; ;) {
+      const segments = this.#segments()
       const index = this.#indexIn(segments)
       const segment = segments[index]
       if (segment === undefined || this.#at === undefined) return undefined
-      const isSealed = index < segments.length - 1 || isLeft(this.#folder)
-      const { path, offset } = this.#at
-      const window = readFrom(path, offset, READ_BYTES)
+      const isSealed = index < segments.length - 1 || isLeft(this.#folders[0] ?? '')
+      const { key, offset } = this.#at
+      const window = this.#read(segment, offset)
+      // Compressed, moved or removed since it was listed.
+      if (window === undefined && missed++ < MAX_MISSED) continue
+      if (window === undefined) return undefined
+      missed = 0
       const { end, ...found } = this.#parse(window, isSealed)
-      if (found.records.length > 0) {
-        this.#batch = { ...found, path, end: offset + end }
-        return this.#batch
-      }
-      this.#at = { path, offset: offset + end }
+      if (found.records.length > 0) return { ...found, end: { key, offset: offset + end } }
+      this.#at = { key, offset: offset + end }
       if (end > 0) continue
       if (window.length > 0 || index === segments.length - 1) return undefined
       const following = segments[index + 1]
-      if (following !== undefined) this.#at = { path: following.path, offset: SEGMENT_HEAD }
+      if (following !== undefined) this.#at = { key: following.key, offset: SEGMENT_HEAD }
     }
   }
 
   /** The store has the batch: go on behind it. */
-  take(batch: Batch): void {
-    const last = batch.records.at(-1)
+  take({ records, end }: Batch): void {
+    const last = records.at(-1)
     this.#last = last?.seq ?? this.#last
     this.#lastTime = last?.record.time ?? this.#lastTime
-    this.#at = { path: batch.path, offset: batch.end }
-    this.#batch = undefined
+    this.#at = end
   }
 
-  /** Segments of which the store has everything. The newest one of a living writer tells its next number and stays. */
-  done(): SegmentFile[] {
-    const segments = segmentsOf(this.#folder)
-    const index = segments.findIndex(({ path }) => path === this.#at?.path)
-    if (index === -1) return []
-    const newest = segments[index]
-    const isDrained =
-      isLeft(this.#folder) &&
-      index === segments.length - 1 &&
-      newest !== undefined &&
-      sizeOf(newest.path) <= (this.#at?.offset ?? 0)
-    return segments.slice(0, isDrained ? index + 1 : index)
+  /** Whether nobody will write here any more, and the store has everything. */
+  isDrained(): boolean {
+    return isLeft(this.#folders[0] ?? '') && this.next() === undefined
   }
 
-  /** Removes the folder of a writer that is gone and wholly in the store; whether it did. */
-  removeIfEmpty(): boolean {
-    if (!isLeft(this.#folder) || segmentsOf(this.#folder).length > 0) return false
-    rmSync(this.#folder, { recursive: true, force: true })
-    return true
-  }
-
-  /** What the store does not have, to the record. */
+  /** What the store does not have, to the record; bytes only of what is not archived, which some store has had. */
   backlog(): Backlog {
-    const batch = this.next()
-    const [oldest] = batch?.records ?? []
-    if (batch === undefined || oldest === undefined) {
-      this.#seen = undefined
-      return NOTHING
-    }
-    const segments = segmentsOf(this.#folder)
-    const last = this.#countOn(batch, segments)
-    const from = segments.findIndex(({ path }) => path === batch.path)
+    const segments = this.#segments()
+    const from = this.#indexIn(segments)
+    const at = this.#at
+    const newest = segments.at(-1)
+    if (at === undefined || newest === undefined) return NOTHING
+    const records = this.#newestSeq(newest) - this.shipped
     let bytes = 0
-    for (const [index, { path }] of segments.entries()) {
-      const start = index === from ? (this.#at?.offset ?? 0) : SEGMENT_HEAD
-      if (index >= from) bytes += Math.max(0, sizeOf(path) - start)
+    for (const [index, { path, isCompressed }] of segments.entries()) {
+      const start = index === from ? at.offset : SEGMENT_HEAD
+      if (index >= from && !isCompressed) bytes += Math.max(0, sizeOf(path) - start)
     }
-    const records = Math.max(1, last - (this.#last ?? oldest.seq - 1))
-    return { bytes, records, oldest: oldest.record.time }
+    if (records <= 0) return NOTHING
+    return { bytes, records, oldest: this.#oldestTime(segments[from], at) }
+  }
+
+  /** Sorted anew only where a folder has changed. */
+  #segments(): readonly StoredSegment[] {
+    const names = this.#listings.map((listing) => listing.names())
+    if (names.some((each, index) => each !== this.#listed.names[index])) {
+      const folders = this.#folders.map((folder, index) => ({ folder, names: names[index] ?? [] }))
+      this.#listed = { names, segments: storedSegments(folders) }
+    }
+    return this.#listed.segments
+  }
+
+  /** When the first record that waits was made: looked up once for each place. */
+  #oldestTime(segment: StoredSegment | undefined, at: Position): number | undefined {
+    if (this.#oldest?.key !== at.key || this.#oldest.offset !== at.offset) {
+      const window = segment === undefined ? undefined : this.#read(segment, at.offset)
+      this.#oldest = {
+        ...at,
+        time: window === undefined ? undefined : timeOf(window, this.shipped),
+      }
+    }
+    return this.#oldest.time
   }
 
   /** The number of the newest record, found by walking on from where the last count ended. */
-  #countOn(batch: Batch, segments: readonly SegmentFile[]): number {
-    const inBatch = batch.records.at(-1)?.seq ?? 0
-    let seen = this.#seen
-    if (
-      seen === undefined ||
-      seen.seq < inBatch ||
-      !segments.some(({ path }) => path === seen?.path)
-    )
-      seen = { path: batch.path, offset: batch.end, seq: inBatch }
-    let { path, offset, seq } = seen
-    for (const segment of segments.slice(segments.findIndex((each) => each.path === path))) {
-      if (segment.path !== path) offset = SEGMENT_HEAD
-      path = segment.path
-      for (;;) {
-        const { end, lastSeq } = walk(readFrom(path, offset, READ_BYTES))
-        seq = Math.max(seq, lastSeq ?? 0)
-        offset += end
-        if (end === 0) break
-      }
+  #newestSeq(newest: StoredSegment): number {
+    const begin = { key: newest.key, offset: SEGMENT_HEAD, seq: newest.firstSeq - 1 }
+    let counted = this.#counted?.key === newest.key ? this.#counted : begin
+    for (;;) {
+      const window = this.#read(newest, counted.offset)
+      const { end, lastSeq } = walk(window ?? NO_BYTES)
+      if (end === 0) break
+      counted = { ...counted, offset: counted.offset + end, seq: Math.max(counted.seq, lastSeq) }
     }
-    this.#seen = { path, offset, seq }
-    return seq
+    this.#counted = counted
+    return counted.seq
   }
 
-  /** Where reading goes on; at first, and where the file is gone, behind what the store has. */
-  #indexIn(segments: readonly SegmentFile[]): number {
-    const known = segments.findIndex(({ path }) => path === this.#at?.path)
+  /** Where reading goes on; at first, and where the segment is gone, behind what the store has. */
+  #indexIn(segments: readonly StoredSegment[]): number {
+    const known = segments.findIndex(({ key }) => key === this.#at?.key)
     if (known !== -1) return known
     let index = 0
-    const wanted = (this.#last ?? 0) + 1
+    const wanted = this.shipped + 1
     while ((segments[index + 1]?.firstSeq ?? Infinity) <= wanted) index += 1
     const segment = segments[index]
-    this.#at = segment === undefined ? undefined : { path: segment.path, offset: SEGMENT_HEAD }
+    this.#at = segment === undefined ? undefined : { key: segment.key, offset: SEGMENT_HEAD }
     return index
+  }
+
+  /** The bytes from an offset on, at most a window; undefined where the file is gone. */
+  #read(segment: StoredSegment, offset: number): Buffer | undefined {
+    try {
+      if (!segment.isCompressed) return readFrom(segment.path, offset, READ_BYTES)
+      if (this.#ended?.key === segment.key && offset >= this.#ended.length) return NO_BYTES
+      if (this.#opened?.key !== segment.key)
+        this.#opened = { key: segment.key, bytes: contentOf(segment.path) }
+      const { key, bytes } = this.#opened
+      const window = bytes.subarray(offset, offset + READ_BYTES)
+      if (window.length === 0) {
+        this.#ended = { key, length: bytes.length }
+        this.#opened = undefined
+      }
+      return window
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined
+      throw error
+    }
   }
 
   #parse(
@@ -183,7 +225,7 @@ export class Follower {
     let at = 0
     while (records.length < BATCH_RECORDS) {
       const read = readFrame(window, at)
-      const record = read.kind === 'frame' ? recordOf(read.record, read.personal) : undefined
+      const record = read.kind === 'frame' ? recordOf(window, at, read, this.writer) : undefined
       if (read.kind === 'frame' && record !== undefined) {
         at = read.next
         const { seq } = record
@@ -226,7 +268,7 @@ function passOver(window: Buffer, at: number, isSealed: boolean): number | undef
 }
 
 /** Hops over frames without reading what is in them, but for the last. */
-function walk(window: Buffer): { end: number; lastSeq: number | undefined } {
+function walk(window: Buffer): { end: number; lastSeq: number } {
   let end = 0
   let newest: Buffer | undefined
   for (;;) {
@@ -240,28 +282,25 @@ function walk(window: Buffer): { end: number; lastSeq: number | undefined } {
     if (next === undefined) break
     end = next
   }
-  const parsed =
-    newest === undefined ? undefined : (JSON.parse(newest.toString('utf8')) as { seq: number })
-  return { end, lastSeq: parsed?.seq }
+  return { end, lastSeq: newest === undefined ? 0 : seqOf(newest) }
 }
 
-/** Undefined for a frame whose text is no record: it passed the checksum, so another program wrote it. */
-function recordOf(record: Buffer, personal: Buffer): ShippedRecord | undefined {
-  const text = record.toString('utf8')
-  let parsed
+function seqOf(record: Buffer): number {
   try {
-    parsed = JSON.parse(text) as ShippedRecord['record']
+    const { seq } = JSON.parse(record.toString('utf8')) as { seq?: unknown }
+    return Number.isSafeInteger(seq) ? (seq as number) : 0
   } catch {
-    return undefined
+    return 0
   }
-  return {
-    writer: parsed.writer,
-    seq: parsed.seq,
-    leaf: leafHash(record),
-    text,
-    record: parsed,
-    personal: readPersonal(personal),
-    personalBytes: Buffer.from(personal),
+}
+
+/** Of an archive that is damaged nothing can be read: its records are missing, which is told. */
+function contentOf(path: string): Buffer {
+  const bytes = readFileSync(path)
+  try {
+    return decompressed(bytes)
+  } catch {
+    return NO_BYTES
   }
 }
 
@@ -283,15 +322,5 @@ function readFrom(path: string, offset: number, most: number): Buffer {
 }
 
 function sizeOf(path: string): number {
-  try {
-    const fd = openSync(path, 'r')
-    try {
-      return fstatSync(fd).size
-    } finally {
-      closeSync(fd)
-    }
-  } catch {
-    // Shipped and gone between the listing and now.
-    return 0
-  }
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
 }

@@ -3,22 +3,29 @@
 // At least once plus idempotent rows = exactly once in the store: the cursor of a writer moves in the same
 // transaction as its rows. A store that is away costs nothing but lag; a poison record is found by
 // bisection, set aside and reported, and never blocks the others.
+//
+// Writers are shipped side by side, each in its own order. Beside that: what the store has is archived, and what
+// proves it goes into the store.
 
-import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { ShippedRecord, Sink } from '../model/record.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import { Archive } from './archive.ts'
+import { Archive, type Held } from './archive.ts'
+import { codeOf } from './disk.ts'
+import { EvidenceCourier } from './evidence-courier.ts'
 import { type Backlog, Follower, type Missing } from './follower.ts'
-import { writersIn } from './writer-folder.ts'
 
 export interface RecorderOptions {
+  /** `data_dir/ledger`. */
   readonly dir: string
-  /** Where shipped segments go; empty: they are deleted. */
+  /** Where shipped segments go; empty: they stay in the folders of their writers. */
   readonly archiveDir: string
-  /** How long and how many bytes the archive keeps; without: everything. */
+  /** How long and how many bytes are kept; without: everything. */
   readonly archiveKeepMs?: number
   readonly archiveLimitBytes?: number
+  /** How many writers are shipped at the same time. */
+  readonly lanes?: number
   readonly now: () => number
 }
 
@@ -34,33 +41,54 @@ export interface RecorderParts {
   readonly onBacklog: (backlog: SpoolBacklog) => void
   /** Told of records that are missing between those that arrived: whoever has a spool keeps a gap record. */
   readonly onMissing?: (missing: Missing) => void
+  /** What must not be pruned; asked before each pruning. Default: nothing. */
+  readonly held?: () => Promise<readonly Held[]>
 }
 
 const LOOK_EVERY_MS = 100
 /** How often it is measured what waits while the store is away. */
 const MEASURE_EVERY_MS = 1000
+/** New folders are looked for, and what is left to do beside shipping. */
+const TIDY_EVERY_MS = 10_000
+const PRUNE_EVERY_MS = 60_000
 const BACKOFF_MS = { least: 200, most: 30_000 }
-/** Data exceptions and integrity violations: this row will never be taken. */
-const POISON = /^(?:22|23)/
+/** Data exceptions, integrity violations, limits of the program: this row will never be taken. */
+const POISON = /^(?:22|23|54)/
+/** serialization_failure and deadlock_detected: another transaction was in the way, and is gone by now. */
+const CONTENTION = /^40(?:001|P01)$/
+const CONTENTION_TRIES = 5
+const CONTENTION_MS = 100
 
 export class Recorder {
   readonly #parts: RecorderParts
   readonly #options: RecorderOptions
   readonly #archive: Archive
+  readonly #courier: EvidenceCourier
   readonly #followers = new Map<string, Follower>()
+  /** Writers that are gone and wholly in the store: nothing more comes from them. */
+  readonly #drained = new Set<string>()
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> = Promise.resolve()
   #busy = false
   #stopped = false
   #delayMs = 0
   #retryAt = -Infinity
+  #tidiedAt = -Infinity
+  #prunedAt = -Infinity
+  /** Whether the cursors have to be asked for again: the store was away, and may be another one. */
+  #isUnsure = true
+  /** What works on the archive, one after the other. */
+  #archiving: Promise<unknown> = Promise.resolve()
+  #isArchiving = false
   #archiveFailed = false
   #oldest: number | undefined
 
   constructor(parts: RecorderParts, options: RecorderOptions) {
     this.#parts = parts
     this.#options = options
+    this.#courier = new EvidenceCourier(options.dir)
     this.#archive = new Archive({
+      ledgerDir: options.dir,
       dir: options.archiveDir,
       keepMs: options.archiveKeepMs ?? Infinity,
       limitBytes: options.archiveLimitBytes ?? Infinity,
@@ -87,15 +115,31 @@ export class Recorder {
     this.#stopped = true
     clearTimeout(this.#timer)
     await this.#running
-    await this.#look().catch(() => undefined)
+    await this.#shipAll().catch(() => undefined)
+    await this.#bringEvidence().catch(() => undefined)
+    await this.#archiving
     this.#measure()
   }
 
-  /** Ships what is there now; for commands that work while nothing runs. */
+  /** Ships what is there now, and its proof; for commands that work while nothing runs. */
   async flush(): Promise<void> {
     await this.#running
-    await this.#look()
+    this.#findWriters()
+    await this.#shipAll()
+    await this.#bringEvidence()
     this.#measure()
+  }
+
+  /** Archives and prunes what the store has. Never rejects: what the archive does not take is tried again. */
+  archive(): Promise<void> {
+    return this.withoutArchiving(() => this.#archiveAll())
+  }
+
+  /** Runs it while no segment is archived, compressed or removed. */
+  withoutArchiving<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#archiving.then(act)
+    this.#archiving = done.catch(() => undefined)
+    return done
   }
 
   #schedule(afterMs: number): void {
@@ -116,16 +160,24 @@ export class Recorder {
     const { metrics, log } = this.#parts
     try {
       if (performance.now() < this.#retryAt) return
-      await this.#look()
+      const isTidying = performance.now() - this.#tidiedAt >= TIDY_EVERY_MS
+      this.#findWriters()
+      await this.#shipAll()
+      if (isTidying) {
+        await this.#bringEvidence()
+        this.#tidiedAt = performance.now()
+        if (!this.#isArchiving) void this.archive()
+      }
       this.#delayMs = 0
     } catch (error) {
       // Full jitter, so that several recorders do not come back together.
       const ceiling = Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.least, this.#delayMs * 2))
       this.#delayMs = BACKOFF_MS.least + Math.round(Math.random() * (ceiling - BACKOFF_MS.least))
       this.#retryAt = performance.now() + this.#delayMs
+      this.#isUnsure = true
       metrics.recorderBatches.inc({ outcome: 'retried' })
       log.warn(
-        { err: messageOf(error), retry_ms: this.#delayMs },
+        { err: messageOf(error), code: codeOf(error), retry_ms: this.#delayMs },
         'the store does not take records',
       )
     } finally {
@@ -133,24 +185,41 @@ export class Recorder {
     }
   }
 
-  async #look(): Promise<void> {
-    const { dir } = this.#options
-    const fresh = writersIn(dir).filter((writer) => !this.#followers.has(writer))
-    if (fresh.length > 0) {
-      const cursors = await this.#parts.sink.cursors()
-      for (const writer of fresh)
-        this.#followers.set(writer, new Follower(join(dir, writer), writer, cursors.get(writer)))
+  #findWriters(): void {
+    for (const writer of this.#archive.writers()) {
+      if (this.#followers.has(writer)) continue
+      this.#followers.set(writer, new Follower(this.#archive.foldersOf(writer), writer, undefined))
+      this.#isUnsure = true
     }
-    // One batch of each in turn, so that a writer that is far behind does not keep the others waiting.
-    let more = true
-    while (more) {
-      more = false
-      for (const follower of this.#followers.values()) more = (await this.#ship(follower)) || more
+  }
+
+  async #shipAll(): Promise<void> {
+    if (this.#followers.size === 0) return
+    if (this.#isUnsure) await this.#askCursors()
+    const queue = [...this.#followers.values()].filter(({ writer }) => !this.#drained.has(writer))
+    const lane = async (): Promise<void> => {
+      // One batch of each in turn, so that a writer that is far behind does not keep the others waiting.
+      for (let next = queue.shift(); next !== undefined; next = queue.shift())
+        if (await this.#ship(next)) queue.push(next)
+        else if (next.isDrained()) this.#drained.add(next.writer)
     }
-    for (const [writer, follower] of this.#followers) {
-      this.#clear(follower)
-      if (follower.removeIfEmpty()) this.#followers.delete(writer)
+    const lanes = Array.from({ length: this.#options.lanes ?? 1 }, () => lane())
+    const failed = (await Promise.allSettled(lanes)).find(({ status }) => status === 'rejected')
+    if (failed?.status === 'rejected') throw failed.reason
+  }
+
+  /** What the store has of each writer: less than before where an older one was restored. */
+  async #askCursors(): Promise<void> {
+    const cursors = await this.#parts.sink.cursors()
+    let isOlder = false
+    for (const follower of this.#followers.values()) {
+      const shipped = cursors.get(follower.writer)
+      isOlder ||= (shipped ?? 0) < follower.shipped
+      follower.resume(shipped)
     }
+    this.#drained.clear()
+    if (isOlder) this.#courier.again()
+    this.#isUnsure = false
   }
 
   /** One batch of a writer; whether there may be more. */
@@ -174,10 +243,16 @@ export class Recorder {
   async #write(writer: string, records: readonly ShippedRecord[]): Promise<void> {
     const { sink, metrics, log } = this.#parts
     try {
-      await sink.write(writer, records)
+      for (const { seq } of await this.#contend(() => sink.write(writer, records))) {
+        metrics.recorderBatches.inc({ outcome: 'set_aside' })
+        log.error(
+          { writer, seq },
+          'the store has another record of this number: an older copy of the ledger was written to; the record is set aside',
+        )
+      }
       metrics.recorderBatches.inc({ outcome: 'written' })
     } catch (error) {
-      if (!POISON.test(sqlState(error))) throw error
+      if (!POISON.test(codeOf(error))) throw error
       const [only] = records
       if (records.length > 1 || only === undefined) {
         const half = Math.ceil(records.length / 2)
@@ -188,22 +263,66 @@ export class Recorder {
       await sink.setAside(only, messageOf(error))
       metrics.recorderBatches.inc({ outcome: 'set_aside' })
       log.error(
-        { writer, seq: only.seq, code: sqlState(error) },
+        { writer, seq: only.seq, code: codeOf(error) },
         'a record was refused by the store and set aside',
       )
     }
   }
 
-  /** A full archive never stops records from reaching the store: what it does not take is tried again. */
-  #clear(follower: Follower): void {
+  /** Tries again at once what another transaction was in the way of. */
+  async #contend<T>(act: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await act()
+      } catch (error) {
+        if (!CONTENTION.test(codeOf(error)) || tries === CONTENTION_TRIES) throw error
+        this.#parts.metrics.recorderBatches.inc({ outcome: 'retried' })
+        await wait(Math.random() * CONTENTION_MS * tries)
+      }
+    }
+  }
+
+  async #bringEvidence(): Promise<void> {
+    for (;;) {
+      const writers = [...this.#followers.values()].map(({ writer, shipped }) => ({
+        writer,
+        shipped,
+        folders: this.#archive.foldersOf(writer),
+      }))
+      const parcel = this.#courier.next(writers)
+      if (parcel === undefined) return
+      await this.#parts.sink.keepEvidence(parcel.evidence)
+      parcel.confirm()
+    }
+  }
+
+  /** A full archive never stops records from reaching the store. */
+  async #archiveAll(): Promise<void> {
+    this.#isArchiving = true
     try {
-      for (const segment of follower.done()) this.#archive.take(follower.writer, segment)
+      let taken = 0
+      for (const { writer, shipped } of this.#followers.values())
+        taken += await this.#archive.take(writer, shipped, this.#drained.has(writer))
+      if (taken > 0 || performance.now() - this.#prunedAt >= PRUNE_EVERY_MS) await this.#prune()
       this.#archiveFailed = false
     } catch (error) {
       if (!this.#archiveFailed)
         this.#parts.log.error({ err: messageOf(error) }, 'the archive does not take segments')
       this.#archiveFailed = true
+    } finally {
+      this.#isArchiving = false
     }
+  }
+
+  async #prune(): Promise<void> {
+    const shippedOf = (writer: string): number => this.#followers.get(writer)?.shipped ?? 0
+    this.#archive.prune(shippedOf, (await this.#parts.held?.()) ?? [])
+    for (const writer of this.#drained) {
+      if (!this.#archive.end(writer, shippedOf(writer))) continue
+      this.#followers.delete(writer)
+      this.#drained.delete(writer)
+    }
+    this.#prunedAt = performance.now()
   }
 
   #backlogOf(follower: Follower): Backlog {
@@ -223,6 +342,7 @@ export class Recorder {
     let records = 0
     let oldest: number | undefined
     for (const follower of this.#followers.values()) {
+      if (this.#drained.has(follower.writer)) continue
       const waits = this.#backlogOf(follower)
       bytes += waits.bytes
       records += waits.records
@@ -235,12 +355,6 @@ export class Recorder {
     metrics.recorderLagSeconds.set(this.lagMs() / 1000)
     onBacklog({ bytes, records })
   }
-}
-
-function sqlState(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string'
-    ? error.code
-    : ''
 }
 
 function messageOf(error: unknown): string {

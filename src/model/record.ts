@@ -177,6 +177,8 @@ export interface Evidence {
     readonly time: number
     /** Else it is the newest of its writer. */
     readonly isSeal: boolean
+    /** Of a seal: that of the tree over the records up to `size`, 32 bytes a hash. */
+    readonly frontier: Buffer | undefined
     readonly note: string
   }[]
 }

@@ -12,6 +12,7 @@ const CHECKPOINT_COLUMNS: Columns = {
   size: 'bigint',
   time: 'timestamptz',
   is_seal: 'boolean',
+  frontier: 'bytea',
   note: 'text',
 }
 
@@ -40,9 +41,9 @@ export async function keepEvidence(
       checkpoints.map(({ isSeal, ...rest }) => ({ ...rest, is_seal: isSeal })),
     )}),
     kept as (
-      insert into ledger_checkpoints as known (writer, size, time, is_seal, note)
-      select writer, size, time, is_seal, note from told
-      where size <= (select max(seq) from writers where writers.writer = told.writer)
+      insert into ledger_checkpoints as known (writer, size, time, is_seal, frontier, note)
+      select writer, size, time, is_seal, frontier, note from told
+      where size <= (select coalesce(max(seq), 0) from writers where writers.writer = told.writer)
         and (is_seal or not exists (
           select from ledger_checkpoints newer where newer.writer = told.writer and not newer.is_seal and newer.size > told.size))
       on conflict (writer, is_seal, size) do update set time = excluded.time, note = excluded.note

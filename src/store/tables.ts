@@ -256,7 +256,15 @@ export interface Tables {
   }
   ledger_keys: { installation: string; number: number; vkey: string; note: string | null }
   ledger_roster: { installation: string; number: number; note: string }
-  ledger_checkpoints: { writer: string; size: string; time: Time; is_seal: boolean; note: string }
+  ledger_checkpoints: {
+    writer: string
+    size: string
+    time: Time
+    is_seal: boolean
+    /** Of a seal, 32 bytes a hash. */
+    frontier: Buffer | null
+    note: string
+  }
   ledger_leaves: { writer: string; tile: string; hashes: Buffer }
   ledger_batches: {
     tenant: string
