@@ -3,7 +3,7 @@
 // A segment is written anew beside itself and takes the old one's name once it is safe: whoever reads it sees one or the
 // other, with the same records at the same places. One that somebody writes to is left for later.
 
-import { writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -12,6 +12,7 @@ import { zstdCompress, zstdDecompress } from 'node:zlib'
 import { tryLock } from '../base/process-lock.ts'
 import type { ErasureOrder } from '../model/erasure.ts'
 import { eraseIn, mayHold } from './erase-segment.ts'
+import type { Seal } from './evidence.ts'
 import { END_WANTED, segmentsOf, syncFolder } from './segment.ts'
 import { LOCK, writersIn } from './writer-folder.ts'
 
@@ -89,7 +90,20 @@ async function eraseInWriter(
 
 /** Undefined while a process writes to the segment: it is the newest of its writer. */
 function holdOf(folder: string, path: string): { release(): void } | undefined {
-  return segmentsOf(folder).at(-1)?.path === path ? tryLock(join(folder, LOCK)) : NOBODYS
+  const newest = segmentsOf(folder).at(-1)
+  if (newest?.path !== path || lastSealed(folder) >= newest.firstSeq) return NOBODYS
+  return tryLock(join(folder, LOCK))
+}
+
+/** Up to this number nothing more is written to the segments of a writer. */
+function lastSealed(folder: string): number {
+  const newest = readdirSync(folder)
+    .filter((name) => name.endsWith('.seal'))
+    .toSorted()
+    .at(-1)
+  if (newest === undefined) return 0
+  const { last_seq: last } = JSON.parse(readFileSync(join(folder, newest), 'utf8')) as Seal
+  return last
 }
 
 const NOBODYS = { release: (): void => undefined }
