@@ -14,6 +14,7 @@ import type { Measured } from './support/tables.ts'
 const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>> = {
   matcher: { file: 'matcher.bench.ts', needs: [] },
   decision: { file: 'decision.bench.ts', needs: [] },
+  spool: { file: 'spool.ts', needs: [] },
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
   intercept: { file: 'intercept.ts', needs: ['go', 'openssl', 'nginx'] },
   'intercept-memory': { file: 'intercept-memory.ts', needs: ['go', 'openssl', 'nginx'] },

@@ -1,6 +1,7 @@
 // bench/README.md from the raw figures: what was measured, where, and whether the aims are met.
 
 import { interceptionAims, memoryTable, interceptionTables } from './page-interception.ts'
+import { spoolAims, spoolTables } from './page-spool.ts'
 import { type Measured, roundsTable, summary, table, verdict } from './tables.ts'
 
 const SCENARIOS: Readonly<Record<string, string>> = {
@@ -19,13 +20,14 @@ export function pageOf(
   const aims = [
     ...proxyAims(of('proxy')),
     ...decisionAims(of('decision')),
+    ...spoolAims(of('spool')),
     ...endpointAims(of('endpoint')),
     ...interceptionAims(of('intercept'), of('intercept-memory')),
   ]
   return [
     '# Benches',
     '',
-    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, proxy, intercept, intercept-memory,',
+    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, proxy, intercept, intercept-memory,',
     'intercept-stages, intercept-profile, endpoint, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
@@ -55,6 +57,7 @@ export function pageOf(
     ...profileOf(profiles.intercept),
     ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
     ...section('## One decision, by stage, in process', of('decision'), decisionTable),
+    ...section('## A record kept', of('spool'), spoolTables),
     ...section('## Signature look-up', of('matcher'), matcherTable),
   ].join('\n')
 }
