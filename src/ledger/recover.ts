@@ -17,7 +17,14 @@ const SEAL_NAME = /^\d{16}\.seal$/
 
 export interface Recovered extends Progress {
   /** Segments that may not be synced: those behind the newest seal. */
-  readonly open: readonly { readonly path: string; readonly wholeBytes: number }[]
+  readonly open: readonly OpenSegment[]
+}
+
+export interface OpenSegment {
+  readonly path: string
+  readonly bytes: number
+  /** How many of them are frames that no other segment has. */
+  readonly keep: number
 }
 
 /** Why a folder cannot be gone on with. */
@@ -41,8 +48,7 @@ export function recover(
   const { tree } = sealed
   const firstSeq = sealed.lastSeq + 1
   const leaves: Buffer[] = []
-  const open: { path: string; wholeBytes: number }[] = []
-  let bytes = 0
+  const segments: OpenFrames[] = []
   let from = Infinity
   let to = -Infinity
   const fits = (): boolean => tree.size !== signed.size || tree.root().equals(signed.root)
@@ -51,10 +57,16 @@ export function recover(
     if (segment.firstSeq <= sealed.lastSeq) continue
     const read = framesOf(disk, segment)
     if (typeof read === 'string') return { why: read }
-    open.push({ path: segment.path, wholeBytes: read.wholeBytes })
-    bytes += read.wholeBytes - SEGMENT_HEAD
+    const frames: OpenFrames = {
+      path: segment.path,
+      bytes: read.bytes,
+      numbers: [],
+      ends: read.ends,
+    }
+    segments.push(frames)
     for (const record of read.records) {
       const { seq, time } = JSON.parse(record.toString('utf8')) as { seq: number; time: number }
+      frames.numbers.push(seq)
       if (seq <= tree.size) continue
       if (seq !== tree.size + 1)
         return { why: `record ${tree.size + 1} is missing (${segment.path})` }
@@ -71,6 +83,7 @@ export function recover(
     return {
       why: `its checkpoint covers records up to ${signed.size}, but the last one is ${tree.size}`,
     }
+  const open = withoutRepeats(segments)
   return {
     size: tree.size,
     frontier: tree.frontier,
@@ -78,11 +91,49 @@ export function recover(
       firstSeq,
       leaves: Buffer.concat(leaves),
       times: leaves.length === 0 ? undefined : { from, to },
-      bytes,
+      bytes: open.reduce((sum, { keep }) => sum + keep, 0),
     },
     checkpoint: { size: signed.size, roster: signed.roster.count, note: signed.note },
     open,
   }
+}
+
+interface OpenFrames {
+  readonly path: string
+  readonly bytes: number
+  /** Of its frames: their numbers, and where they end. */
+  readonly numbers: number[]
+  readonly ends: readonly number[]
+}
+
+/**
+ * A process that died after a sync had failed leaves frames in two files. The later file counts where it goes as
+ * far as the earlier ones, otherwise it was cut off in the middle.
+ */
+function withoutRepeats(segments: readonly OpenFrames[]): OpenSegment[] {
+  const counted: { segment: OpenFrames; count: number }[] = []
+  const dropped: OpenFrames[] = []
+  let last = 0
+  for (const segment of segments) {
+    const [first] = segment.numbers
+    const end = segment.numbers.at(-1)
+    if (first === undefined || end === undefined || end < last) {
+      dropped.push(segment)
+      continue
+    }
+    for (const each of counted)
+      each.count = each.segment.numbers.filter((seq, at) => at < each.count && seq < first).length
+    counted.push({ segment, count: segment.numbers.length })
+    last = end
+  }
+  return [
+    ...dropped.map(({ path, bytes }) => ({ path, bytes, keep: 0 })),
+    ...counted.map(({ segment: { path, bytes, ends }, count }) => ({
+      path,
+      bytes,
+      keep: count === 0 ? 0 : (ends[count - 1] ?? 0),
+    })),
+  ]
 }
 
 function newestSeal(
@@ -139,26 +190,31 @@ function checkpointIn(
   return said?.writer === writer ? said : undefined
 }
 
-/** The records of a segment, and where the last whole frame ends; or why it cannot be read. */
+/** The records of a segment, and where their frames end; or why it cannot be read. */
 function framesOf(
   disk: Disk,
   { path }: SegmentFile,
-): { readonly records: readonly Buffer[]; readonly wholeBytes: number } | string {
-  const bytes = readSegment(path, disk)
+):
+  | { readonly bytes: number; readonly records: readonly Buffer[]; readonly ends: number[] }
+  | string {
+  const segment = readSegment(path, disk)
   // Its maker died before its head was whole, so nothing was ever written to it.
-  if (bytes === undefined) return { records: [], wholeBytes: SEGMENT_HEAD }
+  if (segment === undefined) return { bytes: 0, records: [], ends: [] }
+  const bytes = segment.length
   const records: Buffer[] = []
+  const ends: number[] = []
   let at = SEGMENT_HEAD
   for (;;) {
-    const read = readFrame(bytes, at)
+    const read = readFrame(segment, at)
     if (read.kind === 'frame') {
       records.push(read.record)
       at = read.next
+      ends.push(at)
       continue
     }
-    if (at >= bytes.length) return { records, wholeBytes: at }
-    if (nextFrame(bytes, at + 1) !== undefined || read.kind === 'damaged')
+    if (at >= bytes) return { bytes, records, ends }
+    if (nextFrame(segment, at + 1) !== undefined || read.kind === 'damaged')
       return `${path} is damaged at byte ${at}`
-    return { records, wholeBytes: at }
+    return { bytes, records, ends }
   }
 }

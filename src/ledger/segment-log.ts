@@ -8,13 +8,14 @@
 
 import { type Disk, writeAll } from './disk.ts'
 import { frameEnd } from './frame.ts'
-import { closeQuietly, createSegment, SEGMENT_HEAD } from './segment.ts'
+import { closeQuietly, createSegment, cutOff, SEGMENT_HEAD } from './segment.ts'
 
 interface Segment {
   readonly fd: number
   readonly path: string
-  /** The end of its last whole frame. */
+  /** The end of its last whole frame, and of the last one that a sync has covered. */
   bytes: number
+  synced: number
   /** A torn frame could not be taken off its end: nothing more is written to it. */
   isTorn: boolean
 }
@@ -42,8 +43,8 @@ export class SegmentLog {
   #unsynced: Unsynced[] = []
   #unsyncedBytes = 0
   #trouble: Error | undefined
-  /** Files that hold only what the next one will hold, too. */
-  readonly #repeats: string[] = []
+  /** Files whose sync failed: what is behind `keep` stands in the next one, too. */
+  readonly #repeats: { readonly path: string; readonly keep: number }[] = []
 
   constructor(disk: Disk, folder: string, writer: string) {
     this.#disk = disk
@@ -103,10 +104,12 @@ export class SegmentLog {
     if (segment !== undefined) {
       try {
         this.#disk.sync(segment.fd)
+        segment.synced = segment.bytes
         this.#safe()
         return
       } catch {
         closeQuietly(this.#disk, segment.fd)
+        this.#repeats.push({ path: segment.path, keep: segment.synced })
         this.#current = undefined
       }
     }
@@ -130,14 +133,13 @@ export class SegmentLog {
   #safe(): void {
     this.#unsynced = []
     this.#unsyncedBytes = 0
-    // They are in a file that was synced, and readers pass over what they know.
     try {
-      for (let path = this.#repeats.at(-1); path !== undefined; path = this.#repeats.at(-1)) {
-        this.#disk.remove(path)
+      for (let last = this.#repeats.at(-1); last !== undefined; last = this.#repeats.at(-1)) {
+        cutOff(this.#disk, last.path, last.keep)
         this.#repeats.pop()
       }
     } catch {
-      // They do no harm; the next time, perhaps.
+      // Readers pass over what they know; the next time, perhaps, or when the folder is taken again.
     }
   }
 
@@ -155,11 +157,12 @@ export class SegmentLog {
     } catch (error) {
       closeQuietly(disk, fresh.fd)
       // One that is whole may be what a reader is reading: it goes when a better one is there.
-      if (isWhole) this.#repeats.push(fresh.path)
+      if (isWhole) this.#repeats.push({ path: fresh.path, keep: 0 })
       else disk.remove(fresh.path)
       throw error
     }
-    this.#current = { ...fresh, bytes: SEGMENT_HEAD + this.#unsyncedBytes, isTorn: false }
+    const bytes = SEGMENT_HEAD + this.#unsyncedBytes
+    this.#current = { ...fresh, bytes, synced: bytes, isTorn: false }
   }
 
   #segmentFor(firstSeq: number): Segment {
@@ -168,6 +171,7 @@ export class SegmentLog {
     this.#current ??= {
       ...createSegment(this.#folder, this.#writer, firstSeq, this.#disk),
       bytes: SEGMENT_HEAD,
+      synced: SEGMENT_HEAD,
       isTorn: false,
     }
     return this.#current

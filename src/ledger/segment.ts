@@ -3,7 +3,7 @@
 // A later edition repeats frames of a file whose sync failed, byte for byte and under the same sequence
 // numbers, so readers pass over what they know already.
 
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Disk, realDisk, writeAll } from './disk.ts'
 import { SEGMENT_MAGIC } from './frame.ts'
 
@@ -59,6 +59,22 @@ export function createSegment(
     closeQuietly(disk, fd)
     disk.remove(path)
     throw error
+  }
+}
+
+/** Takes away what is behind the first bytes of a segment, and the segment where no frame is left. */
+export function cutOff(disk: Disk, path: string, keep: number): void {
+  if (keep <= SEGMENT_HEAD) {
+    disk.remove(path)
+    disk.syncFolder(dirname(path))
+    return
+  }
+  const fd = disk.open(path, 'end')
+  try {
+    disk.truncate(fd, keep)
+    disk.sync(fd)
+  } finally {
+    closeQuietly(disk, fd)
   }
 }
 

@@ -14,9 +14,9 @@ import { type Lock, tryLock } from '../base/process-lock.ts'
 import { type Disk, putFile } from './disk.ts'
 import { Evidence, type Progress, type WriterPlace } from './evidence.ts'
 import { type LedgerKeys, openKeyChain, openLedgerKeys } from './ledger-keys.ts'
-import { recover, type Recovered, type Unfit } from './recover.ts'
+import { type OpenSegment, recover, type Recovered, type Unfit } from './recover.ts'
 import { enterRoster, isEntered } from './roster-folder.ts'
-import { segmentsOf } from './segment.ts'
+import { closeQuietly, cutOff, segmentsOf } from './segment.ts'
 
 export const WRITER = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** Holds the boot id while a process writes. */
@@ -139,19 +139,24 @@ function taken(place: WriterPlace, progress: Progress, lock: Lock, disk: Disk): 
   }
 }
 
-/** Takes torn frames off the ends of segments and syncs what the former process may not have; whether that went well. */
-function settle(disk: Disk, folder: string, open: Recovered['open']): boolean {
+/**
+ * Leaves each frame once and no torn one, and syncs what the former process may not have; whether that went well.
+ * Files whose frames stand in later ones go last: whatever is cut off in between, each frame is there.
+ */
+function settle(disk: Disk, folder: string, open: readonly OpenSegment[]): boolean {
   try {
-    for (const { path, wholeBytes } of open) {
+    for (const { path, keep } of open) {
+      if (keep === 0) continue
       const fd = disk.open(path, 'end')
       try {
-        if (disk.read(path).length > wholeBytes) disk.truncate(fd, wholeBytes)
         disk.sync(fd)
       } finally {
-        disk.close(fd)
+        closeQuietly(disk, fd)
       }
     }
     if (open.length > 0) disk.syncFolder(folder)
+    for (const { path, bytes, keep } of open)
+      if (keep === 0 || keep < bytes) cutOff(disk, path, keep)
     return true
   } catch {
     return false

@@ -21,6 +21,8 @@ export interface WritingEndOptions {
   readonly fsync: Fsync
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  /** Milliseconds of a clock that nobody sets; default: `performance.now`. */
+  readonly steady?: () => number
   readonly tell: (news: News) => void
 }
 
@@ -76,6 +78,7 @@ const MAX_UNSYNCED_BYTES = 16 * 1024 * 1024
 
 export class WritingEnd {
   readonly #options: WritingEndOptions
+  readonly #steady: () => number
   readonly #log: SegmentLog
   readonly #evidence: Evidence
   readonly #room: Room
@@ -89,16 +92,17 @@ export class WritingEnd {
   constructor(options: WritingEndOptions) {
     const { disk, place, progress, tell } = options
     this.#options = options
+    this.#steady = options.steady ?? (() => performance.now())
     this.#log = new SegmentLog(disk, place.folder, place.writer)
     this.#evidence = new Evidence(disk, place, progress, (message) =>
       tell({ kind: 'problem', message }),
     )
     this.#room = new Room(disk, place.ledgerDir)
-    this.#checkpointAt = performance.now() + CHECKPOINT_EVERY_MS
+    this.#checkpointAt = this.#steady() + CHECKPOINT_EVERY_MS
   }
 
   write({ frames, times, isUrgent }: Batch): Written {
-    const at = performance.now()
+    const at = this.#steady()
     this.#syncSeconds = undefined
     try {
       this.#makeRoom(frames.length, isUrgent, at)
@@ -130,7 +134,7 @@ export class WritingEnd {
 
   /** Does what is due. */
   tick(): void {
-    const at = performance.now()
+    const at = this.#steady()
     if (at >= Math.min(this.#syncAt, this.#retryAt)) {
       const isSynced = this.#sync(at) === undefined
       if (isSynced && this.#syncSeconds !== undefined)
@@ -145,12 +149,12 @@ export class WritingEnd {
   /** Milliseconds until something is due. */
   idleMs(): number {
     const due = Math.min(this.#syncAt, this.#retryAt, this.#checkpointAt)
-    return Math.max(0, due - performance.now())
+    return Math.max(0, due - this.#steady())
   }
 
   /** Whether everything is on the disk. */
   close(): boolean {
-    const at = performance.now()
+    const at = this.#steady()
     const isSound = this.#sync(at) === undefined
     if (isSound) {
       this.#sign(at)
@@ -209,7 +213,7 @@ export class WritingEnd {
     this.#syncAt = Infinity
     if (this.#log.unsyncedBytes === 0) return undefined
     const wasInTrouble = this.#log.trouble !== undefined
-    const began = performance.now()
+    const began = this.#steady()
     try {
       this.#log.sync()
     } catch (error) {
@@ -219,7 +223,7 @@ export class WritingEnd {
       return failure
     }
     this.#retryAt = Infinity
-    this.#syncSeconds = (performance.now() - began) / 1000
+    this.#syncSeconds = (this.#steady() - began) / 1000
     if (wasInTrouble) this.#options.tell({ kind: 'trouble', failure: undefined })
     return undefined
   }

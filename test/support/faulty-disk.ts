@@ -1,8 +1,21 @@
 // A disk that fails as it is told to: full, read-only, failing, short, dead in the middle of anything.
 
+import { existsSync, statSync, truncateSync } from 'node:fs'
 import { type Disk, realDisk } from '../../src/ledger/disk.ts'
 
 export type Operation = keyof Disk
+
+const CHANGES = new Set<Operation>([
+  'makeFolder',
+  'open',
+  'write',
+  'sync',
+  'truncate',
+  'rename',
+  'link',
+  'remove',
+  'syncFolder',
+])
 
 /** The process has died: nothing more reaches the disk. */
 export class Died extends Error {
@@ -34,7 +47,11 @@ export class FaultyDisk implements Disk {
   /** Bytes that are free; the real ones where absent. */
   freeBytes: number | undefined
   hasDied = false
+  /** The process dies with the so manieth change from now on. */
+  diesAfter = Infinity
   readonly #paths = new Map<number, string>()
+  /** Bytes of files, and how many of them would survive a power loss. */
+  readonly #files = new Map<string, { written: number; synced: number }>()
   readonly #under: Disk
 
   constructor(under: Disk = realDisk) {
@@ -65,6 +82,8 @@ export class FaultyDisk implements Disk {
     return this.#do('open', path, () => {
       const fd = this.#under.open(path, as)
       this.#paths.set(fd, path)
+      const kept = as === 'end' ? statSync(path).size : 0
+      this.#files.set(path, { written: kept, synced: kept })
       return fd
     })
   }
@@ -73,11 +92,11 @@ export class FaultyDisk implements Disk {
     const path = this.#pathOf(fd)
     const fault = this.#faultOf('write', path)
     if (fault === undefined)
-      return this.#do('write', path, () => this.#under.write(fd, bytes, start))
+      return this.#do('write', path, () => this.#write(fd, bytes, start, bytes.length))
     const { keepsBytes = 0 } = fault
     if (keepsBytes > 0) {
       const end = Math.min(bytes.length, start + keepsBytes)
-      for (let at = start; at < end;) at += this.#under.write(fd, bytes.subarray(0, end), at)
+      for (let at = start; at < end;) at += this.#write(fd, bytes, at, end)
       // As a kernel does: a short count now, the failure with the next call.
       if (fault.fails !== 'die') {
         this.faults.unshift({ ...fault, keepsBytes: 0, times: 1 })
@@ -89,11 +108,23 @@ export class FaultyDisk implements Disk {
   }
 
   sync(fd: number): void {
-    this.#do('sync', this.#pathOf(fd), () => this.#under.sync(fd))
+    const path = this.#pathOf(fd)
+    this.#do('sync', path, () => {
+      this.#under.sync(fd)
+      const file = this.#files.get(path)
+      if (file !== undefined) file.synced = file.written
+    })
   }
 
   truncate(fd: number, length: number): void {
-    this.#do('truncate', this.#pathOf(fd), () => this.#under.truncate(fd, length))
+    const path = this.#pathOf(fd)
+    this.#do('truncate', path, () => {
+      this.#under.truncate(fd, length)
+      this.#files.set(path, {
+        written: length,
+        synced: Math.min(length, this.#files.get(path)?.synced ?? length),
+      })
+    })
   }
 
   close(fd: number): void {
@@ -103,7 +134,10 @@ export class FaultyDisk implements Disk {
   }
 
   rename(from: string, to: string): void {
-    this.#do('rename', to, () => this.#under.rename(from, to))
+    this.#do('rename', to, () => {
+      this.#under.rename(from, to)
+      this.#files.delete(from)
+    })
   }
 
   link(from: string, to: string): void {
@@ -122,8 +156,22 @@ export class FaultyDisk implements Disk {
     return this.#do('free', path, () => this.freeBytes ?? this.#under.free(path))
   }
 
+  /** What was never synced is gone. */
+  losePower(): void {
+    for (const [path, { written, synced }] of this.#files)
+      if (written > synced && existsSync(path)) truncateSync(path, synced)
+  }
+
+  #write(fd: number, bytes: Buffer, start: number, end: number): number {
+    const count = this.#under.write(fd, bytes.subarray(0, end), start)
+    const file = this.#files.get(this.#pathOf(fd))
+    if (file !== undefined) file.written += count
+    return count
+  }
+
   #do<T>(operation: Operation, path: string, act: () => T): T {
     if (this.hasDied) throw new Died()
+    if (CHANGES.has(operation) && --this.diesAfter <= 0) this.#die()
     this.done.push(`${operation} ${path.split('/').at(-1)}`)
     const fault = this.#faultOf(operation, path)
     if (fault?.when === 'after') act()
@@ -142,11 +190,13 @@ export class FaultyDisk implements Disk {
 
   #fail(fault: Fault): never {
     this.#spend(fault)
-    if (fault.fails === 'die') {
-      this.hasDied = true
-      throw new Died()
-    }
+    if (fault.fails === 'die') this.#die()
     throw Object.assign(new Error(`${fault.fails}: ${fault.operation}`), { code: fault.fails })
+  }
+
+  #die(): never {
+    this.hasDied = true
+    throw new Died()
   }
 
   #spend(fault: Fault): void {
