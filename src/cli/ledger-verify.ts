@@ -119,15 +119,16 @@ function smallText(io: Io, file: string): string {
 }
 
 function print(io: Io, report: Report): void {
-  const { writers, damage, notes, verdict, records } = report
+  const { writers, damage, notes, unjudged, verdict, records } = report
   if (writers.length > 0) printRows(io, false, COLUMNS, writers.map(rowOf))
   for (const { writer, gaps } of writers)
     for (const { reason, records: lost, from, to } of gaps)
       io.out.write(`gap: writer ${writer} lost ${lost} records from ${from} to ${to}: ${reason}\n`)
   for (const note of notes) io.out.write(`note: ${note}\n`)
+  for (const each of unjudged) io.out.write(`cannot judge: ${each}\n`)
   const of = `${records} records of ${writers.length} writers`
   if (verdict === 'intact') io.out.write(`intact: ${of}\n`)
-  else if (verdict === 'unknown') io.out.write(`cannot judge all of it: ${of} are intact\n`)
+  else if (verdict === 'unknown') io.out.write(`intact as far as it can be judged: ${of}\n`)
   for (const each of damage) io.out.write(`damaged: ${describe(each)}\n`)
 }
 

@@ -53,6 +53,11 @@ function groupsOf(records: readonly Of<DecisionRecord>[], nextId: () => string):
   return [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group)
 }
 
+/** What the fact of a violation says, but for the group that it belongs to. Throws UnstorableError. */
+export function violationFact(shipped: Of<DecisionRecord>): Row {
+  return made(shipped, () => '').fact
+}
+
 function made(
   { record, personal, writer, seq }: Of<DecisionRecord>,
   nextId: () => string,
@@ -106,7 +111,7 @@ function made(
   }
 }
 
-const VIOLATION_FACT_COLUMNS: Columns = {
+export const VIOLATION_FACT_COLUMNS: Columns = {
   tenant: 'text',
   time: 'timestamptz',
   violation_id: 'uuid',

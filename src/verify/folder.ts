@@ -56,7 +56,7 @@ class FolderCheck {
   readonly #place: FolderPlace
   readonly #options: VerifyOptions
   readonly #damage: Damage[] = []
-  readonly #notes: string[] = []
+  readonly #unjudged: string[] = []
   readonly #erasures = new Erasures()
   readonly #reports: WriterReport[] = []
   #records = 0
@@ -78,7 +78,7 @@ class FolderCheck {
         this.#writer(writer, trust, anchors?.get(writer) ?? [])
       for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
     }
-    const isUnknown = this.#notes.length > 0
+    const isUnknown = this.#unjudged.length > 0
     return {
       verdict: this.#damage.length > 0 ? 'damaged' : isUnknown ? 'unknown' : 'intact',
       of: [this.#place.ledger, this.#place.archive].filter((each) => each !== undefined).join(', '),
@@ -95,7 +95,8 @@ class FolderCheck {
       records: this.#records,
       writers: this.#reports,
       damage: this.#damage,
-      notes: this.#notes,
+      unjudged: this.#unjudged,
+      notes: [],
     }
   }
 
@@ -210,7 +211,7 @@ class FolderCheck {
     }
     const { unjudged, ...report } = found
     for (const { said, size } of unjudged)
-      this.#notes.push(
+      this.#unjudged.push(
         `writer ${writer}: ${said} covers ${size} records, and what is kept begins behind them: it cannot be compared`,
       )
     this.#records += report.records
@@ -249,7 +250,7 @@ class FolderCheck {
     if (!names.some((name) => /seg|seal|leaves|checkpoint/.test(name))) return undefined
     if (names.some((name) => /seal|leaves|checkpoint/.test(name)) || !isOlder(live, writer, trust))
       throw new Damaged({ writer, what: 'has a folder, and the list of writers does not know it' })
-    this.#notes.push(
+    this.#unjudged.push(
       `writer ${writer}: was written by a release that proved nothing, so its records cannot be judged`,
     )
     return undefined

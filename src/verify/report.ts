@@ -62,7 +62,9 @@ export interface Report {
   readonly writers: readonly WriterReport[]
   /** The first one of each writer, the first of all first. */
   readonly damage: readonly Damage[]
-  /** What could not be judged, or has to be known. */
+  /** What could not be judged. */
+  readonly unjudged: readonly string[]
+  /** What has to be known, and is no damage. */
   readonly notes: readonly string[]
 }
 

@@ -1,0 +1,763 @@
+// A database against what was signed: leaves rolled up to every checkpoint, every row to its leaf, every column to its
+// record. Rows that are missing must be rows that retention has told of.
+
+import { hash } from 'node:crypto'
+import type { Kysely } from 'kysely'
+import { CordonError } from '../base/errors.ts'
+import { readPersonal } from '../ledger/encode.ts'
+import { type LedgerRecord, peopleIn, type ShippedRecord } from '../model/record.ts'
+import { RETENTION_APPLIED, type RetentionApplied } from '../model/retention.ts'
+import type { PublicKey } from '../proof/note.ts'
+import { HASH_BYTES, leafHash, Tree } from '../proof/tree.ts'
+import {
+  AUDIT_COLUMNS,
+  auditRow,
+  DECISION_COLUMNS,
+  decisionRow,
+  GAP_COLUMNS,
+  gapRow,
+  OUTCOME_COLUMNS,
+  outcomeRow,
+} from '../store/record-rows.ts'
+import type { Tables } from '../store/tables.ts'
+import type { Columns, Row } from '../store/unnest.ts'
+import { VIOLATION_FACT_COLUMNS, violationFact } from '../store/violation-rows.ts'
+import { type Anchor, anchorsIn, checkKeys, type NoteFile } from './anchors.ts'
+import { Bits } from './bits.ts'
+import { wrongColumn } from './columns.ts'
+import { Erasures } from './erasures.ts'
+import { readHead, readRecord, type ReadRecord } from './record-head.ts'
+import {
+  Damaged,
+  type Damage,
+  type Place,
+  type Report,
+  timeText,
+  type WriterReport,
+} from './report.ts'
+import {
+  checkpointsOf,
+  decisionsAt,
+  keysIn,
+  pagesOf,
+  rosterIn,
+  type Snapshot,
+  type StoredRow,
+  tilesAt,
+  tilesOf,
+  withSnapshot,
+  writersIn,
+} from './store-pages.ts'
+import { type Mark, TreeCheck } from './tree-check.ts'
+import { type SignedCheckpoint, Trust, vkeys } from './trust.ts'
+
+export interface StoreOptions {
+  readonly checkpoints: readonly NoteFile[]
+  readonly keys: readonly PublicKey[]
+  readonly onProgress: (records: number) => void
+}
+
+const TILE_LEAVES = 32
+/** Tiles that are at hand: rows lie about as they came, so a few for each writer are enough. */
+const MAX_TILES = 4096
+const NO_LEAF = Buffer.alloc(HASH_BYTES)
+const DEAD_COLUMNS: Columns = {
+  tenant: 'text',
+  writer: 'uuid',
+  seq: 'bigint',
+  reason: 'text',
+  leaf: 'bytea',
+  record: 'text',
+  personal: 'bytea',
+}
+const SERIES_KEY = ['time', 'writer', 'seq', 'tenant']
+
+interface RecordTable {
+  readonly table: string
+  readonly kind: LedgerRecord['kind'] | undefined
+  readonly columns: Columns
+  readonly key: readonly string[]
+  readonly row: (shipped: never) => Row
+}
+
+const TABLES: readonly RecordTable[] = [
+  // What explains other records first.
+  { table: 'audit_events', kind: 'audit', columns: AUDIT_COLUMNS, key: SERIES_KEY, row: auditRow },
+  {
+    table: 'gaps',
+    kind: 'gap',
+    columns: GAP_COLUMNS,
+    key: ['tenant', 'writer', 'seq'],
+    row: gapRow,
+  },
+  {
+    table: 'decisions',
+    kind: 'decision',
+    columns: DECISION_COLUMNS,
+    key: SERIES_KEY,
+    row: decisionRow,
+  },
+  {
+    table: 'outcomes',
+    kind: 'outcome',
+    columns: OUTCOME_COLUMNS,
+    key: SERIES_KEY,
+    row: outcomeRow,
+  },
+  {
+    table: 'dead_letters',
+    kind: undefined,
+    columns: DEAD_COLUMNS,
+    key: ['tenant', 'writer', 'seq'],
+    row: deadRow,
+  },
+]
+
+function deadRow({ writer, seq, text, leaf, record, personalBytes }: ShippedRecord): Row {
+  const personal = personalBytes.length === 0 ? null : personalBytes
+  return { tenant: record.tenant, writer, seq, leaf, record: text, personal }
+}
+
+/** One writer's part in the store. */
+interface WriterState {
+  readonly writer: string
+  readonly trust: Trust
+  /** Records with numbers up to here are looked at. */
+  readonly bound: number
+  /** The first number whose leaf is there. */
+  first: number
+  readonly seen: Bits
+  /** Decisions that a violation fact must be there for, until it is. */
+  readonly violations: Bits
+  checkpoint: SignedCheckpoint | undefined
+  records: number
+  erased: number
+  firstTime: number
+  lastTime: number
+  readonly gaps: WriterReport['gaps'][number][]
+  damage: Damage | undefined
+}
+
+/** Throws CordonError NOT_FOUND where there is nothing that could be judged. */
+export async function verifyStore(
+  store: { readonly db: Kysely<Tables>; readonly kind: 'embedded' | 'postgres' },
+  options: StoreOptions,
+): Promise<Report> {
+  const look = (): Promise<Report> =>
+    withSnapshot(store, (snapshot) => new StoreCheck(snapshot, options).run())
+  const report = await look()
+  if (report.verdict === 'intact' && report.writers.length === 0)
+    throw new CordonError('NOT_FOUND', 'the store has no records, so there is nothing to verify')
+  // Of no one snapshot: what is damage only because rows went meanwhile is none when looked at again.
+  return report.verdict === 'damaged' && store.kind === 'embedded' ? look() : report
+}
+
+class StoreCheck {
+  readonly #snapshot: Snapshot
+  readonly #options: StoreOptions
+  readonly #damage: Damage[] = []
+  readonly #notes: string[] = []
+  readonly #unjudged: string[] = []
+  readonly #erasures = new Erasures()
+  readonly #writers = new Map<string, WriterState>()
+  readonly #tiles = new Map<string, Buffer>()
+  readonly #retention: RetentionApplied[] = []
+  /** Records of writers that no list names, from before there was a list. */
+  readonly #strangers = new Map<string, number>()
+  #trusts: readonly Trust[] = []
+  #records = 0
+
+  constructor(snapshot: Snapshot, options: StoreOptions) {
+    this.#snapshot = snapshot
+    this.#options = options
+  }
+
+  async run(): Promise<Report> {
+    const known = await writersIn(this.#snapshot)
+    this.#trusts = await this.#readTrusts()
+    await this.#attempt(() => checkKeys(this.#options.keys, this.#trusts))
+    const anchors = this.#anchors()
+    const enrolled = this.#trusts.flatMap((trust) => [...trust.writers.keys()])
+    const all = new Set([...known.keys(), ...enrolled, ...anchors.keys()])
+    for (const writer of [...all].toSorted())
+      await this.#attempt(() => this.#roll(writer, known.get(writer), anchors.get(writer) ?? []))
+    for (const table of TABLES) await this.#table(table)
+    await this.#facts()
+    for (const state of this.#writers.values())
+      await this.#attempt(() => this.#missing(state), state)
+    for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
+    for (const [writer, count] of this.#strangers)
+      this.#unjudged.push(
+        `writer ${writer}: ${count} records are from before there was a list of writers, and nothing proves them`,
+      )
+    return this.#report()
+  }
+
+  #report(): Report {
+    const verdict =
+      this.#damage.length > 0 ? 'damaged' : this.#unjudged.length > 0 ? 'unknown' : 'intact'
+    return {
+      verdict,
+      of: 'the database',
+      installations: this.#trusts.map((trust) => ({
+        installation: trust.installation,
+        keys: vkeys(trust.keys),
+        writers: trust.entries,
+      })),
+      records: this.#records,
+      writers: [...this.#writers.values()].map(reportOf),
+      damage: this.#damage,
+      unjudged: this.#unjudged,
+      notes: this.#notes,
+    }
+  }
+
+  /** The first damage of each writer is told, the others follow from it more often than not. */
+  async #attempt(act: () => Promise<void> | void, state?: WriterState): Promise<void> {
+    try {
+      await act()
+    } catch (error) {
+      if (!(error instanceof Damaged)) throw error
+      this.#tell(error, state)
+    }
+  }
+
+  #tell({ damage }: Damaged, state: WriterState | undefined): void {
+    const of = state ?? this.#writers.get(damage.writer ?? '')
+    if (of === undefined) {
+      if (this.#damage.length < MAX_TOLD) this.#damage.push(damage)
+      return
+    }
+    if (of.damage !== undefined) return
+    of.damage = damage
+    this.#damage.push(damage)
+  }
+
+  async #readTrusts(): Promise<Trust[]> {
+    const byInstallation = Map.groupBy(await keysIn(this.#snapshot), (key) => key.installation)
+    const trusts: Trust[] = []
+    for (const [installation, keys] of byInstallation)
+      await this.#attempt(async () => {
+        const missing = keys.findIndex(({ number }, index) => number !== index + 1)
+        if (missing !== -1)
+          throw new Damaged({ table: 'ledger_keys', what: `key ${missing + 1} is missing` })
+        const kept = keys.map(({ vkey, note }) => ({ vkey, note: note ?? undefined }))
+        const trust = new Trust(installation, kept, () => ({ table: 'ledger_keys' }))
+        trusts.push(trust)
+        for await (const { number, note } of rosterIn(this.#snapshot, installation)) {
+          if (number !== trust.entries + 1)
+            throw new Damaged({
+              table: 'ledger_roster',
+              what: `entry ${trust.entries + 1} of the list of writers of ${installation} is missing`,
+            })
+          trust.enrol(note, { table: 'ledger_roster' })
+        }
+      })
+    return trusts
+  }
+
+  #anchors(): Map<string, Anchor[]> {
+    const anchors = new Map<string, Anchor[]>()
+    for (const file of this.#options.checkpoints) {
+      const failures: Damaged[] = []
+      for (const trust of this.#trusts) {
+        try {
+          for (const [writer, told] of anchorsIn([file], trust))
+            anchors.set(writer, [...(anchors.get(writer) ?? []), ...told])
+        } catch (error) {
+          if (!(error instanceof Damaged)) throw error
+          failures.push(error)
+        }
+      }
+      const [failure] = failures
+      if (failure !== undefined && failures.length === this.#trusts.length)
+        this.#tell(failure, undefined)
+    }
+    return anchors
+  }
+
+  /** Leaves up to every checkpoint. */
+  async #roll(
+    writer: string,
+    known:
+      | {
+          readonly shipped: number | undefined
+          readonly signed: number | undefined
+          hasLeaves: boolean
+        }
+      | undefined,
+    anchors: readonly Anchor[],
+  ): Promise<void> {
+    const trust = this.#trusts.find(({ writers }) => writers.has(writer))
+    if (trust === undefined) {
+      if (known?.hasLeaves === true || known?.signed !== undefined || anchors.length > 0)
+        throw new Damaged({
+          writer,
+          what: 'there are leaves or checkpoints of this writer, and no list of writers knows it',
+        })
+      return
+    }
+    const { shipped = 0, signed } = known ?? {}
+    const state: WriterState = {
+      writer,
+      trust,
+      bound: shipped,
+      first: 1,
+      seen: new Bits(shipped),
+      violations: new Bits(shipped),
+      checkpoint: undefined,
+      records: 0,
+      erased: 0,
+      firstTime: Infinity,
+      lastTime: -Infinity,
+      gaps: [],
+      damage: undefined,
+    }
+    this.#writers.set(writer, state)
+    const table = 'ledger_checkpoints'
+    if (signed === undefined) {
+      // It is brought with the entry, and covers nothing yet.
+      throw new Damaged({
+        writer,
+        table,
+        what: 'has begun, as the list of writers says, and none of its checkpoints is here',
+      })
+    }
+    if (signed > shipped)
+      throw new Damaged({
+        writer,
+        seq: shipped + 1,
+        table: 'writers',
+        what: `is missing: the newest checkpoint covers ${signed} records, the store says that it has ${shipped}`,
+      })
+    const { marks, seals } = await this.#marks(state, signed)
+    await this.#leaves(state, [...marks, ...anchors], seals)
+  }
+
+  async #marks(
+    state: WriterState,
+    signed: number,
+  ): Promise<{ marks: Mark[]; seals: Map<number, readonly Buffer[]> }> {
+    const { writer, trust } = state
+    const table = 'ledger_checkpoints'
+    const marks: Mark[] = []
+    const seals = new Map<number, readonly Buffer[]>()
+    let key = 0
+    for (const { size, note, time, frontier, isSeal } of await checkpointsOf(
+      this.#snapshot,
+      writer,
+      signed,
+    )) {
+      const checkpoint = trust.checkpoint(note, writer, { writer, table })
+      if (checkpoint.size !== size || String(checkpoint.time * 1000) !== time)
+        throw new Damaged({
+          writer,
+          table,
+          column: checkpoint.size === size ? 'time' : 'size',
+          what: `is not what the checkpoint of size ${checkpoint.size} says`,
+        })
+      if (checkpoint.key < key)
+        throw new Damaged({
+          writer,
+          table,
+          what: `the checkpoint of size ${size} is signed with key ${checkpoint.key}, after key ${key} was in force`,
+        })
+      key = checkpoint.key
+      state.checkpoint = checkpoint
+      marks.push({ size, root: checkpoint.root, said: `the checkpoint of size ${size}` })
+      if (isSeal && frontier !== null) seals.set(size, fitting(frontier, checkpoint, writer))
+    }
+    const { ended } = trust.writers.get(writer) ?? {}
+    if (ended !== undefined) marks.push({ ...ended, said: 'the list of writers, where it ended,' })
+    return { marks, seals }
+  }
+
+  async #leaves(
+    state: WriterState,
+    marks: readonly Mark[],
+    seals: ReadonlyMap<number, readonly Buffer[]>,
+  ): Promise<void> {
+    const { writer, bound } = state
+    const table = 'ledger_leaves'
+    let tree: TreeCheck | undefined
+    for await (const { tile, hashes } of tilesOf(this.#snapshot, writer)) {
+      for (let at = 0; at + HASH_BYTES <= hashes.length; at += HASH_BYTES) {
+        const seq = tile * TILE_LEAVES + at / HASH_BYTES + 1
+        const leaf = hashes.subarray(at, at + HASH_BYTES)
+        if (seq > bound) break
+        const isThere = !leaf.equals(NO_LEAF)
+        if (tree === undefined && !isThere) continue
+        tree ??= this.#plant(state, seq, marks, seals)
+        if (seq !== tree.size + 1 || !isThere)
+          throw new Damaged({
+            writer,
+            seq: tree.size + 1,
+            table,
+            what: 'the leaf is missing: the record was removed, or was lost before it came here',
+          })
+        tree.append(leaf, { table })
+      }
+      if (hashes.length % HASH_BYTES !== 0 || hashes.length > TILE_LEAVES * HASH_BYTES)
+        throw new Damaged({
+          writer,
+          seq: tile * TILE_LEAVES + 1,
+          table,
+          what: 'is no row of leaves',
+        })
+    }
+    tree ??= new TreeCheck(writer, marks)
+    tree.end({ table })
+    if (tree.size < bound)
+      throw new Damaged({
+        writer,
+        seq: tree.size + 1,
+        table,
+        what: `the leaf is missing: the store says that it has ${bound} records`,
+      })
+  }
+
+  /** A store that was filled from an archive may lack what was pruned there. */
+  #plant(
+    state: WriterState,
+    first: number,
+    marks: readonly Mark[],
+    seals: ReadonlyMap<number, readonly Buffer[]>,
+  ): TreeCheck {
+    const { writer } = state
+    if (first === 1) return new TreeCheck(writer, marks)
+    const before = first - 1
+    const frontier = seals.get(before)
+    if (frontier === undefined)
+      throw new Damaged({
+        writer,
+        seq: 1,
+        ...(before > 1 ? { last_seq: before } : {}),
+        table: 'ledger_leaves',
+        what: 'the leaves are missing, and no seal ends there',
+      })
+    state.first = first
+    this.#unjudged.push(
+      `writer ${writer}: records 1 to ${before} never came here, as it looks, and neither did their leaves`,
+    )
+    return new TreeCheck(
+      writer,
+      marks.filter(({ size }) => size >= before),
+      { size: before, frontier },
+    )
+  }
+
+  async #table(of: RecordTable): Promise<void> {
+    for await (const page of pagesOf(this.#snapshot, of.table, of.columns, of.key)) {
+      await this.#fetchTiles(page)
+      for (const row of page) await this.#attempt(() => this.#row(of, row))
+      this.#options.onProgress(page.length)
+    }
+  }
+
+  #row(of: RecordTable, row: StoredRow): void {
+    const { table } = of
+    const writer = String(row['writer'])
+    const seq = Number(row['seq'])
+    const place: Place = { writer, seq, table }
+    const text = Buffer.from(String(row['record']))
+    const head = readHead(text)
+    const record = head === undefined ? undefined : readRecord(text)
+    if (head === undefined || record === undefined)
+      throw new Damaged({ ...place, column: 'record', what: 'is no record of a ledger' })
+    const here = { ...place, time: head.time }
+    const state = this.#writers.get(writer)
+    if (state === undefined) return this.#stranger(here)
+    if (seq > state.bound) {
+      // What came since this began; of one snapshot there is no such thing.
+      if (!this.#snapshot.isOne) return
+      throw new Damaged({
+        ...here,
+        what: `the store says that it has ${state.bound} records of this writer`,
+      })
+    }
+    if (head.writer !== writer || head.seq !== seq)
+      throw new Damaged({
+        ...here,
+        what: `the row holds record ${head.seq} of writer ${head.writer}`,
+      })
+    const leaf = leafHash(text)
+    const noted = this.#leafOf(writer, seq)
+    if (noted?.equals(leaf) !== true) {
+      // Set aside because another record has its number: it is told, and counts for nothing.
+      if (of.kind === undefined && noted !== undefined) {
+        this.#notes.push(
+          `writer ${writer}: another record ${seq} was set aside: ${String(row['reason'])}`,
+        )
+        return
+      }
+      throw new Damaged({
+        ...here,
+        column: 'record',
+        what:
+          noted === undefined
+            ? 'has no leaf: it was inserted, or is not of this place'
+            : 'the record is not the one that was written: its leaf is another one',
+      })
+    }
+    if (state.seen.has(seq)) throw new Damaged({ ...here, what: 'is there twice' })
+    state.seen.add(seq)
+    if (of.kind !== undefined && record.kind !== of.kind)
+      throw new Damaged({
+        ...here,
+        what: `a record of the kind ${record.kind} does not belong here`,
+      })
+    const personal = this.#personal(row, head.personalHash, record, here, state)
+    const shipped = {
+      writer,
+      seq,
+      leaf,
+      text: text.toString('utf8'),
+      record,
+      personal: readPersonal(personal),
+      personalBytes: personal,
+    }
+    const said = of.row(shipped as never)
+    const column = wrongColumn(
+      of.columns,
+      row,
+      of.kind === undefined ? { ...said, reason: row['reason'] } : said,
+    )
+    if (column !== undefined)
+      throw new Damaged({ ...here, column, what: 'is not what the record says' })
+    this.#take(state, record, table)
+  }
+
+  /** What a sound record tells. */
+  #take(state: WriterState, record: ReadRecord, table: string): void {
+    this.#records += 1
+    state.records += 1
+    state.firstTime = Math.min(state.firstTime, record.time)
+    state.lastTime = Math.max(state.lastTime, record.time)
+    if (record.kind === 'audit') {
+      this.#erasures.told(record)
+      if (record.event_type === RETENTION_APPLIED && record.data !== undefined)
+        this.#retention.push(record.data as unknown as RetentionApplied)
+    }
+    if (record.kind === 'gap' && state.gaps.length < MAX_TOLD)
+      state.gaps.push({
+        reason: record.reason,
+        records: record.count,
+        from: timeText(record.from) ?? '',
+        to: timeText(record.to) ?? '',
+      })
+    if (table === 'decisions' && record.kind === 'decision' && record.violation !== undefined)
+      state.violations.add(record.seq)
+  }
+
+  #personal(
+    row: StoredRow,
+    committed: string | undefined,
+    record: ReadRecord,
+    place: Place,
+    state: WriterState,
+  ): Buffer {
+    const stored = row['personal']
+    const personal = Buffer.isBuffer(stored) ? stored : Buffer.alloc(0)
+    if (committed === undefined || personal.length > 0) {
+      const isRight =
+        committed === undefined ? personal.length === 0 : hash('sha256', personal) === committed
+      if (!isRight)
+        throw new Damaged({
+          ...place,
+          column: 'personal',
+          what: 'is not the personal part that the record was written with',
+        })
+      return personal
+    }
+    state.erased += 1
+    this.#erasures.found(peopleIn(record), place)
+    return personal
+  }
+
+  /** A row of a writer that no list of writers names. */
+  #stranger({ writer = '', time = Infinity, ...place }: Place): void {
+    const begun = this.#trusts.map(({ firstTime = Infinity }) => firstTime)
+    if (time >= Math.min(...begun, Infinity) && begun.length > 0)
+      throw new Damaged({ ...place, writer, time, what: 'no list of writers knows this writer' })
+    this.#strangers.set(writer, (this.#strangers.get(writer) ?? 0) + 1)
+  }
+
+  async #fetchTiles(page: readonly StoredRow[]): Promise<void> {
+    const wanted = new Map<string, { writer: string; tile: number }>()
+    for (const row of page) {
+      const writer = String(row['writer'])
+      const tile = tileOf(Number(row['seq']))
+      const key = `${writer}/${tile}`
+      if (this.#writers.has(writer) && !this.#tiles.has(key)) wanted.set(key, { writer, tile })
+    }
+    if (this.#tiles.size > MAX_TILES) this.#tiles.clear()
+    // Those that were at hand may have gone with the others.
+    if (this.#tiles.size === 0)
+      for (const row of page) {
+        const writer = String(row['writer'])
+        const tile = tileOf(Number(row['seq']))
+        if (this.#writers.has(writer)) wanted.set(`${writer}/${tile}`, { writer, tile })
+      }
+    for (const { writer, tile, hashes } of await tilesAt(this.#snapshot, [...wanted.values()]))
+      this.#tiles.set(`${writer}/${tile}`, hashes)
+  }
+
+  #leafOf(writer: string, seq: number): Buffer | undefined {
+    const at = ((seq - 1) % TILE_LEAVES) * HASH_BYTES
+    const leaf = this.#tiles.get(`${writer}/${tileOf(seq)}`)?.subarray(at, at + HASH_BYTES)
+    return leaf?.length !== HASH_BYTES || leaf.equals(NO_LEAF) ? undefined : leaf
+  }
+
+  /** Violation facts against the decisions that they are facts of. */
+  async #facts(): Promise<void> {
+    const table = 'violation_facts'
+    for await (const page of pagesOf(this.#snapshot, table, VIOLATION_FACT_COLUMNS, SERIES_KEY)) {
+      const decisions = await decisionsAt(this.#snapshot, page)
+      for (const row of page)
+        await this.#attempt(() =>
+          this.#fact(row, decisions.get(`${String(row['writer'])}/${String(row['seq'])}`)),
+        )
+    }
+  }
+
+  #fact(row: StoredRow, record: string | undefined): void {
+    const table = 'violation_facts'
+    const writer = String(row['writer'])
+    const seq = Number(row['seq'])
+    const place = { writer, seq, table, time: Number(row['time']) / 1000 }
+    const state = this.#writers.get(writer)
+    if (state === undefined) return this.#stranger(place)
+    if (seq > state.bound && !this.#snapshot.isOne) return
+    if (record === undefined) {
+      // Facts are kept longer than decisions.
+      if (seq <= state.bound && !state.seen.has(seq)) return
+      throw new Damaged({ ...place, what: 'there is no decision that this is a fact of' })
+    }
+    const decision = readRecord(Buffer.from(record))
+    if (decision?.kind !== 'decision' || decision.violation === undefined)
+      throw new Damaged({ ...place, what: 'its decision is no violation' })
+    const said = {
+      ...violationFact({ ...SHIPPED, writer, seq, text: record, record: decision }),
+      violation_id: row['violation_id'],
+    }
+    const column = wrongColumn(VIOLATION_FACT_COLUMNS, row, said)
+    if (column !== undefined)
+      throw new Damaged({ ...place, column, what: 'is not what the decision says' })
+    state.violations.remove(seq)
+  }
+
+  /** Records whose leaves are there and rows are not: retention must have told of so many, up to there. */
+  #missing(state: WriterState): void {
+    const rows = account(this.#retention, state.writer, ({ table }) => table !== 'violation_facts')
+    this.#accounted(state, state.seen.numbers(false), rows, undefined)
+    const facts = account(this.#retention, state.writer, ({ table }) => table === 'violation_facts')
+    this.#accounted(state, state.violations.numbers(true), facts, 'violation_facts')
+  }
+
+  #accounted(
+    { writer, first }: WriterState,
+    missing: Iterable<number>,
+    told: { readonly upTo: number; readonly rows: number },
+    table: string | undefined,
+  ): void {
+    let count = 0
+    let from = 0
+    let to = 0
+    for (const seq of missing) {
+      if (seq < first) continue
+      if (seq > told.upTo)
+        throw new Damaged({
+          writer,
+          seq,
+          ...(table === undefined ? {} : { table }),
+          what:
+            table === undefined
+              ? 'the row is missing: its leaf is here, and retention has not told that it went'
+              : 'the fact of this violation is missing, and retention has not told that it went',
+        })
+      if (count === 0) from = seq
+      to = seq
+      count += 1
+    }
+    if (count > told.rows)
+      throw new Damaged({
+        writer,
+        seq: from,
+        last_seq: to,
+        ...(table === undefined ? {} : { table }),
+        what: `${count} rows are missing, and retention has told of ${told.rows}`,
+      })
+  }
+}
+
+const MAX_TOLD = 100
+
+const SHIPPED = { leaf: NO_LEAF, personal: undefined, personalBytes: Buffer.alloc(0) }
+
+function tileOf(seq: number): number {
+  return Math.floor((seq - 1) / TILE_LEAVES)
+}
+
+/** How many rows of a writer retention has told to go, and up to which number. */
+function account(
+  applied: readonly RetentionApplied[],
+  writer: string,
+  counts: (each: RetentionApplied) => boolean,
+): { readonly upTo: number; readonly rows: number } {
+  let upTo = 0
+  let rows = 0
+  for (const each of applied.filter(counts))
+    for (const told of Array.isArray(each.writers) ? each.writers : []) {
+      if (told.writer !== writer) continue
+      upTo = Math.max(upTo, told.up_to_seq)
+      rows += told.rows
+    }
+  return { upTo, rows }
+}
+
+function fitting(frontier: Buffer, { size, root }: SignedCheckpoint, writer: string): Buffer[] {
+  const hashes = Array.from({ length: Math.floor(frontier.length / HASH_BYTES) }, (_, index) =>
+    frontier.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES),
+  )
+  let tree: Tree | undefined
+  try {
+    tree = new Tree(size, hashes)
+  } catch {
+    // Not as many hashes as the size asks for.
+  }
+  if (frontier.length % HASH_BYTES !== 0 || tree?.root().equals(root) !== true)
+    throw new Damaged({
+      writer,
+      table: 'ledger_checkpoints',
+      column: 'frontier',
+      what: `is not that of the tree of size ${size}`,
+    })
+  return hashes
+}
+
+function reportOf(state: WriterState): WriterReport {
+  const { writer, seen, checkpoint, bound, records, erased, gaps, damage, trust } = state
+  const { value: first } = seen.numbers(true).next()
+  return {
+    writer,
+    state:
+      damage !== undefined
+        ? 'damaged'
+        : trust.writers.get(writer)?.ended === undefined
+          ? 'intact'
+          : 'ended',
+    records,
+    first_seq: typeof first === 'number' ? first : null,
+    last_seq: bound === 0 ? null : bound,
+    first_time: timeText(state.firstTime) ?? null,
+    last_time: timeText(state.lastTime) ?? null,
+    checkpoint:
+      checkpoint === undefined
+        ? null
+        : { size: checkpoint.size, time: new Date(checkpoint.time).toISOString() },
+    beyond_checkpoint: Math.max(0, bound - (checkpoint?.size ?? 0)),
+    torn_bytes: 0,
+    erased,
+    gaps,
+  }
+}
