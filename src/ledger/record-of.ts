@@ -2,8 +2,10 @@
 
 import type { PolicyEvaluated } from '../model/decision.ts'
 import type { ShippedRecord } from '../model/record.ts'
-import { readPersonal } from './encode.ts'
+import { isErased, readPersonal } from './encode.ts'
 import { type FrameRead, leafAt, readFrame } from './frame.ts'
+
+const NONE = Buffer.alloc(0)
 
 type Frame = Extract<FrameRead, { kind: 'frame' }>
 
@@ -25,7 +27,8 @@ export function recordOf(
     text,
     record: parsed,
     personal: readPersonal(personal),
-    personalBytes: personal,
+    // In the store nothing stands where a personal part was erased.
+    personalBytes: isErased(personal) ? NONE : personal,
   }
 }
 

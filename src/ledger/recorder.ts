@@ -260,7 +260,7 @@ export class Recorder {
         await this.#write(writer, records.slice(half))
         return
       }
-      await sink.setAside(only, messageOf(error))
+      await sink.setAside(only, refusalOf(error))
       metrics.recorderBatches.inc({ outcome: 'set_aside' })
       log.error(
         { writer, seq: only.seq, code: codeOf(error) },
@@ -355,6 +355,17 @@ export class Recorder {
     metrics.recorderLagSeconds.set(this.lagMs() / 1000)
     onBacklog({ bytes, records })
   }
+}
+
+/** Why the store refused a record, in words of its schema: the server's message may quote what is in it. */
+function refusalOf(error: unknown): string {
+  if (!(error instanceof Error) || !('severity' in error)) return messageOf(error)
+  const parts = ['table', 'column', 'constraint', 'dataType'] as const
+  const { code, ...of } = error as Error & { readonly code?: string } & {
+    readonly [K in (typeof parts)[number]]?: string
+  }
+  const places = parts.flatMap((part) => (of[part] === undefined ? [] : [`${part} ${of[part]}`]))
+  return [`SQLSTATE ${code ?? ''}`, ...places].join(', ')
 }
 
 function messageOf(error: unknown): string {
