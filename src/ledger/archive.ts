@@ -74,8 +74,17 @@ export class Archive {
 
   /** Everybody of whom there may be segments. */
   writers(): string[] {
-    const { ledgerDir, dir } = this.#options
-    return [...new Set([...writersIn(ledgerDir), ...(dir === '' ? [] : writersIn(dir))])]
+    return [...new Set([...writersIn(this.#options.ledgerDir), ...this.#archivedWriters()])]
+  }
+
+  /** None where the archive cannot be read: that stops no record, and is told when it does not take segments. */
+  #archivedWriters(): string[] {
+    const { dir } = this.#options
+    try {
+      return dir === '' ? [] : writersIn(dir)
+    } catch {
+      return []
+    }
   }
 
   /** Takes what is sealed and in the store up to a number; how many segments. Throws where the archive does not take it. */

@@ -46,6 +46,7 @@ const READ_BYTES = 4 * 1024 * 1024
 const MAX_FRAME_BYTES = 1024 * 1024 + 8
 const NOTHING: Backlog = { bytes: 0, records: 0, oldest: undefined }
 const NO_BYTES = Buffer.alloc(0)
+const NO_NAMES: readonly string[] = []
 /** How often a file may go between a listing and its reading before somebody has to look. */
 const MAX_MISSED = 10
 
@@ -61,6 +62,8 @@ export class Follower {
   #last: number | undefined
   #lastTime: number | undefined
   #at: Position | undefined
+  /** Why the archive could not be listed. */
+  #unread: unknown
   /** The compressed segment that is being read, and the length of the last one that was. */
   #opened: { readonly key: string; readonly bytes: Buffer } | undefined
   #ended: { readonly key: string; readonly length: number } | undefined
@@ -148,12 +151,24 @@ export class Follower {
 
   /** Sorted anew only where a folder has changed. */
   #segments(): readonly StoredSegment[] {
-    const names = this.#listings.map((listing) => listing.names())
+    this.#unread = undefined
+    const names = this.#listings.map((listing, index) => this.#namesIn(listing, index))
     if (names.some((each, index) => each !== this.#listed.names[index])) {
       const folders = this.#folders.map((folder, index) => ({ folder, names: names[index] ?? [] }))
       this.#listed = { names, segments: storedSegments(folders) }
     }
     return this.#listed.segments
+  }
+
+  /** An archive that cannot be read matters only where the store lacks what is in it. */
+  #namesIn(listing: Listing, index: number): readonly string[] {
+    try {
+      return listing.names()
+    } catch (error) {
+      if (index === 0) throw error
+      this.#unread = error
+      return NO_NAMES
+    }
   }
 
   /** When the first record that waits was made: looked up once for each place. */
@@ -190,6 +205,7 @@ export class Follower {
     const wanted = this.shipped + 1
     while ((segments[index + 1]?.firstSeq ?? Infinity) <= wanted) index += 1
     const segment = segments[index]
+    if (this.#unread !== undefined && (segment?.firstSeq ?? wanted) > wanted) throw this.#unread
     this.#at = segment === undefined ? undefined : { key: segment.key, offset: SEGMENT_HEAD }
     return index
   }

@@ -200,13 +200,12 @@ export interface TestRecorder {
   readonly metrics: Metrics
 }
 
-export function recorderOf(
-  dir: string,
-  sink: Sink,
-  more: Partial<RecorderOptions> & Pick<Partial<RecorderParts>, 'onMissing'> = {},
-): TestRecorder {
+export type TestRecorderMore = Partial<RecorderOptions> &
+  Pick<Partial<RecorderParts>, 'onMissing' | 'held'>
+
+export function recorderOf(dir: string, sink: Sink, more: TestRecorderMore = {}): TestRecorder {
   const metrics = new Metrics({ processMetrics: false })
-  const { onMissing, ...options } = more
+  const { onMissing, held, ...options } = more
   const recorder = new Recorder(
     {
       sink,
@@ -214,6 +213,7 @@ export function recorderOf(
       log: silent,
       onBacklog: () => undefined,
       ...(onMissing === undefined ? {} : { onMissing }),
+      ...(held === undefined ? {} : { held }),
     },
     { dir, archiveDir: '', now: Date.now, ...options },
   )
