@@ -53,8 +53,12 @@ export class KeyRing {
     this.#now = now
   }
 
-  /** The key of a request that holds one of the scopes; throws UNAUTHENTICATED or FORBIDDEN. */
-  async require(request: FastifyRequest, scopes: readonly string[]): Promise<ApiKey> {
+  /** The key of a request that holds one of the scopes, or each of them; throws UNAUTHENTICATED or FORBIDDEN. */
+  async require(
+    request: FastifyRequest,
+    scopes: readonly string[],
+    wanted: 'one' | 'each' = 'one',
+  ): Promise<ApiKey> {
     const token = bearerOf(request.headers.authorization)
     if (token === undefined)
       throw new CordonError('UNAUTHENTICATED', 'send an API key: Authorization: Bearer KEY')
@@ -63,8 +67,10 @@ export class KeyRing {
     const key = isFresh ? known.key : await this.#ask(token, known)
     if (key === undefined) throw new CordonError('UNAUTHENTICATED', 'this API key is not known')
     const held = key.scopes
-    if (!held.includes('admin') && !scopes.some((scope) => grants(held, scope))) {
-      throw new CordonError('FORBIDDEN', `this API key lacks the scope ${scopes.join(' or ')}`)
+    const isHeld = (scope: string): boolean => held.includes('admin') || grants(held, scope)
+    if (!(wanted === 'one' ? scopes.some(isHeld) : scopes.every(isHeld))) {
+      const named = scopes.join(wanted === 'one' ? ' or ' : ' and ')
+      throw new CordonError('FORBIDDEN', `this API key lacks the scope ${named}`)
     }
     return key
   }
@@ -101,6 +107,13 @@ export class KeyRing {
 export function requires(ring: KeyRing, ...scopes: string[]) {
   return async (request: FastifyRequest, _reply: FastifyReply): Promise<void> => {
     request.apiKey = await ring.require(request, scopes)
+  }
+}
+
+/** The same where all of the scopes are needed. */
+export function requiresEach(ring: KeyRing, ...scopes: string[]) {
+  return async (request: FastifyRequest, _reply: FastifyReply): Promise<void> => {
+    request.apiKey = await ring.require(request, scopes, 'each')
   }
 }
 

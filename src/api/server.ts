@@ -14,6 +14,7 @@ import type { Log } from '../observe/log.ts'
 import { coverageRoutes, type Reports } from './coverage.ts'
 import { type DecisionParts, decisionRoutes, MAX_BODY_BYTES } from './decisions.ts'
 import { type Records, type ReviewDesk, listRoutes } from './lists.ts'
+import { type PeopleDesk, peopleRoutes } from './people.ts'
 import { problemHandler, sendProblem } from './problem.ts'
 import { type QuestionDesk, questionRoutes } from './questions.ts'
 import { streamRoutes, type StreamParts } from './stream.ts'
@@ -24,6 +25,7 @@ export type ApiParts = DecisionParts &
     readonly reports: Reports
     readonly questions: QuestionDesk
     readonly desk: ReviewDesk
+    readonly people: PeopleDesk
     readonly log: Log
     readonly version: string
   }
@@ -74,6 +76,7 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   await app.register(async (scope) => listRoutes(scope, parts))
   await app.register(async (scope) => coverageRoutes(scope, parts))
   await app.register(async (scope) => questionRoutes(scope, parts))
+  await app.register(async (scope) => peopleRoutes(scope, parts))
   streamRoutes(app, parts)
   await app.register(swaggerUi, {
     routePrefix: '/docs',

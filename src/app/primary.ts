@@ -255,6 +255,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         feed: admin.feed,
         arrivals: admin.arrivals,
         desk: { answer: (id, answer, by) => admin.answerReview(id, answer, actorOf(by)) },
+        people: { reveal: (pseudonym, why, by) => admin.reveal(pseudonym, why, actorOf(by)) },
       })
       closers.push(() => api.close())
       await api.ready()
@@ -285,7 +286,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       closers.push(() => closeServer(server))
     }
     if (serves.control) {
-      const control = await serveControl(config.data_dir, commandsOf(admin))
+      const control = await serveControl(config.data_dir, commandsOf(admin, store))
       closers.push(() => closeServer(control))
     }
 

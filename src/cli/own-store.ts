@@ -92,7 +92,7 @@ export async function withStore<T>(
       ship: () => recorder.flush(),
       // Nothing is recorded after an erasure, which is the last thing that its command does.
       endSegments: () => spool.close(),
-      withoutArchiving: (act) => act(),
+      withoutArchiving: (act) => recorder.withoutArchiving(act),
     })
     const admin = openAdmin(() => config, store, spool, ids, secret, erasing, {
       onPeopleChanged: async () => {
@@ -101,7 +101,7 @@ export async function withStore<T>(
       onModeChanged: () => undefined,
       onReviewAnswered: () => undefined,
     })
-    const result = await use(commandsOf(admin))
+    const result = await use(commandsOf(admin, store))
     await spool.close()
     await recorder.flush()
     return result

@@ -4,6 +4,7 @@
 
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
+import { pseudonymOf } from '../model/person.ts'
 import { VISIBILITIES, type Visibility } from '../model/record.ts'
 import type { Tables } from './tables.ts'
 
@@ -103,8 +104,15 @@ export class Coverage {
   readonly #db: Kysely<Tables>
   readonly #tenant: string
   readonly #now: () => number
+  readonly #pseudonymous: () => boolean
 
-  constructor(db: Kysely<Tables>, tenant: string, now: () => number) {
+  constructor(
+    db: Kysely<Tables>,
+    tenant: string,
+    now: () => number,
+    pseudonymous: () => boolean = () => false,
+  ) {
+    this.#pseudonymous = pseudonymous
     this.#db = db
     this.#tenant = tenant
     this.#now = now
@@ -192,18 +200,24 @@ export class Coverage {
   /** Handshakes that clients broke off, by host and client, most failures first. */
   async failures(query: ListQuery): Promise<Found<FailingHost>> {
     const { from, to } = this.#range(query)
+    const who = this.#pseudonymous()
+      ? sql`null::text as address, person_key as user`
+      : sql`ip_address as address, user_name as user`
     const { rows } = await sql<FailureRow>`
       with failed as (
         select decision_id, time from outcomes
         where tenant = ${this.#tenant} and visibility_reason = 'handshake_failed' and time >= ${from} and time < ${to}
         order by time desc limit ${MAX_FAILURES})
-      select resource_host as host, ip_address as address, user_name as user, user_department as department,
+      select resource_host as host, ${who}, user_department as department,
         count(*) as failures, min(failed.time) as first_seen, max(failed.time) as last_seen
       from failed join decisions on decisions.decision_id = failed.decision_id
       where tenant = ${this.#tenant} and decisions.time >= ${new Date(from.getTime() - DAY_MS)} and decisions.time < ${to}
         and resource_host is not null
       group by 1, 2, 3, 4 order by failures desc, last_seen desc`.execute(this.#db)
-    const hosts = Map.groupBy(rows, ({ host }) => host)
+    const shown = this.#pseudonymous()
+      ? rows.map((row) => ({ ...row, user: pseudonymOf(row.user ?? '') ?? null }))
+      : rows
+    const hosts = Map.groupBy(shown, ({ host }) => host)
     const succeeded = await this.#seenInside([...hosts.keys()], from, to)
     const items = [...hosts]
       .map(([host, clients]) => failingHost(host, clients, succeeded.get(host) ?? 0))
