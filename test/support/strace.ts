@@ -2,6 +2,9 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 export interface Spoiling {
@@ -49,6 +52,72 @@ export async function spoil(
     tracer.kill('SIGINT')
     if (tracer.exitCode === null && tracer.signalCode === null) await once(tracer, 'exit')
   }
+}
+
+/** One finished system call over a file or a connection. */
+export interface Call {
+  readonly name: string
+  /** A path, or `TCP:[from->to]`. */
+  readonly target: string
+  /** Seconds since the epoch, when it began. */
+  readonly at: number
+}
+
+/** What the processes asked of the system while something was done, in the order in which it was finished. */
+export async function callsDuring(
+  pids: readonly number[],
+  calls: readonly string[],
+  act: () => Promise<void>,
+): Promise<readonly Call[]> {
+  const dir = mkdtempSync(join(tmpdir(), 'cordon-strace-'))
+  const file = join(dir, 'calls')
+  try {
+    const tracer = spawn(
+      'strace',
+      [
+        '-f',
+        '-ttt',
+        '-yy',
+        '-s',
+        '0',
+        ...pids.flatMap((pid) => ['-p', String(pid)]),
+        '-e',
+        `trace=${calls.join(',')}`,
+        '-o',
+        file,
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    await attached(tracer, pids.length)
+    await act()
+    tracer.kill('SIGINT')
+    if (tracer.exitCode === null && tracer.signalCode === null) await once(tracer, 'exit')
+    return finished(readFileSync(file, 'utf8'))
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+const BEGUN = /^(\d+) +(\d+\.\d+) (\w+)\(\d+<(TCP:\[[^\]]*\]|[^>]*)>/
+const RESUMED = /^(\d+) +\d+\.\d+ <\.\.\. (\w+) resumed>/
+
+/** A call that took a while is told in two lines: it counts where it ended. */
+function finished(text: string): Call[] {
+  const open = new Map<string, Call>()
+  return text.split('\n').flatMap((line) => {
+    if (/= -1 /.test(line)) return []
+    const [, pid = '', at, name, target] = BEGUN.exec(line) ?? []
+    if (name !== undefined && target !== undefined) {
+      const call = { name, target, at: Number(at) }
+      if (!line.includes('<unfinished')) return [call]
+      open.set(pid, call)
+      return []
+    }
+    const call = open.get(RESUMED.exec(line)?.[1] ?? '')
+    if (call === undefined) return []
+    open.delete(line.split(' ')[0] ?? '')
+    return [call]
+  })
 }
 
 async function attached(tracer: ChildProcess, count: number): Promise<void> {
