@@ -97,7 +97,7 @@ export class Admin {
     this.feed = new DecisionFeed(parts.db, parts.tenant, pseudonymous)
     this.arrivals = new Arrivals(() => this.feed.sign())
     this.questions = new Questions({ ...parts, pseudonymous })
-    this.coverage = new Coverage(parts.db, parts.tenant, parts.now)
+    this.coverage = new Coverage(parts.db, parts.tenant, parts.now, pseudonymous)
     this.credentials = new Credentials(parts.db, parts.tenant)
     this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
     this.erasure = new Erasure(parts)
@@ -224,6 +224,22 @@ export class Admin {
   /** Who is behind a pseudonym; throws without a reason, and where nobody can tell any more. */
   async reveal(pseudonym: string, reason: string, actor: Actor): Promise<Revealed> {
     return revealPerson(this.#parts, pseudonym, reason, actor)
+  }
+
+  /** The key that signs the ledger was changed; what the former one signed stays valid. */
+  async ledgerKeyRotated(
+    { number, vkey }: { readonly number: number; readonly vkey: string },
+    actor: Actor,
+  ): Promise<void> {
+    await this.#audit(
+      'ledger_key_rotated',
+      actor,
+      { type: 'ledger_key', id: String(number) },
+      'update',
+      'success',
+      { number, vkey },
+      'warning',
+    )
   }
 
   /** The names that policies may mean; of people only those that are asked for. */
