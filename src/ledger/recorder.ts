@@ -7,11 +7,11 @@
 // Writers are shipped side by side, each in its own order. Beside that: what the store has is archived, and what
 // proves it goes into the store.
 
-import { setTimeout as wait } from 'node:timers/promises'
 import type { ShippedRecord, Sink } from '../model/record.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { Archive, type Held } from './archive.ts'
+import { deliver } from './deliver.ts'
 import { codeOf } from './disk.ts'
 import { EvidenceCourier } from './evidence-courier.ts'
 import { type Backlog, Follower, type Missing } from './follower.ts'
@@ -52,12 +52,6 @@ const MEASURE_EVERY_MS = 1000
 const TIDY_EVERY_MS = 10_000
 const PRUNE_EVERY_MS = 60_000
 const BACKOFF_MS = { least: 200, most: 30_000 }
-/** Data exceptions, integrity violations, limits of the program: this row will never be taken. */
-const POISON = /^(?:22|23|54)/
-/** serialization_failure and deadlock_detected: another transaction was in the way, and is gone by now. */
-const CONTENTION = /^40(?:001|P01)$/
-const CONTENTION_TRIES = 5
-const CONTENTION_MS = 100
 
 export class Recorder {
   readonly #parts: RecorderParts
@@ -240,46 +234,16 @@ export class Recorder {
     return true
   }
 
-  async #write(writer: string, records: readonly ShippedRecord[]): Promise<void> {
+  #write(writer: string, records: readonly ShippedRecord[]): Promise<void> {
     const { sink, metrics, log } = this.#parts
-    try {
-      for (const { seq } of await this.#contend(() => sink.write(writer, records))) {
-        metrics.recorderBatches.inc({ outcome: 'set_aside' })
+    return deliver(sink, writer, records, (news) => {
+      metrics.recorderBatches.inc({ outcome: news.outcome })
+      if (news.outcome === 'set_aside')
         log.error(
-          { writer, seq },
-          'the store has another record of this number: an older copy of the ledger was written to; the record is set aside',
+          { writer, seq: news.record.seq, code: news.code, reason: news.reason },
+          'a record was refused by the store and set aside',
         )
-      }
-      metrics.recorderBatches.inc({ outcome: 'written' })
-    } catch (error) {
-      if (!POISON.test(codeOf(error))) throw error
-      const [only] = records
-      if (records.length > 1 || only === undefined) {
-        const half = Math.ceil(records.length / 2)
-        await this.#write(writer, records.slice(0, half))
-        await this.#write(writer, records.slice(half))
-        return
-      }
-      await sink.setAside(only, refusalOf(error))
-      metrics.recorderBatches.inc({ outcome: 'set_aside' })
-      log.error(
-        { writer, seq: only.seq, code: codeOf(error) },
-        'a record was refused by the store and set aside',
-      )
-    }
-  }
-
-  /** Tries again at once what another transaction was in the way of. */
-  async #contend<T>(act: () => Promise<T>): Promise<T> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await act()
-      } catch (error) {
-        if (!CONTENTION.test(codeOf(error)) || tries === CONTENTION_TRIES) throw error
-        this.#parts.metrics.recorderBatches.inc({ outcome: 'retried' })
-        await wait(Math.random() * CONTENTION_MS * tries)
-      }
-    }
+    })
   }
 
   async #bringEvidence(): Promise<void> {
@@ -355,17 +319,6 @@ export class Recorder {
     metrics.recorderLagSeconds.set(this.lagMs() / 1000)
     onBacklog({ bytes, records })
   }
-}
-
-/** Why the store refused a record, in words of its schema: the server's message may quote what is in it. */
-function refusalOf(error: unknown): string {
-  if (!(error instanceof Error) || !('severity' in error)) return messageOf(error)
-  const parts = ['table', 'column', 'constraint', 'dataType'] as const
-  const { code, ...of } = error as Error & { readonly code?: string } & {
-    readonly [K in (typeof parts)[number]]?: string
-  }
-  const places = parts.flatMap((part) => (of[part] === undefined ? [] : [`${part} ${of[part]}`]))
-  return [`SQLSTATE ${code ?? ''}`, ...places].join(', ')
 }
 
 function messageOf(error: unknown): string {

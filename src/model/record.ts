@@ -183,14 +183,19 @@ export interface Evidence {
   }[]
 }
 
+/** What became of a batch. */
+export interface Stored {
+  /** Those that the store did not have. */
+  readonly fresh: readonly ShippedRecord[]
+  /** Those whose number another record has in the store: they were set aside. */
+  readonly clashing: readonly ShippedRecord[]
+}
+
 export interface Sink {
   /** The last sequence number in the store, by writer. */
   cursors(): Promise<ReadonlyMap<string, number>>
-  /**
-   * All rows, leaves and the cursor in one transaction; repeats change nothing. Those whose number another record has in
-   * the store are set aside and returned. Throws with SQLSTATE in `code`.
-   */
-  write(writer: string, records: readonly ShippedRecord[]): Promise<readonly ShippedRecord[]>
+  /** All rows, leaves and the cursor in one transaction; repeats change nothing. Throws with SQLSTATE in `code`. */
+  write(writer: string, records: readonly ShippedRecord[]): Promise<Stored>
   /** Keeps a record that the store refuses, so that its place is known. */
   setAside(record: ShippedRecord, reason: string): Promise<void>
   /** Keeps what proves the records; a checkpoint only where the store has what it covers. Repeats change nothing. */

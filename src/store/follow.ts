@@ -86,9 +86,9 @@ export function telling(sink: Sink, arrivals: Arrivals): Sink {
   return {
     cursors: () => sink.cursors(),
     write: async (writer, records) => {
-      const clashing = await sink.write(writer, records)
+      const stored = await sink.write(writer, records)
       arrivals.tell()
-      return clashing
+      return stored
     },
     setAside: (record, reason) => sink.setAside(record, reason),
     keepEvidence: (evidence) => sink.keepEvidence(evidence),

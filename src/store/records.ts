@@ -15,6 +15,7 @@ import type {
   OutcomeRecord,
   ShippedRecord,
   Sink,
+  Stored,
 } from '../model/record.ts'
 import { UnstorableError } from './array-bytes.ts'
 import { tally } from './coverage-rows.ts'
@@ -63,40 +64,33 @@ export class RecordSink implements Sink {
     return shippedNumbers(this.#parts.db)
   }
 
-  async write(
-    writer: string,
-    records: readonly ShippedRecord[],
-  ): Promise<readonly ShippedRecord[]> {
+  async write(writer: string, records: readonly ShippedRecord[]): Promise<Stored> {
     const [first] = records
     const last = records.at(-1)
-    if (first === undefined || last === undefined) return []
+    if (first === undefined || last === undefined) return { fresh: [], clashing: [] }
     const stranger = records.find(({ record }) => !KINDS.has(record.kind))
     if (stranger !== undefined)
       throw new UnstorableError(`this release knows no records of the kind ${stranger.record.kind}`)
     const { db, nextId, onViolation } = this.#parts
     const settings = await this.#settingsOf()
-    const { clashing, opened } = await db.transaction().execute(async (transaction) => {
+    const { fresh, clashing, opened } = await db.transaction().execute(async (transaction) => {
       await apply(transaction, settings)
       const shipped = await holdCursor(transaction, writer, last.record.tenant)
       const leaves = await LeafTiles.read(transaction, writer, first.seq, last.seq)
-      const { fresh, others } = await sorted(
-        transaction,
-        leaves,
-        await this.#erasing(transaction, records),
-        shipped,
-      )
-      await takeOrders(transaction, fresh)
-      await insertAll(transaction, fresh)
-      await tally(transaction, fresh)
-      const violations = await countViolations(transaction, fresh, nextId)
-      for (const other of others) await bury(transaction, other, CLASH)
+      const given = await this.#erasing(transaction, records)
+      const news = await sorted(transaction, leaves, given, shipped)
+      await takeOrders(transaction, news.fresh)
+      await insertAll(transaction, news.fresh)
+      await tally(transaction, news.fresh)
+      const violations = await countViolations(transaction, news.fresh, nextId)
+      for (const other of news.clashing) await bury(transaction, other, CLASH)
       await leaves.write(transaction)
-      await noteBatch(transaction, fresh)
+      await noteBatch(transaction, news.fresh)
       await moveCursor(transaction, last.record.tenant, writer, last.seq)
-      return { clashing: others, opened: violations }
+      return { ...news, opened: violations }
     })
     for (const severity of opened) onViolation(severity)
-    return clashing
+    return { fresh, clashing }
   }
 
   async setAside(record: ShippedRecord, reason: string): Promise<void> {
@@ -104,9 +98,12 @@ export class RecordSink implements Sink {
     await this.#parts.db.transaction().execute(async (transaction) => {
       await holdCursor(transaction, writer, tenantOf(record))
       const leaves = await LeafTiles.read(transaction, writer, seq, seq)
-      for (const given of await this.#erasing(transaction, [record]))
-        await bury(transaction, given, reason)
-      if (leaves.leafOf(seq) === undefined) leaves.add(seq, leaf)
+      const known = leaves.leafOf(seq)
+      // Nothing is set aside that came into the store after all.
+      if (known?.equals(leaf) !== true)
+        for (const given of await this.#erasing(transaction, [record]))
+          await bury(transaction, given, known === undefined ? reason : CLASH)
+      if (known === undefined) leaves.add(seq, leaf)
       await leaves.write(transaction)
       await moveCursor(transaction, tenantOf(record), writer, seq)
     })
@@ -185,25 +182,22 @@ async function sorted(
   leaves: LeafTiles,
   records: readonly ShippedRecord[],
   shipped: number,
-): Promise<{
-  readonly fresh: readonly ShippedRecord[]
-  readonly others: readonly ShippedRecord[]
-}> {
+): Promise<Stored> {
   const fresh: ShippedRecord[] = []
-  const others: ShippedRecord[] = []
+  const clashing: ShippedRecord[] = []
   const late = records.filter(({ seq }) => seq <= shipped && leaves.leafOf(seq) === undefined)
   const rowed = late.length === 0 ? new Set<number>() : await numbersOfRows(transaction, late)
   for (const record of records) {
     const { seq, leaf } = record
     const known = leaves.leafOf(seq)
     if (known !== undefined) {
-      if (!known.equals(leaf)) others.push(record)
+      if (!known.equals(leaf)) clashing.push(record)
       continue
     }
     leaves.add(seq, leaf)
     if (!rowed.has(seq)) fresh.push(record)
   }
-  return { fresh, others }
+  return { fresh, clashing }
 }
 
 /** Of a release that kept no leaves: which of these records have a row. */

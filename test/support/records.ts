@@ -13,6 +13,7 @@ import type {
   OutcomeRecord,
   ShippedRecord,
   Sink,
+  Stored,
 } from '../../src/model/record.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
 import { leafHash } from '../../src/proof/tree.ts'
@@ -160,13 +161,13 @@ export class MemorySink implements Sink {
     return Promise.resolve(new Map(this.#cursors))
   }
 
-  write(writer: string, records: readonly ShippedRecord[]): Promise<readonly ShippedRecord[]> {
+  write(writer: string, records: readonly ShippedRecord[]): Promise<Stored> {
     if (this.isAway) return Promise.reject(new Error('away'))
     if (records.some((record) => this.refuses?.(record)))
       return Promise.reject(Object.assign(new Error('refused'), { code: '22000' }))
     this.records.push(...records)
     this.#cursors.set(writer, records.at(-1)?.seq ?? 0)
-    return Promise.resolve([])
+    return Promise.resolve({ fresh: records, clashing: [] })
   }
 
   setAside(record: ShippedRecord): Promise<void> {
