@@ -194,7 +194,7 @@ async function commands(): Promise<Block> {
     await runCli([...path, '--help'], io)
     const help = text().trimEnd()
     const inner = /^Commands:\n((?: {2}.*\n?)*)/m.exec(help)?.[1] ?? ''
-    const names = [...inner.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name)
+    const names = [...inner.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name = '']) => name)
     const below = names.filter((name) => name !== 'help')
     if (below.length === 0) parts.push(`### cordon ${path.join(' ')}\n\n${fence(help)}`)
     for (const name of below) await visit([...path, name])
