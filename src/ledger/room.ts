@@ -50,12 +50,12 @@ export class Room {
     return true
   }
 
-  /** Makes the reserve where there is none and room for it. */
+  /** Makes the reserve where there is none and room for it; never throws. */
   restore(): void {
-    if (this.#disk.has(this.#reserve)) return
-    if (this.#disk.free(this.#ledgerDir) < FLOOR_BYTES + 2 * RESERVE_BYTES) return
     let fd: number | undefined
     try {
+      if (this.#disk.has(this.#reserve)) return
+      if (this.#disk.free(this.#ledgerDir) < FLOOR_BYTES + 2 * RESERVE_BYTES) return
       fd = this.#disk.open(this.#reserve, 'new')
       writeAll(this.#disk, fd, Buffer.alloc(RESERVE_BYTES))
     } catch {

@@ -143,7 +143,7 @@ export class WritingEnd {
     if (at < this.#checkpointAt) return
     this.#checkpointAt = at + CHECKPOINT_EVERY_MS
     this.#sign(at)
-    this.#attempt(() => this.#room.restore())
+    this.#room.restore()
   }
 
   /** Milliseconds until something is due. */

@@ -195,6 +195,12 @@ class Life {
       this.#written.set(each, written.slice(0, found.length))
       this.#owed.set(each, { kill: found.length, power: Math.min(found.length, owed.power) })
     }
+    if (this.#damaged.has(writer)) {
+      // It is gone on with all the same, so what was damaged is nothing that it goes on from.
+      const { kill = 0, power = 0 } = this.#owed.get(writer) ?? {}
+      ok(progress.size >= (this.#lostPower ? power : kill), 'what is owed is proved')
+      this.#written.set(writer, (this.#written.get(writer) ?? []).slice(0, progress.size))
+    }
     const leaves = (this.#written.get(writer) ?? []).map(({ leaf }) => leaf)
     equal(progress.size, leaves.length)
     const root = rootOf(leaves)
