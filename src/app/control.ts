@@ -17,9 +17,12 @@ import type { CoverageQuery, CoverageReport } from '../store/coverage.ts'
 import type { ErasureState } from '../store/erasures.ts'
 import type { Hold } from '../store/holds.ts'
 import type { DirectoryNames } from '../store/names.ts'
+import type { Store } from '../store/open.ts'
 import type { Who } from '../store/people-found.ts'
 import type { Answer, TrendQuestion } from '../store/questions.ts'
 import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
+import type { NoteFile } from '../verify/anchors.ts'
+import type { Report } from '../verify/report.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
 import { tailLines, type TailQuery } from './tail.ts'
@@ -68,6 +71,13 @@ export interface Commands {
   releaseHold(argument: { name: string; reason: string }): Promise<AsJson<Hold>>
   holds(argument: Record<string, never>): Promise<readonly AsJson<Hold>[]>
   retention(argument: Record<string, never>): Promise<AsJson<RetentionReport>>
+  /** What is in the database against what was signed; keys as vkey or PEM. */
+  verifyStore(argument: {
+    checkpoints: readonly NoteFile[]
+    keys: readonly string[]
+  }): Promise<Report>
+  /** The ledger signs with another key from now on. */
+  ledgerKeyRotated(argument: { number: number; vkey: string }): Promise<unknown>
   /** Null where another process is at it. */
   runUpkeep(argument: Record<string, never>): Promise<AsJson<UpkeepRun> | null>
   export(argument: {
@@ -98,10 +108,12 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'releaseHold',
   'holds',
   'retention',
+  'verifyStore',
+  'ledgerKeyRotated',
   'runUpkeep',
 ])
 
-export function commandsOf(admin: Admin): Commands {
+export function commandsOf(admin: Admin, store: Pick<Store, 'db' | 'kind'>): Commands {
   return {
     importContext: (argument) => admin.importContext(argument, ACTOR),
     addUser: (argument) => admin.addUser(argument, ACTOR),
@@ -127,6 +139,17 @@ export function commandsOf(admin: Admin): Commands {
     releaseHold: async ({ name, reason }) => asJson(await admin.holds.release(name, reason, ACTOR)),
     holds: async () => asJson(await admin.holds.list()),
     retention: async () => asJson(await admin.upkeep.report()),
+    verifyStore: async ({ checkpoints, keys }) => {
+      // Not loaded by commands that ask a Cordon which runs.
+      const { verifyStore } = await import('../verify/store.ts')
+      const { readKey } = await import('../verify/trust.ts')
+      return verifyStore(store, {
+        checkpoints,
+        keys: keys.map(readKey).filter((key) => key !== undefined),
+        onProgress: () => undefined,
+      })
+    },
+    ledgerKeyRotated: (argument) => admin.ledgerKeyRotated(argument, ACTOR),
     runUpkeep: async () => asJson((await admin.upkeep.run()) ?? null),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
     tail: (argument, signal) => tailLines(admin.feed, admin.arrivals, argument, signal),
@@ -285,6 +308,8 @@ export async function connectControl(
     releaseHold: async (argument) => (await call('releaseHold', argument)) as AsJson<Hold>,
     holds: async (argument) => (await call('holds', argument)) as AsJson<Hold>[],
     retention: async (argument) => (await call('retention', argument)) as AsJson<RetentionReport>,
+    verifyStore: async (argument) => (await call('verifyStore', argument)) as Report,
+    ledgerKeyRotated: (argument) => call('ledgerKeyRotated', argument),
     runUpkeep: async (argument) => (await call('runUpkeep', argument)) as AsJson<UpkeepRun> | null,
     export: (argument) => texts('export', argument),
     tail: (argument, signal) => texts('tail', argument, signal),

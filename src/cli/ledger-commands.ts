@@ -8,6 +8,7 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
   const ledger = program.command('ledger').description('what was recorded, and its proof')
   common(ledger.command('verify'), 'is it as it was written? 0 intact, 1 damaged, 3 cannot judge')
     .argument('[dir]', 'a ledger folder or data directory, or a copy (default: the configured one)')
+    .option('--database', 'the database instead of a folder')
     .option('--archive <dir>', 'where older segments are (default: ledger.archive.dir)')
     .option('--checkpoint <file>', 'a checkpoint that was kept elsewhere (repeatable)', collect, [])
     .option('--key <file>', 'a public key that was kept elsewhere (repeatable)', collect, [])
@@ -27,6 +28,22 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
     .option('--to <time>', 'RFC 3339, exclusive')
     .action((options) =>
       run(async () => (await import('./ledger-export.ts')).ledgerExport(io, options as never))(),
+    )
+  common(
+    ledger.command('replay'),
+    'fill a new or partly filled database from segments; 1 where records are missing or were set aside',
+  )
+    .argument(
+      '[dir...]',
+      'data directories, ledger folders, archives (default: the configured ledger and archive)',
+    )
+    .requiredOption('--into <url>', 'postgres://...; it is migrated first')
+    .option('--from <time>', 'only records made from then on, RFC 3339')
+    .option('--to <time>', 'only records made before then, RFC 3339')
+    .action((dirs: string[], options) =>
+      run(async () =>
+        (await import('./ledger-replay.ts')).ledgerReplay(io, dirs, options as never),
+      )(),
     )
   common(
     ledger.command('erase'),

@@ -2,11 +2,16 @@
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { connectControl } from '../app/control.ts'
 import { CordonError } from '../base/errors.ts'
+import { PROGRAM_DIR } from '../config/schema.ts'
+import { openLog } from '../observe/log.ts'
 import type { PublicKey } from '../proof/note.ts'
+import { openAsItIs } from '../store/open.ts'
 import { isAnchor, type NoteFile } from '../verify/anchors.ts'
 import { ledgerIn, verifyFolder, type VerifyOptions } from '../verify/folder.ts'
 import { describe, type Report, type WriterReport } from '../verify/report.ts'
+import { verifyStore } from '../verify/store.ts'
 import { readKey } from '../verify/trust.ts'
 import type { Common } from './common.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
@@ -35,7 +40,10 @@ export async function ledgerVerify(
   }
   let report
   try {
-    report = await Promise.resolve(folderReport(io, target, options, verifying))
+    report =
+      options.database === true
+        ? await databaseReport(io, target, options, verifying)
+        : folderReport(io, target, options, verifying)
   } finally {
     progress.clear()
   }
@@ -67,6 +75,48 @@ function folderReport(
   const ledger = ledgerIn(folder)
   if (ledger === undefined) throw unjudgeable(target, folder)
   return judged(verifyFolder({ ledger, archive }, verifying), target)
+}
+
+/** A server's database is read by this process; the embedded one by whoever has it open. */
+async function databaseReport(
+  io: Io,
+  target: string | undefined,
+  options: VerifyCommand,
+  verifying: VerifyOptions,
+): Promise<Report> {
+  if (target !== undefined)
+    throw new CordonError('INPUT_INVALID', 'give a folder or --database, not both')
+  const { config } = configOf(io, options)
+  if (config.database_url === '') {
+    const remote = await connectControl(config.data_dir)
+    if (remote !== undefined) {
+      try {
+        return await remote.verifyStore({
+          checkpoints: verifying.checkpoints,
+          keys: options.key.map((file) => smallText(io, file)),
+        })
+      } finally {
+        await remote.close()
+      }
+    }
+    if (!existsSync(join(config.data_dir, 'pg'))) throw missing(join(config.data_dir, 'pg'))
+  }
+  const store = await openAsItIs({
+    databaseUrl: config.database_url,
+    dataDir: config.data_dir,
+    migrationsDir: join(PROGRAM_DIR, 'migrations'),
+    log: openLog({ role: 'cli' }, { write: () => undefined }),
+  })
+  if (store === undefined)
+    throw new CordonError(
+      'STORE_UNAVAILABLE',
+      'the database is not of this release: start Cordon once, which migrates it',
+    )
+  try {
+    return await verifyStore(store, verifying)
+  } finally {
+    await store.close()
+  }
 }
 
 function judged(report: Report, shown: string): Report {
