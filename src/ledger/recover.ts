@@ -65,7 +65,9 @@ export function recover(
     }
     segments.push(frames)
     for (const record of read.records) {
-      const { seq, time } = JSON.parse(record.toString('utf8')) as { seq: number; time: number }
+      const said = numberAndTime(record)
+      if (said === undefined) return { why: `${segment.path} holds a frame that is no record` }
+      const { seq, time } = said
       frames.numbers.push(seq)
       if (seq <= tree.size) continue
       if (seq !== tree.size + 1)
@@ -95,6 +97,18 @@ export function recover(
     },
     checkpoint: { size: signed.size, roster: signed.roster.count, note: signed.note },
     open,
+  }
+}
+
+/** Undefined where the text is no record: who wrote it has made a checksum for it, too. */
+function numberAndTime(text: Buffer): { readonly seq: number; readonly time: number } | undefined {
+  try {
+    const { seq, time } = JSON.parse(text.toString('utf8')) as { seq: unknown; time: unknown }
+    return Number.isSafeInteger(seq) && typeof time === 'number'
+      ? { seq: Number(seq), time }
+      : undefined
+  } catch {
+    return undefined
   }
 }
 

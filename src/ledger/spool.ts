@@ -433,6 +433,8 @@ export class Spool {
   }
 
   #onBeat(): void {
+    // That a thread begins slowly says nothing about the disk.
+    if (!this.#isReady) return
     this.#beat += 1
     this.#options.onUnproved?.(
       this.#unprovedSince === undefined ? 0 : (performance.now() - this.#unprovedSince) / 1000,
@@ -446,7 +448,6 @@ export class Spool {
   }
 
   #watchDisk(): void {
-    if (!this.#isReady) return
     const work = this.#handOver.work()
     const isSame = this.#underWay !== undefined || work !== undefined
     const wasSame = work === this.#seen.work
@@ -457,7 +458,6 @@ export class Spool {
   #answerTheImpatient(): void {
     const isStalled = this.#isStalled()
     const isLate = ({ beat }: Waiting): boolean => isStalled || this.#beat - beat >= PATIENCE_BEATS
-    if (!this.#isReady) return
     const failure = this.#failing() ?? {
       reason: 'spool_failed',
       message: 'the disk of the spool is too slow',

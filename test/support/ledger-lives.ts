@@ -131,9 +131,9 @@ class Life {
     } else {
       const { operation, path, code, times, keepsBytes } = next
       this.#disk.faults.push({
-        operation: operation as 'write',
+        operation,
         path,
-        fails: code as 'EIO',
+        fails: code,
         times,
         ...(operation === 'write' ? { keepsBytes } : {}),
       })
