@@ -40,6 +40,7 @@ export interface Arrived {
 const PAGE_ITEMS = 200
 const PAGE_RECORDS = 5000
 const PAGE_BATCHES = 500
+const TRIM_ROWS = 10_000
 /** Clocks of gateways and store may differ by so much where a time is asked for. */
 const CLOCKS_MS = 5 * 60_000
 
@@ -211,22 +212,27 @@ export class DecisionFeed {
 }
 
 /**
- * Forgets which transaction brought what, and remembers that it did. Rows of transactions that are still to come are
- * those of the database that this one was restored from. Returns how many went; at most 10,000.
+ * Forgets which transaction brought what before a time, and remembers that it did; how many batches went. Those of
+ * transactions that are still to come are of the database that this one was restored from.
  */
-export async function trimFeed(db: Kysely<Tables>, olderThan: Date): Promise<number> {
-  const { rows } = await sql<{ gone: string }>`
-    with gone as (
-      delete from ledger_batches where (tenant, position, writer, first_seq) in (
-        select tenant, position, writer, first_seq from ledger_batches
-        where at < ${olderThan} or position >= pg_snapshot_xmax(pg_current_snapshot()) order by at limit 10000)
-      returning tenant, position),
-    told as (
-      insert into feed_horizons (tenant, position)
-      select tenant, max(position) from gone where position < pg_snapshot_xmax(pg_current_snapshot()) group by tenant
-      on conflict (tenant) do update set position = greatest(feed_horizons.position, excluded.position))
-    select count(*) as gone from gone`.execute(db)
-  return Number(rows[0]?.gone ?? 0)
+export async function trimFeed(db: Kysely<Tables>, before: Date): Promise<number> {
+  let trimmed = 0
+  for (;;) {
+    const { rows } = await sql<{ gone: string }>`
+      with gone as (
+        delete from ledger_batches where (tenant, position, writer, first_seq) in (
+          select tenant, position, writer, first_seq from ledger_batches
+          where at < ${before} or position >= pg_snapshot_xmax(pg_current_snapshot()) order by at limit ${TRIM_ROWS})
+        returning tenant, position),
+      told as (
+        insert into feed_horizons (tenant, position)
+        select tenant, max(position) from gone where position < pg_snapshot_xmax(pg_current_snapshot()) group by tenant
+        on conflict (tenant) do update set position = greatest(feed_horizons.position, excluded.position))
+      select count(*) as gone from gone`.execute(db)
+    const gone = Number(rows[0]?.gone ?? 0)
+    trimmed += gone
+    if (gone < TRIM_ROWS) return trimmed
+  }
 }
 
 interface BatchRow {

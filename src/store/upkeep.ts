@@ -6,6 +6,7 @@ import type { AuditRecord } from '../model/record.ts'
 import { type Ages, tellAges } from './ages.ts'
 import { sumUp } from './aggregates.ts'
 import { compress } from './compression.ts'
+import { trimFeed } from './feed.ts'
 import { applyRetention } from './retention.ts'
 import { lacks, type Means, meansOf } from './series.ts'
 import { standingOf, type TableStanding } from './standing.ts'
@@ -27,7 +28,7 @@ export interface UpkeepParts {
 }
 
 export interface UpkeepStep {
-  readonly name: 'aggregates' | 'compression' | 'retention'
+  readonly name: 'aggregates' | 'compression' | 'retention' | 'following'
   readonly ms: number
   /** Chunks that were compressed; rows that went, by table. */
   readonly done?: number | Readonly<Record<string, number>>
@@ -51,6 +52,8 @@ export interface RetentionReport {
 
 const UPKEEP_LOCK = 7_303_605
 const RUNS_KEPT = 1000
+/** For so long a reader of the stream may be away and miss nothing. */
+const FOLLOWED_MS = 7 * 24 * 3_600_000
 
 export class Upkeep {
   readonly #parts: UpkeepParts
@@ -192,6 +195,7 @@ export class Upkeep {
       return gone
     })
     await step('compression', () => compress(db, means, now, signal))
+    await step('following', () => trimFeed(db, new Date(now.getTime() - FOLLOWED_MS)))
     const failed = steps.filter(({ error }) => error !== undefined)
     const error =
       failed.length === 0 ? null : failed.map((each) => `${each.name}: ${each.error}`).join('; ')
