@@ -7,7 +7,10 @@ import type { Io } from './io.ts'
 export function ledgerCommands(program: Command, io: Io, run: Run): void {
   const ledger = program.command('ledger').description('what was recorded, and its proof')
   common(ledger.command('verify'), 'is it as it was written? 0 intact, 1 damaged, 3 cannot judge')
-    .argument('[dir]', 'a ledger folder or data directory, or a copy (default: the configured one)')
+    .argument(
+      '[path]',
+      'a ledger or data folder, an export, a proof (default: the configured ledger)',
+    )
     .option('--database', 'the database instead of a folder')
     .option('--archive <dir>', 'where older segments are (default: ledger.archive.dir)')
     .option('--checkpoint <file>', 'a checkpoint that was kept elsewhere (repeatable)', collect, [])
@@ -17,6 +20,30 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
         (await import('./ledger-verify.ts')).ledgerVerify(io, dir, options as never),
       )(),
     )
+  common(ledger.command('checkpoint'), 'how far it has come, signed: keep it elsewhere')
+    .option('--out <file>', 'a new file instead of stdout')
+    .action((options) =>
+      run(async () =>
+        (await import('./ledger-checkpoint.ts')).ledgerCheckpoint(io, options as never),
+      )(),
+    )
+  common(ledger.command('prove'), 'why a record is in it, as a file that anybody can check')
+    .argument('<what...>', 'a decision id, <writer>:<number>, or with --consistency: OLD [NEW]')
+    .option('--consistency', 'why it has only grown between two notes of "checkpoint"')
+    .option('--archive <dir>', 'where older segments are (default: ledger.archive.dir)')
+    .option('--out <file>', 'a new file instead of stdout')
+    .action((what: string[], options) =>
+      run(async () =>
+        (await import('./ledger-prove.ts')).ledgerProve(io, what, options as never),
+      )(),
+    )
+  common(ledger.command('keys'), 'the public keys, oldest first').action((options: Common) =>
+    run(async () => (await import('./ledger-keys.ts')).ledgerKeys(io, options))(),
+  )
+  common(ledger.command('rotate-key'), 'sign with a new key; earlier proofs stay valid').action(
+    (options: Common) =>
+      run(async () => (await import('./ledger-keys.ts')).ledgerRotateKey(io, options))(),
+  )
   common(ledger.command('export'), 'stream records to stdout')
     .addOption(
       new Option('--table <table>')

@@ -10,6 +10,7 @@ import type { PublicKey } from '../proof/note.ts'
 import { openAsItIs } from '../store/open.ts'
 import { isAnchor, type NoteFile } from '../verify/anchors.ts'
 import { ledgerIn, verifyFolder, type VerifyOptions } from '../verify/folder.ts'
+import { readProof, verifyProof } from '../verify/proof-file.ts'
 import { describe, type Report, type WriterReport } from '../verify/report.ts'
 import { verifyStore } from '../verify/store.ts'
 import { readKey } from '../verify/trust.ts'
@@ -72,9 +73,21 @@ function folderReport(
   }
   const folder = resolve(io.cwd, target)
   if (!existsSync(folder)) throw missing(target)
+  if (statSync(folder).isFile()) return fileReport(folder, target, verifying)
   const ledger = ledgerIn(folder)
   if (ledger === undefined) throw unjudgeable(target, folder)
   return judged(verifyFolder({ ledger, archive }, verifying), target)
+}
+
+/** A proof, or an export with its proof. */
+function fileReport(path: string, shown: string, { keys }: VerifyOptions): Report {
+  const proof =
+    statSync(path).size > MAX_FILE_BYTES ? undefined : readProof(readFileSync(path, 'utf8'))
+  if (proof !== undefined) return verifyProof(proof, shown, keys)
+  throw new CordonError(
+    'NOT_FOUND',
+    `${shown}: is neither a proof nor an export that proves itself`,
+  )
 }
 
 /** A server's database is read by this process; the embedded one by whoever has it open. */
@@ -176,7 +189,7 @@ function print(io: Io, report: Report): void {
       io.out.write(`gap: writer ${writer} lost ${lost} records from ${from} to ${to}: ${reason}\n`)
   for (const note of notes) io.out.write(`note: ${note}\n`)
   for (const each of unjudged) io.out.write(`cannot judge: ${each}\n`)
-  const of = `${records} records of ${writers.length} writers`
+  const of = writers.length === 0 ? report.of : `${records} records of ${writers.length} writers`
   if (verdict === 'intact') io.out.write(`intact: ${of}\n`)
   else if (verdict === 'unknown') io.out.write(`intact as far as it can be judged: ${of}\n`)
   for (const each of damage) io.out.write(`damaged: ${describe(each)}\n`)

@@ -1,14 +1,14 @@
 // A ledger in its folders: keys, list of writers, and every writer's files. Works beside a Cordon that writes:
 // what is damage only for a moment, because a file was just renamed or moved, is none when looked at again.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
-import { CordonError } from '../base/errors.ts'
-import { segmentsOf } from '../ledger/segment.ts'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { storedSegments } from '../ledger/stored-segment.ts'
 import { WRITER } from '../ledger/writer-folder.ts'
 import type { PublicKey } from '../proof/note.ts'
 import { anchorsIn, checkKeys, type Anchor, type NoteFile } from './anchors.ts'
 import { Erasures } from './erasures.ts'
+import { DRAFT, trustIn } from './folder-trust.ts'
 import { readHead } from './record-head.ts'
 import { Damaged, type Damage, type Report, type WriterReport } from './report.ts'
 import { framesOf, readSegmentFile } from './segment-file.ts'
@@ -30,12 +30,8 @@ export interface VerifyOptions {
   readonly onProgress: (records: number) => void
 }
 
-const VKEY_FILE = /^(\d{4})\.(vkey|note)$/
-const ROSTER_FILE = /^(\d{8})\.note$/
-const DRAFT = /\.part$/
 /** What else lies in a ledger: an archive has some of it too. */
 const OTHERS = new Set(['installation', 'keys', 'writers', 'reserve'])
-const MAX_FILE_BYTES = 1024 * 1024
 /** How often something is looked at that was damaged: files move while Cordon runs. */
 const LOOKS = 3
 
@@ -123,52 +119,9 @@ class FolderCheck {
   }
 
   #trust(): Trust {
-    const { ledger } = this.#place
-    const names = namesIn(join(ledger, 'keys'), VKEY_FILE)
-    if (!names.some((name) => name.endsWith('.vkey')))
-      throw new CordonError(
-        'NOT_FOUND',
-        `${join(ledger, 'keys')} has no key: there is nothing that signatures could be checked with`,
-      )
-    const installation = textIn(join(ledger, 'installation'))?.trim() ?? ''
-    if (!WRITER.test(installation))
-      throw new Damaged({ file: 'installation', what: 'is missing, or no UUID' })
-    const kept = this.#keptKeys(names)
-    const trust = new Trust(installation, kept, (number) => ({
-      file: `keys/${String(number).padStart(4, '0')}.vkey`,
-    }))
+    const trust = trustIn(this.#place.ledger)
     checkKeys(this.#options.keys, [trust])
-    const entries = namesIn(join(ledger, 'writers'), ROSTER_FILE).toSorted()
-    for (const [index, name] of entries.entries()) {
-      const file = `writers/${name}`
-      if (Number.parseInt(name, 10) !== index + 1)
-        throw new Damaged({
-          file,
-          what: `entry ${index + 1} of the list of writers is missing before this one`,
-        })
-      trust.enrol(textIn(join(ledger, file)) ?? '', { file })
-    }
     return trust
-  }
-
-  #keptKeys(names: readonly string[]): { vkey: string; note: string | undefined }[] {
-    const { ledger } = this.#place
-    const numbers = names.filter((name) => name.endsWith('.vkey')).toSorted()
-    const kept = numbers.map((name, index) => {
-      if (Number.parseInt(name, 10) !== index + 1)
-        throw new Damaged({ file: `keys/${name}`, what: `key ${index + 1} is missing before it` })
-      return {
-        vkey: textIn(join(ledger, 'keys', name))?.trim() ?? '',
-        note: textIn(join(ledger, 'keys', name.replace('.vkey', '.note'))),
-      }
-    })
-    // Of a change of keys that is under way the note is there first.
-    const stray = names.find(
-      (name) => name.endsWith('.note') && Number.parseInt(name, 10) > kept.length + 1,
-    )
-    if (stray !== undefined)
-      throw new Damaged({ file: `keys/${stray}`, what: 'vouches for a key that is not there' })
-    return kept
   }
 
   #anchors(trust: Trust): ReadonlyMap<string, readonly Anchor[]> {
@@ -243,12 +196,14 @@ class FolderCheck {
 
   /** A folder that the list of writers does not know. Undefined where that is no damage. */
   #stranger({ writer, live, archived }: WriterSource, trust: Trust): undefined {
-    const names = [live, archived].flatMap((folder) =>
-      folder === undefined ? [] : readdirSync(folder),
-    )
+    const folders = [live, archived].filter((folder) => folder !== undefined)
+    const names = folders.flatMap((folder) => readdirSync(folder))
     // Its entry comes next, or never, where the process died in between.
     if (!names.some((name) => /seg|seal|leaves|checkpoint/.test(name))) return undefined
-    if (names.some((name) => /seal|leaves|checkpoint/.test(name)) || !isOlder(live, writer, trust))
+    if (
+      names.some((name) => /seal|leaves|checkpoint/.test(name)) ||
+      !isOlder(folders, writer, trust)
+    )
       throw new Damaged({ writer, what: 'has a folder, and the list of writers does not know it' })
     this.#unjudged.push(
       `writer ${writer}: was written by a release that proved nothing, so its records cannot be judged`,
@@ -297,31 +252,11 @@ const NOTHING = {
 } as const
 
 /** Whether a writer's first record was made before the list of writers began. */
-function isOlder(folder: string | undefined, writer: string, trust: Trust): boolean {
-  const [first] = folder === undefined ? [] : segmentsOf(folder)
+function isOlder(folders: readonly string[], writer: string, trust: Trust): boolean {
+  const [first] = storedSegments(folders.map((folder) => ({ folder, names: readdirSync(folder) })))
   if (first === undefined || trust.firstTime === undefined) return false
   const bytes = readSegmentFile({ ...first, paths: [first.path] }, writer)
   const { value, done } = framesOf(bytes).next()
   const head = done === true ? undefined : readHead(value.record)
   return head === undefined || head.time < trust.firstTime
-}
-
-function namesIn(folder: string, form: RegExp): string[] {
-  if (!existsSync(folder)) return []
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (DRAFT.test(entry.name)) return []
-    if (!form.test(entry.name) || !entry.isFile())
-      throw new Damaged({
-        file: `${basename(folder)}/${entry.name}`,
-        what: 'does not belong into a ledger',
-      })
-    return [entry.name]
-  })
-}
-
-function textIn(path: string): string | undefined {
-  if (!existsSync(path)) return undefined
-  if (statSync(path).size > MAX_FILE_BYTES)
-    throw new Damaged({ file: basename(path), what: 'is larger than it ever is' })
-  return readFileSync(path, 'utf8')
 }

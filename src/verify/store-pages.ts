@@ -164,9 +164,7 @@ export async function* rosterIn(
 }
 
 /** Writers by what the store holds of them: how far it has come, and the size of the newest checkpoint. */
-export async function writersIn({
-  db,
-}: Snapshot): Promise<
+export async function writersIn({ db }: Snapshot): Promise<
   ReadonlyMap<
     string,
     {

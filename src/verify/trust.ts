@@ -11,6 +11,7 @@ import { type Damage, Damaged } from './report.ts'
 export type Origin = Pick<Damage, 'file' | 'table' | 'writer' | 'seq'>
 
 export interface SignedCheckpoint extends Checkpoint {
+  readonly note: string
   /** Number of the key that signed it, from 1. */
   readonly key: number
 }
@@ -48,6 +49,11 @@ export class Trust {
     return this.#heads.length - 1
   }
 
+  /** How far the list of writers reaches. */
+  get head(): RosterHead {
+    return this.#heads.at(-1) ?? NO_ENTRY
+  }
+
   get writers(): ReadonlyMap<string, Enrolled> {
     return this.#writers
   }
@@ -68,8 +74,7 @@ export class Trust {
     if (entry.installation !== this.installation)
       throw wrong(`belongs to ${entry.installation}, not to ${this.installation}`)
     if (entry.number !== number) throw wrong(`says that it is number ${entry.number}`)
-    const before = this.#heads.at(-1) ?? NO_ENTRY
-    if (!entry.previous.equals(before.hash))
+    if (!entry.previous.equals(this.head.hash))
       throw wrong(`does not follow entry ${number - 1} as it stands here`)
     const problem = this.#take(entry)
     if (problem !== undefined) throw wrong(problem)
@@ -121,7 +126,7 @@ export class Trust {
     if (read.writer !== writer)
       throw new Damaged({ ...origin, what: `${what} belongs to writer ${read.writer}` })
     this.checkHead(read.roster, origin, what)
-    return { ...read, key }
+    return { ...read, note, key }
   }
 
   /** The list of writers as somebody has signed it must be the beginning of the one that is here. Throws Damaged. */

@@ -1,0 +1,55 @@
+// Where the configured ledger is: its folder, and the archive where there is one.
+
+import { existsSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { CordonError } from '../base/errors.ts'
+import type { Config } from '../config/schema.ts'
+import type { FolderPlace } from '../verify/folder.ts'
+import { Damaged } from '../verify/report.ts'
+import type { Common } from './common.ts'
+import { configOf, type Io, writeOut } from './io.ts'
+
+/** Throws CordonError NOT_FOUND where nothing was ever recorded. */
+export function ledgerPlace(
+  io: Io,
+  options: Common & { readonly archive?: string },
+): { readonly config: Config; readonly place: FolderPlace } {
+  const { config } = configOf(io, options)
+  const ledger = join(config.data_dir, 'ledger')
+  if (!existsSync(join(ledger, 'installation')))
+    throw new CordonError(
+      'NOT_FOUND',
+      `${ledger}: there is no ledger yet; it begins with the first start`,
+    )
+  const archive =
+    options.archive === undefined ? config.ledger.archive.dir : resolve(io.cwd, options.archive)
+  return { config, place: { ledger, archive: existsSync(archive) ? archive : undefined } }
+}
+
+/** To a file, which must not be there yet, or to stdout. */
+export async function putOut(io: Io, out: string | undefined, text: string): Promise<void> {
+  if (out === undefined || out === '-') {
+    await writeOut(io, text)
+    return
+  }
+  try {
+    writeFileSync(resolve(io.cwd, out), text, { flag: 'wx', mode: 0o644 })
+  } catch (error) {
+    const isThere = error instanceof Error && 'code' in error && error.code === 'EEXIST'
+    throw new CordonError(
+      isThere ? 'CONFLICT' : 'NOT_FOUND',
+      isThere ? `${out}: is there already, and is not overwritten` : `${out}: cannot be written`,
+      { cause: error },
+    )
+  }
+}
+
+/** What is damaged cannot be proved: the command says so and ends with 1. */
+export function provable<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof Damaged)) throw error
+    throw new CordonError('CONFLICT', `the ledger is damaged: ${error.message}`, { cause: error })
+  }
+}
