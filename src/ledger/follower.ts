@@ -127,6 +127,11 @@ export class Follower {
     this.#at = end
   }
 
+  /** Lets go of what was read ahead. */
+  release(): void {
+    this.#opened = undefined
+  }
+
   /** Whether nobody will write here any more, and the store has everything. */
   isDrained(): boolean {
     return isLeft(this.#folders[0] ?? '') && this.next() === undefined
