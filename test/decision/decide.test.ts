@@ -15,6 +15,7 @@ import {
   type Reviews,
   type ReviewState,
 } from '../../src/decision/decide.ts'
+import { realDisk } from '../../src/ledger/disk.ts'
 import { Spool } from '../../src/ledger/spool.ts'
 import type { Mode } from '../../src/model/decision.ts'
 import type { AccessRequest } from '../../src/model/request.ts'
@@ -92,9 +93,10 @@ async function rig(
   answer?: Partial<Reviews>,
 ): Promise<Rig> {
   const set = await loadDirs([folderOf(t, { 'p.cedar': policies })])
-  const dir = mkdtempSync(join(tmpdir(), 'cordon-decide-'))
+  const dir = join(mkdtempSync(join(tmpdir(), 'cordon-decide-')), 'ledger')
   const spool = new Spool({
     dir,
+    disk: realDisk,
     tenant: 'default',
     fsync: 'batch',
     whenFull: 'refuse',
@@ -164,7 +166,7 @@ async function rig(
   }
   t.teardown(async () => {
     await spool.close()
-    rmSync(dir, { recursive: true, force: true })
+    rmSync(join(dir, '..'), { recursive: true, force: true })
   })
   return made
 }
