@@ -43,7 +43,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
   try {
     if (!(await isCurrent(store.db, options.migrationsDir)))
-      await migrate(store.db, options.migrationsDir)
+      await migrate(store.db, options.migrationsDir).catch(notMigrated)
     return await withPartitions(store, options.log)
   } catch (error) {
     await store.close()
@@ -161,6 +161,14 @@ async function migrate(db: Kysely<Tables>, folder: string): Promise<void> {
       await sql`select pg_advisory_unlock(${MIGRATION_LOCK})`.execute(connection)
     }
   })
+}
+
+function notMigrated(error: unknown): never {
+  throw new CordonError(
+    'STORE_UNAVAILABLE',
+    `the store is empty or of an older release, and cannot be brought to this one (${reason(error)}): start once with a database user that may create tables, on a server that can be written to`,
+    { cause: error },
+  )
 }
 
 async function readMigrations(folder: string): Promise<Record<string, Migration>> {
