@@ -251,9 +251,11 @@ async function raiseThreshold(db: Kysely<Tables>, series: Series, before: Date):
 }
 
 /** By TimescaleDB: what changed since, from where rows may have gone, or from where nothing is summed yet. */
-async function refresh(db: Kysely<Tables>, aggregate: Aggregate, until: Date): Promise<void> {
+async function refresh(db: Kysely<Tables>, aggregate: Aggregate, wanted: Date): Promise<void> {
   const { name } = aggregate
   const summed = await continuousWatermark(db, aggregate)
+  // Also what arrived late below a watermark that a clock which has been put back since had reached.
+  const until = summed !== undefined && summed > wanted ? summed : wanted
   const settled = await ownWatermark(db, aggregate)
   const from = earlier(summed, settled)
   if (from !== undefined && from >= until) return

@@ -14,6 +14,8 @@ const CHUNKS_AT_ONCE = 50
 /** Bits of a chunk's status: rows came after it was compressed, in whatever order. */
 const CHANGED = 2 | 8
 const LOCK_WAIT = '5s'
+/** SQLSTATEs of a chunk that others are writing to or reading: its turn comes in a later run. */
+const BUSY = new Set(['40001', '40P01', '55P03'])
 
 /** Compresses what is old enough and is not, or no longer; how many chunks. */
 export async function compress(
@@ -33,16 +35,26 @@ export async function compress(
       order by range_start limit ${CHUNKS_AT_ONCE - compressed}`.execute(db)
     for (const { chunk } of rows) {
       signal.throwIfAborted()
-      await db.transaction().execute(async (transaction) => {
-        await sql.raw(`set local lock_timeout = '${LOCK_WAIT}'`).execute(transaction)
-        await sql`select compress_chunk(${chunk}::regclass, if_not_compressed => true)`.execute(
-          transaction,
-        )
-      })
-      compressed += 1
+      if (await compressChunk(db, chunk)) compressed += 1
     }
   }
   return compressed
+}
+
+/** False where it is busy. */
+async function compressChunk(db: Kysely<Tables>, chunk: string): Promise<boolean> {
+  try {
+    await db.transaction().execute(async (transaction) => {
+      await sql.raw(`set local lock_timeout = '${LOCK_WAIT}'`).execute(transaction)
+      await sql`select compress_chunk(${chunk}::regclass, if_not_compressed => true)`.execute(
+        transaction,
+      )
+    })
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && BUSY.has(String(error.code))) return false
+    throw error
+  }
 }
 
 /** Also in a store that gained the licence later. */
