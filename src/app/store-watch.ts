@@ -1,9 +1,9 @@
 // What other processes over the same store have changed is learnt by looking: a break-glass mode, and answers to
 // reviews that requests are held for here.
 
+import { withTimeout } from '../base/time-limit.ts'
 import type { Check } from './observe-door.ts'
 import type { ModeOverride } from './point-mode.ts'
-import { withTimeout } from '../base/time-limit.ts'
 
 export interface StoreWatchParts {
   readonly mode: () => Promise<ModeOverride | undefined>

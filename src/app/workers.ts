@@ -6,11 +6,11 @@
 import cluster, { type Worker } from 'node:cluster'
 import { join } from 'node:path'
 import { CordonError } from '../base/errors.ts'
+import { withTimeout } from '../base/time-limit.ts'
 import type { Log } from '../observe/log.ts'
 import { Link } from './link.ts'
 import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
 import type { Check } from './observe-door.ts'
-import { withTimeout } from '../base/time-limit.ts'
 
 export interface WorkersParts {
   readonly log: Log
