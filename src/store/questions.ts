@@ -85,6 +85,8 @@ export interface QuestionsParts {
   readonly personKey: (person: string) => string
   /** Whether people are shown by pseudonyms. */
   readonly pseudonymous: () => boolean
+  /** How much time an exact question may span; 31 days. Without a bound what is new can be asked exactly too. */
+  readonly exactMs?: number
 }
 
 const HOUR_MS = 3_600_000
@@ -341,7 +343,8 @@ export class Questions {
     if (Number.isNaN(from)) throw invalid('from', what)
     if (from >= to) throw invalid('from', 'must be before "to"')
     if (to - from > MAX_MS) throw invalid('from', 'must be within two years before "to"')
-    if (source.bucket === undefined && (whole || to - from > MAX_EXACT_MS))
+    const { exactMs = MAX_EXACT_MS } = this.#parts
+    if (source.bucket === undefined && (whole ? exactMs !== Infinity : to - from > exactMs))
       throw invalid(
         'exact',
         whole
