@@ -261,7 +261,7 @@ export async function giveBack(
     await run(`set statement_timeout = '${STEP_TIMEOUT}'`)
     await run(`set lock_timeout = '${REWRITE_WAIT}'`)
     try {
-      for (const part of parts) {
+      for (const part of [...parts, ...(await compressedParts(connection, parts))]) {
         const { rows } = await sql<{ bytes: string }>`
           select pg_total_relation_size(${part}::regclass) as bytes`.execute(connection)
         const most = REWRITE_BYTES[embedded ? 'embedded' : 'server']
@@ -280,6 +280,23 @@ export async function giveBack(
       await run('reset lock_timeout')
     }
   })
+}
+
+/** Where TimescaleDB keeps the compressed rows of chunks. */
+async function compressedParts(
+  connection: Kysely<Tables>,
+  parts: readonly string[],
+): Promise<string[]> {
+  const { rows: extensions } = await sql`
+    select 1 from pg_extension where extname = 'timescaledb'`.execute(connection)
+  if (extensions.length === 0) return []
+  const { rows } = await sql<{ part: string }>`
+    select format('%I.%I', compressed.schema_name, compressed.table_name) as part
+    from _timescaledb_catalog.chunk c join _timescaledb_catalog.chunk compressed on compressed.id = c.compressed_chunk_id
+    where format('%I.%I', c.schema_name, c.table_name)::regclass = any(${[...parts]}::regclass[])`.execute(
+    connection,
+  )
+  return rows.map(({ part }) => part)
 }
 
 const EXACT_TIME = sql`to_char(time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
