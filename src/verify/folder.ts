@@ -12,7 +12,7 @@ import { DRAFT, trustIn } from './folder-trust.ts'
 import { readHead } from './record-head.ts'
 import { Damaged, type Damage, type Report, type WriterReport } from './report.ts'
 import { framesOf, readSegmentFile } from './segment-file.ts'
-import { type Enrolled, Trust, vkeys } from './trust.ts'
+import { type Enrolled, type Trust, vkeys } from './trust.ts'
 import type { WriterSource } from './writer-files.ts'
 import { type CheckedWriter, checkWriter } from './writer.ts'
 

@@ -136,6 +136,8 @@ interface WriterState {
   lastTime: number
   readonly gaps: WriterReport['gaps'][number][]
   damage: Damage | undefined
+  /** The row with the highest number beyond `bound`. */
+  beyond: Place | undefined
 }
 
 /** Throws CordonError NOT_FOUND where there is nothing that could be judged. */
@@ -183,8 +185,17 @@ class StoreCheck {
       await this.#attempt(() => this.#roll(writer, known.get(writer), anchors.get(writer) ?? []))
     for (const table of TABLES) await this.#table(table)
     await this.#facts()
+    const arrived = this.#snapshot.isOne ? known : await writersIn(this.#snapshot)
     for (const state of this.#writers.values())
-      await this.#attempt(() => this.#missing(state), state)
+      await this.#attempt(() => {
+        this.#missing(state)
+        const { shipped = 0 } = arrived.get(state.writer) ?? {}
+        if ((state.beyond?.seq ?? 0) > shipped)
+          throw new Damaged({
+            ...state.beyond,
+            what: `the store says that it has ${shipped} records of this writer`,
+          })
+      }, state)
     for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
     for (const [writer, count] of this.#strangers)
       this.#unjudged.push(
@@ -313,6 +324,7 @@ class StoreCheck {
       lastTime: -Infinity,
       gaps: [],
       damage: undefined,
+      beyond: undefined,
     }
     this.#writers.set(writer, state)
     const table = 'ledger_checkpoints'
@@ -469,8 +481,11 @@ class StoreCheck {
     const state = this.#writers.get(writer)
     if (state === undefined) return this.#stranger(here)
     if (seq > state.bound) {
-      // What came since this began; of one snapshot there is no such thing.
-      if (!this.#snapshot.isOne) return
+      // What came since this began: the cursor has come as far by the end. In one snapshot there is no such thing.
+      if (!this.#snapshot.isOne) {
+        if (seq > (state.beyond?.seq ?? 0)) state.beyond = here
+        return
+      }
       throw new Damaged({
         ...here,
         what: `the store says that it has ${state.bound} records of this writer`,

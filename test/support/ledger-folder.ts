@@ -27,8 +27,8 @@ export interface TestLedger {
 export interface WriterPlan {
   /** Records in each stretch; all but the last one end with a seal. */
   readonly stretches: readonly number[]
-  /** A record of its own behind them. */
-  readonly last?: LedgerRecord
+  /** Records of one's own behind them. */
+  readonly each?: readonly LedgerRecord[]
   /** Records that no checkpoint covers. */
   readonly beyond?: number
 }
@@ -52,7 +52,7 @@ export function makeLedger(dataDir: string, plans: readonly WriterPlan[]): TestL
   const claim = { dataDir, ledgerDir: ledger, disk: realDisk, now, onLeft: unexpected }
   const claimed = plans.map((plan) => ({ plan, folder: claimWriter(claim) }))
   const writers = claimed.map(({ plan, folder }) => {
-    const { stretches, last, beyond = 0 } = plan
+    const { stretches, each = [], beyond = 0 } = plan
     const end = new WritingEnd({
       disk: realDisk,
       place: folder,
@@ -80,9 +80,9 @@ export function makeLedger(dataDir: string, plans: readonly WriterPlan[]): TestL
       if (index > 0) clock += STRETCH_MS
       if (count > 0) write(count)
     }
-    if (last !== undefined) {
-      const frames = frameOf(encoder.encode(last, { writer: folder.writer, seq: seq++ }))
-      end.write({ frames, times: { from: last.time, to: last.time }, isUrgent: false })
+    for (const record of each) {
+      const frames = frameOf(encoder.encode(record, { writer: folder.writer, seq: seq++ }))
+      end.write({ frames, times: { from: record.time, to: record.time }, isUrgent: false })
     }
     end.close()
     if (beyond > 0) {

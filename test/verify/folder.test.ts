@@ -530,7 +530,7 @@ t.test('a person who was erased is no damage where a record orders it', async (t
     event_type: 'person_erased',
     data: { erasure_id: 'e', person_keys: ['person-1'] },
   }
-  const ledger = makeLedger(data, [{ stretches: [9, 4] }, { stretches: [2], last: erased }])
+  const ledger = makeLedger(data, [{ stretches: [9, 4] }, { stretches: [2], each: [erased] }])
   const writer = first(ledger)
   const erase = (seq: number): void =>
     editFrames(writer, seq, (frames, index) => {
@@ -557,7 +557,7 @@ t.test('a record of a gap is told', async (t) => {
     count: 12,
   } as const
   const ledger = makeLedger(join(dir, 'gap'), [
-    { stretches: [3], last: { ...gap, reason: 'spool_full' } },
+    { stretches: [3], each: [{ ...gap, reason: 'spool_full' }] },
   ])
   t.match(verify(ledger).writers, [
     { records: 4, gaps: [{ reason: 'spool_full', records: 12, from: '1970-01-01T00:00:01.000Z' }] },

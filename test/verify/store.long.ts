@@ -1,0 +1,422 @@
+// Whatever is done to a database is found, on every kind of it; and what Cordon itself does to it is no damage.
+
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { type Kysely, sql } from 'kysely'
+import t, { type Test } from 'tap'
+import type { LedgerRecord } from '../../src/model/record.ts'
+import { openStore, type Store } from '../../src/store/open.ts'
+import { RecordSink } from '../../src/store/records.ts'
+import type { Tables } from '../../src/store/tables.ts'
+import type { Report } from '../../src/verify/report.ts'
+import { verifyStore } from '../../src/verify/store.ts'
+import { checkpointOf, makeLedger, type TestLedger } from '../support/ledger-folder.ts'
+import { noPostgres, noTimescale, startPostgres } from '../support/postgres.ts'
+import {
+  auditRecord,
+  decisionRecord,
+  ids,
+  outcomeRecord,
+  recorderOf,
+  silent,
+} from '../support/records.ts'
+
+const migrationsDir = join(import.meta.dirname, '../../migrations')
+
+t.test('PostgreSQL', { skip: noPostgres() }, async (t) => {
+  const server = await startPostgres()
+  t.teardown(() => server.stop())
+  await suite(t, await server.database())
+})
+
+t.test('TimescaleDB', { skip: noTimescale() }, async (t) => {
+  const server = await startPostgres({ timescale: true })
+  t.teardown(() => server.stop())
+  await suite(t, await server.database())
+})
+
+t.test('the embedded database', async (t) => {
+  await suite(t, '')
+})
+
+const START = Date.UTC(2026, 10, 1)
+
+/** Records of every kind, decisions with a violation among them. */
+function records(): LedgerRecord[] {
+  return Array.from({ length: 40 }, (_, index): LedgerRecord => {
+    const time = START + index * 1000
+    if (index % 8 === 5) return auditRecord(`act ${index}`, time)
+    if (index % 8 === 6)
+      return {
+        kind: 'gap',
+        tenant: 'default',
+        time,
+        from: time - 9,
+        to: time,
+        count: 3,
+        reason: 'spool_full',
+      }
+    const decision = decisionRecord({
+      time,
+      person: `person-${index % 3}`,
+      user: `user${index % 3}`,
+      violation: index % 4 === 0,
+      userAgent: 'agent "x" \\ \u0001',
+    })
+    return index % 8 === 7 ? outcomeRecord(decision, { input_tokens: 12 }) : decision
+  })
+}
+
+async function suite(t: Test, databaseUrl: string): Promise<void> {
+  const dir = t.testdir()
+  const dataDir = join(dir, 'data')
+  const ledger = makeLedger(dataDir, [
+    { stretches: [], each: records() },
+    { stretches: [45, 33, 8] },
+    { stretches: [], each: records().slice(0, 11) },
+  ])
+  const store = await openStore({ databaseUrl, dataDir, migrationsDir, log: silent })
+  t.teardown(() => store.close())
+  await ship(store, ledger)
+  const [one] = ledger.writers
+  const writer = one?.writer ?? ''
+
+  await t.test('a database that nobody touched is intact', async (t) => {
+    const report = await verify(store)
+    t.same(report.damage, [])
+    t.match(report, { verdict: 'intact', records: 40 + 86 + 11 })
+    t.match(
+      report.writers.find((each) => each.writer === writer),
+      { first_seq: 1, last_seq: 40, checkpoint: { size: 40 }, beyond_checkpoint: 0 },
+    )
+    const notes = ledger.writers.map((each) => ({ file: 'kept', note: checkpointOf(each) }))
+    t.equal((await verify(store, notes)).verdict, 'intact')
+  })
+
+  for (const [name, { does, tells = {} }] of Object.entries(attacks(writer))) {
+    await t.test(`${name} is found`, async (t) => {
+      await spoiled(store, does, async (db) => {
+        const report = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+        t.equal(report.verdict, 'damaged')
+        t.match(report.damage[0], { writer, ...tells }, JSON.stringify(report.damage[0]))
+      })
+    })
+  }
+
+  await t.test('a removed writer, key or entry of the list is found', async (t) => {
+    for (const does of [
+      sql`with a as (delete from decisions where writer = ${writer}), b as (delete from outcomes where writer = ${writer}),
+        c as (delete from audit_events where writer = ${writer}), d as (delete from gaps where writer = ${writer}),
+        e as (delete from ledger_leaves where writer = ${writer}), f as (delete from ledger_checkpoints where writer = ${writer}),
+        g as (delete from violation_facts where writer = ${writer}) delete from writers where writer = ${writer}`,
+      sql`delete from ledger_roster where number = 1`,
+      sql`delete from ledger_roster where number = 2`,
+      sql`delete from ledger_roster where number = 3`,
+      sql`update ledger_roster set note = replace(note, 'begun', 'ended') where number = 2`,
+      sql`delete from ledger_keys`,
+      sql`update ledger_keys set vkey = replace(vkey, '+A', '+B')`,
+    ])
+      await spoiled(store, [does], async (db) => {
+        const { verdict } = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+        t.equal(verdict, 'damaged', does.compile(store.db).sql)
+      })
+  })
+
+  await t.test(
+    'a database that was rolled back is found by a checkpoint that was kept',
+    async (t) => {
+      const second = ledger.writers[1]
+      if (second === undefined) throw new Error('there is no second writer')
+      const gone = sql`writer = ${second.writer} and seq > 78`
+      await spoiled(
+        store,
+        [
+          sql`delete from decisions where ${gone}`,
+          sql`delete from audit_events where ${gone}`,
+          sql`delete from ledger_leaves where writer = ${second.writer} and tile > 2`,
+          sql`update ledger_leaves set hashes = substring(hashes for 14 * 32) where writer = ${second.writer} and tile = 2`,
+          sql`delete from ledger_checkpoints where writer = ${second.writer} and size > 78`,
+          sql`update writers set seq = 78 where writer = ${second.writer}`,
+        ],
+        async (db) => {
+          const plain = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+          t.equal(plain.verdict, 'intact', 'by itself it tells nothing')
+          const { damage } = await verifyStore(
+            { db, kind: 'embedded' },
+            { ...OPTIONS, checkpoints: [{ file: 'kept', note: checkpointOf(second) }] },
+          )
+          t.match(damage[0], { writer: second.writer, seq: 79 })
+        },
+      )
+    },
+  )
+
+  await t.test(
+    'rows that retention has told of are no damage, and no more than those',
+    async (t) => {
+      const gone = sql`writer = ${writer} and seq <= 24`
+      const count = 24 - 3 - 3 - 3
+      const told = {
+        ...auditRecord('retention', START + 100_000),
+        event_type: 'retention_applied',
+        data: {
+          table: 'decisions',
+          before: new Date(START + 30_000).toISOString(),
+          rows: count,
+          writers: [{ writer, up_to_seq: 24, rows: count }],
+        },
+      }
+      // Another writer tells it.
+      const later = makeLedger(join(dir, 'later'), [{ stretches: [], each: [told] }])
+      await ship(store, later)
+      const del = [
+        sql`delete from violation_facts where false`,
+        sql`delete from decisions where ${gone}`,
+      ]
+      await spoiled(store, del, async (db) => {
+        const report = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+        t.same(report.damage, [])
+        await sql`delete from outcomes where ${gone}`.execute(db)
+        t.match((await verifyStore({ db, kind: 'embedded' }, OPTIONS)).damage[0], { writer })
+      })
+      await spoiled(
+        store,
+        [...del, sql`delete from decisions where writer = ${writer} and seq = 25`],
+        async (db) => {
+          t.match((await verifyStore({ db, kind: 'embedded' }, OPTIONS)).damage[0], {
+            writer,
+            seq: 25,
+          })
+        },
+      )
+    },
+  )
+
+  await t.test('an erased person is no damage where a record orders it', async (t) => {
+    const erase = sql`update decisions set personal = null, user_name = null, user_email = null, ip_address = null,
+      user_agent = null, device = null where writer = ${writer} and person_key = 'person-1'`
+    await spoiled(store, [erase], async (db) => {
+      t.match((await verifyStore({ db, kind: 'embedded' }, OPTIONS)).damage[0], {
+        writer,
+        what: /no record of an erasure/,
+      })
+    })
+    const order = {
+      ...auditRecord('erased', START + 200_000),
+      event_type: 'person_erased',
+      data: {
+        erasure_id: randomUUID(),
+        person_keys: ['person-1'],
+        before: new Date(START).toISOString(),
+      },
+    }
+    await ship(store, makeLedger(join(dir, 'erased'), [{ stretches: [], each: [order] }]))
+    await spoiled(store, [erase], async (db) => {
+      const report = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+      t.same(report.damage, [])
+      t.ok((report.writers.find((each) => each.writer === writer)?.erased ?? 0) > 5)
+    })
+  })
+}
+
+const OPTIONS = { checkpoints: [], keys: [], onProgress: () => undefined }
+
+function verify(store: Store, checkpoints: { file: string; note: string }[] = []): Promise<Report> {
+  return verifyStore(store, { ...OPTIONS, checkpoints })
+}
+
+async function ship(store: Store, { ledger }: TestLedger): Promise<void> {
+  const sink = new RecordSink({
+    db: store.db,
+    nextId: () => ids.next(),
+    onViolation: () => undefined,
+  })
+  const { recorder } = recorderOf(ledger, sink)
+  await recorder.flush()
+  await recorder.flush()
+}
+
+class Undone extends Error {}
+
+/** Calls within a transaction that is undone: each attack begins with the sound database. */
+async function spoiled(
+  { db }: Store,
+  does: readonly ReturnType<typeof sql>[],
+  look: (db: Kysely<Tables>) => Promise<void>,
+): Promise<void> {
+  await db
+    .transaction()
+    .execute(async (transaction) => {
+      for (const statement of does) await statement.execute(transaction)
+      await look(transaction)
+      throw new Undone()
+    })
+    .catch((error: unknown) => {
+      if (!(error instanceof Undone)) throw error
+    })
+}
+
+interface Attack {
+  readonly does: readonly ReturnType<typeof sql>[]
+  readonly tells?: object
+}
+
+function attacks(writer: string): Readonly<Record<string, Attack>> {
+  const at = (seq: number) => sql`writer = ${writer} and seq = ${seq}`
+  const column = (
+    table: string,
+    seq: number,
+    name: string,
+    value: ReturnType<typeof sql>,
+  ): Attack => ({
+    does: [sql`update ${sql.table(table)} set ${sql.ref(name)} = ${value} where ${at(seq)}`],
+    tells: { seq, table, column: name },
+  })
+  return {
+    'a changed decision': column('decisions', 1, 'decision', sql`'ALLOW'`),
+    'a changed reason': column('decisions', 20, 'reason', sql`'another'`),
+    'a changed time, by a microsecond': {
+      does: [sql`update decisions set time = time + interval '1 microsecond' where ${at(20)}`],
+      tells: { seq: 20 },
+    },
+    'a changed user': column('decisions', 36, 'user_id', sql`'nobody'`),
+    'a changed personal column': column('decisions', 36, 'user_name', sql`'nobody'`),
+    'a changed document': column('decisions', 2, 'findings', sql`'[{"type":"email"}]'::jsonb`),
+    'a changed number': column('decisions', 2, 'confidence', sql`0.999999999`),
+    'a changed tenant': {
+      does: [sql`update decisions set tenant = 'other' where ${at(2)}`],
+      tells: { seq: 2 },
+    },
+    'a changed outcome': column('outcomes', 8, 'bytes_in', sql`11`),
+    'tokens that were taken away': column('outcomes', 16, 'input_tokens', sql`null`),
+    'a changed event': column('audit_events', 6, 'action', sql`'another'`),
+    'a changed actor': column('audit_events', 38, 'actor_name', sql`'nobody'`),
+    'a changed gap': column('gaps', 7, 'count', sql`2`),
+    'a changed record': {
+      does: [
+        sql`update decisions set record = replace(record, 'because', 'therefor') where ${at(20)}`,
+      ],
+      tells: { seq: 20, column: 'record' },
+    },
+    'a changed record with column and leaf beside it': {
+      does: [
+        sql`update decisions set record = replace(record, 'because', 'therefor'), reason = 'therefor',
+          leaf = sha256('\\x00'::bytea || convert_to(replace(record, 'because', 'therefor'), 'UTF8')) where ${at(20)}`,
+      ],
+      tells: { seq: 20 },
+    },
+    'a changed record with its leaf among the leaves': {
+      does: [
+        sql`update ledger_leaves set hashes = overlay(hashes placing
+          (select sha256('\\x00'::bytea || convert_to(replace(record, 'because', 'therefor'), 'UTF8')) from decisions where ${at(20)})
+          from 19 * 32 + 1) where writer = ${writer} and tile = 0`,
+        sql`update decisions set record = replace(record, 'because', 'therefor'), reason = 'therefor',
+          leaf = sha256('\\x00'::bytea || convert_to(replace(record, 'because', 'therefor'), 'UTF8')) where ${at(20)}`,
+      ],
+    },
+    'another personal part': column('decisions', 4, 'personal', sql`'\\x0011'::bytea`),
+    'a personal part that was taken away': {
+      does: [
+        sql`update decisions set personal = null, user_name = null, user_email = null, ip_address = null,
+        user_agent = null where ${at(4)}`,
+      ],
+      tells: { seq: 4 },
+    },
+    'a removed decision, the first': {
+      does: [
+        sql`delete from decisions where ${at(1)}`,
+        sql`delete from violation_facts where ${at(1)}`,
+      ],
+      tells: { seq: 1 },
+    },
+    'a removed decision': {
+      does: [sql`delete from decisions where ${at(20)}`],
+      tells: { seq: 20 },
+    },
+    'a removed outcome, the last': {
+      does: [sql`delete from outcomes where ${at(40)}`],
+      tells: { seq: 40 },
+    },
+    'a removed record with its leaf': {
+      does: [
+        sql`delete from decisions where ${at(20)}`,
+        sql`update ledger_leaves set hashes = overlay(hashes placing decode(repeat('00', 32), 'hex') from 19 * 32 + 1)
+          where writer = ${writer} and tile = 0`,
+      ],
+      tells: { seq: 20 },
+    },
+    'an inserted record, under a number that is not there': {
+      does: [
+        sql`insert into decisions select * from decisions where ${at(20)} and false`,
+        inserted('seq + 1000'),
+      ],
+      tells: { seq: 1020 },
+    },
+    'an inserted record, under a number that is there': {
+      does: [inserted('seq', `time + interval '1 second'`)],
+      tells: { seq: 20 },
+    },
+    'a record that is moved to another table': {
+      does: [
+        sql`insert into dead_letters (tenant, writer, seq, reason, leaf, record, personal)
+          select tenant, writer, seq, 'x', leaf, record, personal from decisions where ${at(20)}`,
+      ],
+      tells: { seq: 20 },
+    },
+    'a reordered pair': {
+      does: [
+        sql`update decisions set seq = -1 where ${at(20)}`,
+        sql`update decisions set seq = 20 where ${at(19)}`,
+        sql`update decisions set seq = 19 where ${at(-1)}`,
+      ],
+    },
+    'a tail that is cut below the checkpoint': {
+      does: [
+        sql`delete from decisions where writer = ${writer} and seq > 34`,
+        sql`delete from outcomes where writer = ${writer} and seq > 34`,
+        sql`delete from audit_events where writer = ${writer} and seq > 34`,
+        sql`delete from gaps where writer = ${writer} and seq > 34`,
+        sql`delete from violation_facts where writer = ${writer} and seq > 34`,
+        sql`update ledger_leaves set hashes = substring(hashes for 2 * 32) where writer = ${writer} and tile = 1`,
+        sql`update writers set seq = 34 where writer = ${writer}`,
+      ],
+      tells: { seq: 35 },
+    },
+    'a removed tile': {
+      does: [sql`delete from ledger_leaves where writer = ${writer} and tile = 0`],
+      tells: { seq: 1 },
+    },
+    'a removed checkpoint': {
+      does: [sql`delete from ledger_checkpoints where writer = ${writer}`],
+    },
+    'a changed checkpoint': {
+      does: [
+        sql`update ledger_checkpoints set note = replace(note, 'time 2', 'time 3') where writer = ${writer}`,
+      ],
+    },
+    'a cursor that was set back': {
+      does: [sql`update writers set seq = 20 where writer = ${writer}`],
+    },
+    'a removed violation': {
+      does: [sql`delete from violation_facts where ${at(9)}`],
+      tells: { seq: 9, table: 'violation_facts' },
+    },
+    'a changed violation': column('violation_facts', 9, 'severity', sql`'low'`),
+    'an invented violation': {
+      does: [
+        sql`insert into violation_facts (tenant, time, violation_id, decision_id, person_key, violation_type, policy_id, severity, writer, seq)
+          select tenant, time, decision_id, decision_id, person_key, 'policy', primary_policy_id, 'high', writer, seq
+          from decisions where ${at(20)}`,
+      ],
+      tells: { seq: 20, table: 'violation_facts' },
+    },
+  }
+
+  function inserted(seq: string, time = 'time'): ReturnType<typeof sql> {
+    return sql`insert into decisions (tenant, time, decision_id, request_id, user_known, person_key, action, resource_type,
+      resource_known, resource_ai, decision, reason, policies_evaluated, obligations, mode, revision, source, findings, writer, seq, leaf, record)
+      select tenant, ${sql.raw(time)}, decision_id, request_id, user_known, person_key, action, resource_type, resource_known,
+        resource_ai, decision, reason, policies_evaluated, obligations, mode, revision, source, findings, writer,
+        ${sql.raw(seq)}, leaf, record from decisions where ${at(20)}`
+  }
+}
