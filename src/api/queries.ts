@@ -21,7 +21,7 @@ export const Words = text(
   'Words that all occur, "a phrase", or, -not: in reason, host, path, service, model, policy, person, department',
 )
 export const Time = Type.Optional(Type.String({ format: 'date-time', description: 'RFC 3339' }))
-export const Id = Type.Optional(Type.String({ format: 'uuid' }))
+const Id = Type.Optional(Type.String({ format: 'uuid' }))
 export const paging = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
   cursor: Type.Optional(Type.String({ maxLength: 512 })),
