@@ -30,6 +30,7 @@ export interface Store {
 const EMBEDDED_MAJOR = '18'
 const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000
+const KEEP_ALIVE_MS = 10_000
 const STATEMENT_TIMEOUT_MS = 60_000
 const PARTITIONS_EVERY_MS = 24 * 3_600_000
 /** SQLSTATE undefined_table. */
@@ -103,7 +104,9 @@ function openServerStore({ databaseUrl, log }: StoreOptions): Store {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     application_name: 'cordon',
+    // Node asks ten times, a second apart, once nothing has come for that long: a server that vanished is noticed.
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
   })
   // Without a listener a dropped connection would end the process: the pool listens to those that are idle, nobody
   // to those that are in use. There the query that was cut off fails, which is told where it was asked.

@@ -149,6 +149,8 @@ async function settingsFor(db: Kysely<Tables>): Promise<Settings> {
   )
   return [
     ...(rows[0]?.lz4 === true ? [['default_toast_compression', 'lz4'] as const] : []),
+    // A recorder that vanished without a word must not hold its writer's cursor for the hours that TCP takes to notice.
+    ['idle_in_transaction_session_timeout', '60s'],
     // What comes late, after an outage or from an archive, goes into chunks that are compressed already.
     ['timescaledb.max_tuples_decompressed_per_dml_transaction', '0'],
   ]
