@@ -249,9 +249,10 @@ async function sumsWhileWriting(t: Test, store: Store): Promise<void> {
   const rig = rigOf(store, tenant, { now: () => now })
   let asked = 0
   let runs = 0
+  const isRunning = (): boolean => runs < RUNS
   const write = async (): Promise<void> => {
     // All through the runs, and not faster than the slowest of the databases.
-    for (let batch = 0; batch < 40 || runs < RUNS; batch++) {
+    for (let batch = 0; batch < 40 || isRunning(); batch++) {
       if (batch > 40) await sleep(100)
       const records = Array.from({ length: 20 }, (_, index) =>
         decisionRecord({
