@@ -4,7 +4,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { company, keyWith } from '../support/company.ts'
-import { Place, type Running } from '../support/cordon.ts'
+import { eventually, Place, type Running } from '../support/cordon.ts'
 import { Dice } from '../support/dice.ts'
 import { caughtUp, missingFrom } from '../support/ledger-census.ts'
 import { Load } from '../support/ledger-load.ts'
@@ -14,6 +14,7 @@ import { StandIn } from '../support/through-proxy.ts'
 
 const KILLS = 40
 const LOOK_EVERY = 10
+const EMBEDDED_KILLS = 6
 /** Who is killed with SIGKILL: everything at once, the primary alone, or first one worker and then everything. */
 const VICTIMS = ['all', 'primary', 'worker'] as const
 
@@ -71,6 +72,44 @@ t.test(
     t.ok(load.owed.size > 100 * KILLS, 'there was a load')
   },
 )
+
+t.test(`${EMBEDDED_KILLS} kills over the embedded store`, { timeout: 400_000 }, async (t) => {
+  const dice = new Dice()
+  t.comment(`CORDON_SEED=${dice.seed}`)
+  const standIn = await new StandIn().listen()
+  const place = await new Place().withStore()
+  let running: Running | undefined
+  t.teardown(async () => {
+    await running?.stop('SIGKILL')
+    standIn.close()
+    place.remove()
+  })
+  place.configure(company(place, standIn.port))
+  const load = new Load(standIn, { key: await keyWith(place, 'decisions:write'), batch: 10 })
+  for (let kill = 1; kill <= EMBEDDED_KILLS; kill++) {
+    running = await place.start()
+    load.start(running)
+    await wait(dice.between(200, 1500))
+    await strike(running, dice)
+    await load.stop()
+  }
+  running = await place.start()
+  const kept = await eventually(
+    () => running?.export() ?? Promise.resolve([]),
+    (rows) => rows.length >= load.owed.size,
+    120_000,
+  )
+  const ids = new Set(kept.map((row) => String(row['decision_id'])))
+  t.same(
+    [...load.owed].filter((id) => !ids.has(id)),
+    [],
+    'nothing is missing',
+  )
+  t.equal(kept.length, ids.size, 'nothing is there twice')
+  t.equal(await running.stop(), 0)
+  const { code, out, err } = await place.cordon(['ledger', 'verify'])
+  t.equal(code, 0, `the folder verifies: ${out}${err}`)
+})
 
 async function strike(running: Running, dice: Dice): Promise<void> {
   const pid = running.child.pid ?? 0
