@@ -37,6 +37,8 @@ const STATEMENTS = [
   `alter table ledger_batches add column time_to timestamptz`,
   // The newest batch that is gone.
   `create table feed_horizons (tenant text primary key, position xid8 not null)`,
+  // What is here already came before anybody noted it.
+  `insert into feed_horizons (tenant, position) select distinct tenant, pg_current_xact_id() from writers`,
   // Each word as it stands, and the parts of hosts, paths, addresses and names.
   `create function search_words(words text) returns tsvector language sql immutable strict parallel safe as
     $$ select to_tsvector('pg_catalog.simple'::regconfig, words || ' ' || translate(words, '/.@:_"', '      ')) $$`,

@@ -74,15 +74,20 @@ export class DecisionFeed {
     return { seen: await this.sign() }
   }
 
-  /** Before the first decision of that time or later, as far back as is kept. */
+  /** Before the first decision of that time or later; before all, where what came then is no longer kept. */
   async since(time: Date): Promise<FeedPosition> {
-    const { rows } = await sql<{ first: string | null }>`
-      select min(position)::text as first from ledger_batches
-      where tenant = ${this.#tenant} and at >= ${new Date(time.getTime() - CLOCKS_MS)}`.execute(
+    const from = new Date(time.getTime() - CLOCKS_MS)
+    // A transaction takes its number moments after it began: of those around the first one, the least is the first.
+    const { rows } = await sql<{ first: string | null; is_kept: boolean }>`
+      with began as (select min(at) as at from ledger_batches where tenant = ${this.#tenant} and at >= ${from})
+      select (select min(position)::text from ledger_batches, began where tenant = ${this.#tenant}
+          and ledger_batches.at >= began.at and ledger_batches.at < began.at + interval '5 minutes') as first,
+        exists (select from ledger_batches where tenant = ${this.#tenant} and at < ${from}) as is_kept`.execute(
       this.#db,
     )
-    const first = rows[0]?.first
-    return typeof first === 'string' ? { seen: before(first) } : this.newest()
+    const { first = null, is_kept: isKept = false } = rows[0] ?? {}
+    if (!isKept) return { seen: before('1') }
+    return first === null ? this.newest() : { seen: before(first) }
   }
 
   /** The newest decisions, oldest first, and the position behind them: nothing comes twice, and nothing is left out. */

@@ -178,6 +178,9 @@ async function contract(t: Test, { db }: Store): Promise<void> {
     const again = new Reader(feed, readPosition(late.position, 'position'))
     await again.all()
     t.same(again.gaps, [], 'once')
+    const old = new Reader(feed, await feed.since(new Date(Date.now() - 30 * 86_400_000)))
+    t.same(await old.all(), kept)
+    t.match(old.gaps, [{ reason: 'expired' }], 'for one who asks by time too')
   })
 
   await t.test('a position of another database is told', async (t) => {
