@@ -21,7 +21,7 @@ const KILLS = 100
 const LOOK_EVERY = 10
 const COUNT = 2000
 /** A segment has 16 MiB: so that a life comes to the end of one. */
-const LONG = { count: 6000, padding: 8000 }
+const LONG = { count: 2600, padding: 8000 }
 const SETTLED_MS = 60_000
 
 /** Where a life may end, and which time it comes there: so that the load has begun. */

@@ -3,6 +3,7 @@
 
 import { join } from 'node:path'
 import { argv, stdout } from 'node:process'
+import { setTimeout as wait } from 'node:timers/promises'
 import { Recorder } from '../../src/ledger/recorder.ts'
 import { Spool, type SpoolOptions } from '../../src/ledger/spool.ts'
 import type { Sink } from '../../src/model/record.ts'
@@ -30,6 +31,7 @@ export interface Doom {
 }
 
 const LANES = 16
+const REFUSED_MS = 200
 const doom = JSON.parse(argv[2] ?? '{}') as Doom
 const { end } = doom
 const dir = join(doom.dataDir, 'ledger')
@@ -76,7 +78,14 @@ async function append(): Promise<void> {
   while (left > 0) {
     left -= 1
     const record = decisionRecord({ userAgent: 'x'.repeat(doom.padding) })
-    await spool.append(record)
+    try {
+      await spool.append(record)
+    } catch {
+      // A disk that is too slow for a moment: refused, and nothing is owed.
+      left += 1
+      await wait(REFUSED_MS)
+      continue
+    }
     // Pipes are written at once: whoever reads has it when this process dies.
     stdout.write(`${record.decision.decision_id}\n`)
   }
