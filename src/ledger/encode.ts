@@ -120,6 +120,3 @@ export function isErased(personal: Uint8Array): boolean {
   // The first byte of a salt seldom is the first one of the mark.
   return personal[0] === ERASED[0] && erasedPersonal(personal.length).equals(personal)
 }
-
-// Until all who hash leaves take it from there.
-export { leafHash } from '../proof/tree.ts'
