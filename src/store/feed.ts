@@ -220,14 +220,14 @@ export class DecisionFeed {
  * Forgets which transaction brought what before a time, and remembers that it did; how many batches went. Those of
  * transactions that are still to come are of the database that this one was restored from.
  */
-export async function trimFeed(db: Kysely<Tables>, before: Date): Promise<number> {
+export async function trimFeed(db: Kysely<Tables>, olderThan: Date): Promise<number> {
   let trimmed = 0
   for (;;) {
     const { rows } = await sql<{ gone: string }>`
       with gone as (
         delete from ledger_batches where (tenant, position, writer, first_seq) in (
           select tenant, position, writer, first_seq from ledger_batches
-          where at < ${before} or position >= pg_snapshot_xmax(pg_current_snapshot()) order by at limit ${TRIM_ROWS})
+          where at < ${olderThan} or position >= pg_snapshot_xmax(pg_current_snapshot()) order by at limit ${TRIM_ROWS})
         returning tenant, position),
       told as (
         insert into feed_horizons (tenant, position)
