@@ -22,6 +22,7 @@ import type { Who } from '../store/people-found.ts'
 import type { Answer, TrendQuestion } from '../store/questions.ts'
 import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
 import type { NoteFile } from '../verify/anchors.ts'
+import { type ProvedExport, provedLines } from '../verify/export-lines.ts'
 import type { Report } from '../verify/report.ts'
 import type { ModeOverride } from './point-mode.ts'
 import { socketPath } from './socket-path.ts'
@@ -86,6 +87,8 @@ export interface Commands {
     from?: string
     to?: string
   }): AsyncIterable<string>
+  /** Lines of an export that proves itself, but for the last one, which is signed. */
+  exportProved(argument: ProvedExport): AsyncIterable<string>
   /** Lines of `Line` (src/app/tail.ts), each as JSON, until the signal aborts. */
   tail(argument: TailQuery, signal: AbortSignal): AsyncIterable<string>
 }
@@ -152,6 +155,7 @@ export function commandsOf(admin: Admin, store: Pick<Store, 'db' | 'kind'>): Com
     ledgerKeyRotated: (argument) => admin.ledgerKeyRotated(argument, ACTOR),
     runUpkeep: async () => asJson((await admin.upkeep.run()) ?? null),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
+    exportProved: (argument) => provedLines(store.db, argument),
     tail: (argument, signal) => tailLines(admin.feed, admin.arrivals, argument, signal),
   }
 }
@@ -187,7 +191,7 @@ async function answer(
   try {
     const name = (request.url ?? '').slice(1)
     const argument = JSON.parse(await bodyOf(request)) as never
-    if (name === 'export' || name === 'tail') {
+    if (name === 'export' || name === 'exportProved' || name === 'tail') {
       const gone = new AbortController()
       response.once('close', () => gone.abort())
       await stream(response, commands[name](argument, gone.signal))
@@ -226,7 +230,9 @@ async function stream(response: ServerResponse, lines: AsyncIterable<string>): P
   response.end()
 }
 
-function isCommand(name: string): name is Exclude<keyof Commands, 'export' | 'tail'> {
+function isCommand(
+  name: string,
+): name is Exclude<keyof Commands, 'export' | 'exportProved' | 'tail'> {
   return COMMANDS.has(name)
 }
 
@@ -312,6 +318,7 @@ export async function connectControl(
     ledgerKeyRotated: (argument) => call('ledgerKeyRotated', argument),
     runUpkeep: async (argument) => (await call('runUpkeep', argument)) as AsJson<UpkeepRun> | null,
     export: (argument) => texts('export', argument),
+    exportProved: (argument) => texts('exportProved', argument),
     tail: (argument, signal) => texts('tail', argument, signal),
     close: () => client.close(),
   }

@@ -53,6 +53,7 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
     .addOption(new Option('--format <format>').choices(['ndjson', 'csv']).default('ndjson'))
     .option('--from <time>', 'RFC 3339, inclusive')
     .option('--to <time>', 'RFC 3339, exclusive')
+    .option('--proof', 'exact records with all that "ledger verify FILE" needs')
     .action((options) =>
       run(async () => (await import('./ledger-export.ts')).ledgerExport(io, options as never))(),
     )

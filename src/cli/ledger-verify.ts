@@ -1,6 +1,14 @@
 // `cordon ledger verify`: is it as it was written? A folder, an export, a proof or the database; no running Cordon needed.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { connectControl } from '../app/control.ts'
 import { CordonError } from '../base/errors.ts'
@@ -9,6 +17,7 @@ import { openLog } from '../observe/log.ts'
 import type { PublicKey } from '../proof/note.ts'
 import { openAsItIs } from '../store/open.ts'
 import { isAnchor, type NoteFile } from '../verify/anchors.ts'
+import { isExport, verifyExport } from '../verify/export-file.ts'
 import { ledgerIn, verifyFolder, type VerifyOptions } from '../verify/folder.ts'
 import { readProof, verifyProof } from '../verify/proof-file.ts'
 import { describe, type Report, type WriterReport } from '../verify/report.ts'
@@ -44,7 +53,7 @@ export async function ledgerVerify(
     report =
       options.database === true
         ? await databaseReport(io, target, options, verifying)
-        : folderReport(io, target, options, verifying)
+        : await folderReport(io, target, options, verifying)
   } finally {
     progress.clear()
   }
@@ -53,12 +62,12 @@ export async function ledgerVerify(
   return EXIT[report.verdict]
 }
 
-function folderReport(
+async function folderReport(
   io: Io,
   target: string | undefined,
   options: VerifyCommand,
   verifying: VerifyOptions,
-): Report {
+): Promise<Report> {
   const archive = options.archive === undefined ? undefined : resolve(io.cwd, options.archive)
   if (archive !== undefined && !existsSync(archive)) throw missing(options.archive ?? '')
   if (target === undefined) {
@@ -80,14 +89,29 @@ function folderReport(
 }
 
 /** A proof, or an export with its proof. */
-function fileReport(path: string, shown: string, { keys }: VerifyOptions): Report {
+async function fileReport(
+  path: string,
+  shown: string,
+  { keys, onProgress }: VerifyOptions,
+): Promise<Report> {
+  if (isExport(headOf(path))) return verifyExport(path, keys, onProgress)
   const proof =
     statSync(path).size > MAX_FILE_BYTES ? undefined : readProof(readFileSync(path, 'utf8'))
   if (proof !== undefined) return verifyProof(proof, shown, keys)
   throw new CordonError(
     'NOT_FOUND',
-    `${shown}: is neither a proof nor an export that proves itself`,
+    `${shown}: is neither a proof nor an export with --proof, so there is nothing to verify it with`,
   )
+}
+
+function headOf(path: string): string {
+  const fd = openSync(path, 'r')
+  try {
+    const head = Buffer.alloc(64)
+    return head.toString('latin1', 0, readSync(fd, head))
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** A server's database is read by this process; the embedded one by whoever has it open. */

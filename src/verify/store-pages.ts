@@ -97,12 +97,13 @@ function keyValue(type: ColumnType | undefined, value: Value): RawBuilder<unknow
   return sql`${value}::${sql.raw(type ?? 'text')}`
 }
 
-/** The tiles of a writer's leaf hashes, in order. */
+/** The tiles of a writer's leaf hashes, in order, from the one on that holds a number. */
 export async function* tilesOf(
   { db }: Snapshot,
   writer: string,
+  firstSeq = 1,
 ): AsyncGenerator<{ readonly tile: number; readonly hashes: Buffer }> {
-  let from = 0
+  let from = Math.floor((firstSeq - 1) / 32)
   for (;;) {
     const { rows } = await sql<{ tile: string; hashes: Buffer }>`
       select tile::text as tile, hashes from ledger_leaves

@@ -1,13 +1,18 @@
 // Whatever is done to a database is found, on every kind of it; and what Cordon itself does to it is no damage.
 
 import { randomUUID } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Kysely, sql } from 'kysely'
 import t, { type Test } from 'tap'
+import { openLedgerKeys } from '../../src/ledger/ledger-keys.ts'
 import type { LedgerRecord } from '../../src/model/record.ts'
+import { generateKey } from '../../src/proof/note.ts'
 import { openStore, type Store } from '../../src/store/open.ts'
 import { RecordSink } from '../../src/store/records.ts'
 import type { Tables } from '../../src/store/tables.ts'
+import { verifyExport } from '../../src/verify/export-file.ts'
+import { provedLines, signedLines } from '../../src/verify/export-lines.ts'
 import type { Report } from '../../src/verify/report.ts'
 import { verifyStore } from '../../src/verify/store.ts'
 import { checkpointOf, makeLedger, type TestLedger } from '../support/ledger-folder.ts'
@@ -91,6 +96,50 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
     )
     const notes = ledger.writers.map((each) => ({ file: 'kept', note: checkpointOf(each) }))
     t.equal((await verify(store, notes)).verdict, 'intact')
+  })
+
+  // What an export is does not depend on the kind of database.
+  const isOnce = databaseUrl === ''
+  await t.test('an export proves itself, and any other line in it is found', async (t) => {
+    const { signing } = openLedgerKeys(dataDir)
+    const file = join(dir, 'export.ndjson')
+    const put = (lines: readonly string[]): Promise<Report> => {
+      writeFileSync(file, lines.map((line) => `${line}\n`).join(''))
+      return verifyExport(file, [], () => undefined)
+    }
+    for (const table of isOnce ? (['decisions', 'violations', 'audit_events'] as const) : []) {
+      const from = new Date(START + 5000).toISOString()
+      const wanted = { table, tenant: 'default', from, to: undefined }
+      const lines: string[] = []
+      for await (const part of signedLines(provedLines(store.db, wanted), signing, Date.now()))
+        lines.push(part.trimEnd())
+      const whole = await put(lines)
+      t.same(whole.damage, [], table)
+      t.ok(whole.records > 3, `${table}: ${whole.records} records`)
+      const other = generateKey(signing.name)
+      t.match(await verifyExport(file, [other], () => undefined), { verdict: 'damaged' })
+      t.match(await verifyExport(file, [signing], () => undefined), { verdict: 'intact' })
+      for (const [index, line] of lines.entries()) {
+        if (index % 6 !== 0 && index < lines.length - 1) continue
+        const spoiled = [
+          lines.toSpliced(index, 1),
+          lines.toSpliced(index, 1, line.replace(/[a-z](?=[^a-z]*$)/, 'Z')),
+          lines.toSpliced(index, 0, line),
+          index + 1 < lines.length ? lines.toSpliced(index, 2, lines[index + 1] ?? '', line) : [],
+          lines.slice(0, index),
+        ]
+        for (const [way, each] of spoiled.entries())
+          t.equal((await put(each)).verdict, 'damaged', `${table}: line ${index + 1}, ${way}`)
+      }
+      const [at, row = ''] =
+        [...lines.entries()].find(([, line]) => line.includes('"row":2,')) ?? []
+      if (at === undefined) throw new Error('there is no second row')
+      const changed = row.replace(/"seq\\":(\d+),\\"time\\":1/, String.raw`"seq\":$1,\"time\":2`)
+      t.match((await put(lines.toSpliced(at, 1, changed))).damage[0], {
+        file: `export.ndjson line ${at + 1}`,
+        what: /not the one that was written/,
+      })
+    }
   })
 
   for (const [name, { does, tells = {} }] of Object.entries(attacks(writer))) {
