@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
-import { Pool } from 'pg'
+import { type ClientBase, Pool } from 'pg'
 import { CordonError } from '../base/errors.ts'
 import type { Log } from '../observe/log.ts'
 import { takeLock } from './lock.ts'
@@ -107,6 +107,7 @@ function openServerStore({ databaseUrl, log }: StoreOptions): Store {
     // Node asks ten times, a second apart, once nothing has come for that long: a server that vanished is noticed.
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+    onConnect: takeLateRows,
   })
   // Without a listener a dropped connection would end the process: the pool listens to those that are idle, nobody
   // to those that are in use. There the query that was cut off fails, which is told where it was asked.
@@ -114,6 +115,11 @@ function openServerStore({ databaseUrl, log }: StoreOptions): Store {
   pool.on('connect', (client) => client.on('error', () => undefined))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return { db, kind: 'postgres', close: () => db.destroy() }
+}
+
+/** Records that are replayed after a week fall into compressed chunks: TimescaleDB would refuse a batch of them. */
+async function takeLateRows(client: ClientBase): Promise<void> {
+  await client.query('set timescaledb.max_tuples_decompressed_per_dml_transaction = 0')
 }
 
 /** Coming months exist before their first record does, however long the process runs. */

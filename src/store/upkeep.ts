@@ -110,15 +110,11 @@ export class Upkeep {
       if (rows[0]?.mine !== true) return undefined
       this.#backend = rows[0].backend
       try {
-        // Sums of a year take longer than any query of a person may; and late rows may be anywhere.
+        // Sums of a year take longer than any query of a person may.
         await sql`set statement_timeout = 0`.execute(connection)
-        await sql`set timescaledb.max_tuples_decompressed_per_dml_transaction = 0`.execute(
-          connection,
-        )
         return await this.#work(connection)
       } finally {
         this.#backend = undefined
-        await sql`reset timescaledb.max_tuples_decompressed_per_dml_transaction`.execute(connection)
         await sql`reset statement_timeout`.execute(connection)
         await sql`select pg_advisory_unlock(${UPKEEP_LOCK})`.execute(connection)
       }
