@@ -15,12 +15,14 @@ const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>
   matcher: { file: 'matcher.bench.ts', needs: [] },
   decision: { file: 'decision.bench.ts', needs: [] },
   spool: { file: 'spool.ts', needs: [] },
+  'ledger-store': { file: 'ledger-store.ts', needs: [] },
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
   intercept: { file: 'intercept.ts', needs: ['go', 'openssl', 'nginx'] },
   'intercept-memory': { file: 'intercept-memory.ts', needs: ['go', 'openssl', 'nginx'] },
   'intercept-stages': { file: 'intercept-stages.bench.ts', needs: [] },
   'intercept-profile': { file: 'intercept-profile.ts', needs: ['go', 'openssl', 'nginx'] },
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
+  questions: { file: 'questions.ts', needs: [] },
   profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },
 }
 const HERE = import.meta.dirname

@@ -1,6 +1,8 @@
 // bench/README.md from the raw figures: what was measured, where, and whether the aims are met.
 
 import { interceptionAims, memoryTable, interceptionTables } from './page-interception.ts'
+import { ledgerStoreAims, ledgerStoreTables } from './page-ledger-store.ts'
+import { questionTables } from './page-questions.ts'
 import { spoolAims, spoolTables } from './page-spool.ts'
 import { type Measured, roundsTable, summary, table, verdict } from './tables.ts'
 
@@ -21,14 +23,15 @@ export function pageOf(
     ...proxyAims(of('proxy')),
     ...decisionAims(of('decision')),
     ...spoolAims(of('spool')),
+    ...ledgerStoreAims(of('ledger-store')),
     ...endpointAims(of('endpoint')),
     ...interceptionAims(of('intercept'), of('intercept-memory')),
   ]
   return [
     '# Benches',
     '',
-    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, proxy, intercept, intercept-memory,',
-    'intercept-stages, intercept-profile, endpoint, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
+    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, ledger-store, proxy, intercept, intercept-memory,',
+    'intercept-stages, intercept-profile, endpoint, questions, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
     '',
@@ -58,6 +61,12 @@ export function pageOf(
     ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
     ...section('## One decision, by stage, in process', of('decision'), decisionTable),
     ...section('## A record kept', of('spool'), spoolTables),
+    ...section('## From segments into the store', of('ledger-store'), ledgerStoreTables),
+    ...section(
+      '## Questions at ten million decisions',
+      all.filter(({ bench }) => bench.startsWith('questions')),
+      questionTables,
+    ),
     ...section('## Signature look-up', of('matcher'), matcherTable),
   ].join('\n')
 }
