@@ -260,15 +260,15 @@ async function contract(
     t.same(await own(one), [])
     t.match(await own(two), [order])
     const [state] = await erasureStates(db, tenant)
-    t.same(
-      state?.folders
-        .map((folder) => [folder.installation, folder.done_at !== null, folder.records])
-        .toSorted(),
-      [
-        [one, true, 4],
-        [two, false, 0],
-      ].toSorted(),
+    const told = new Map(
+      state?.folders.map((folder) => [
+        folder.installation,
+        [folder.done_at !== null, folder.records],
+      ]),
     )
+    t.same(told.get(one), [true, 4])
+    t.same(told.get(two), [false, 0])
+    t.equal(told.size, 2)
   })
 }
 
@@ -287,7 +287,7 @@ async function raceContract(t: Test, options: StoreOptions): Promise<void> {
     const copy = `insert into decisions select (jsonb_populate_record(d, jsonb_build_object('seq', 99))).* from decisions d where tenant = $1`
     await other.query(copy, [tenant])
     await place.ship([place.orderRecord(place.order([key]))])
-    const [open] = (await openOrders(store.db)).filter((each) => each.tenant === tenant)
+    const open = (await openOrders(store.db)).find((each) => each.tenant === tenant)
     if (open === undefined) return t.fail('no order')
     const erasing = eraseRows(store.db, open, false)
     const first = await Promise.race([
