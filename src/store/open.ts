@@ -107,6 +107,7 @@ function openServerStore({ databaseUrl, log }: StoreOptions): Store {
     // Node asks ten times, a second apart, once nothing has come for that long: a server that vanished is noticed.
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+    // oxlint-disable-next-line typescript/no-misused-promises -- the pool waits for it, which its types do not say
     onConnect: takeLateRows,
   })
   // Without a listener a dropped connection would end the process: the pool listens to those that are idle, nobody
