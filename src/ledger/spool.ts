@@ -124,6 +124,7 @@ export class Spool {
     beats: 0,
   }
   #failure: (Failure & { readonly at: number }) | undefined
+  #toldFailure: string | undefined
   #trouble: Failure | undefined
   #gone: Failure | undefined
   /** When something was written that no checkpoint covers. */
@@ -208,8 +209,10 @@ export class Spool {
 
   async #close(): Promise<void> {
     this.#flush()
-    const drained = this.#underWay === undefined ? undefined : this.#drained()
-    await withinClose(drained)
+    await withinClose(this.#drained())
+    // What was lost on the way is told in a record of its own.
+    this.#flush()
+    await withinClose(this.#drained())
     clearInterval(this.#heart)
     this.#isClosed = true
     const closed = { reason: 'spool_failed', message: 'the spool is closed' } as const
@@ -221,7 +224,8 @@ export class Spool {
   }
 
   /** Resolves when nothing waits and nothing is under way. */
-  #drained(): Promise<void> {
+  #drained(): Promise<void> | undefined {
+    if (this.#underWay === undefined) return undefined
     return new Promise((resolve) => (this.#answered = resolve))
   }
 
@@ -441,10 +445,21 @@ export class Spool {
     )
     this.#watchDisk()
     this.#answerTheImpatient()
+    this.#tellState()
     const step = this.#clock.look()
     if (step !== undefined) this.note(this.#clockRecord(step))
     if (this.#gap !== undefined) this.#flush()
     this.#probe()
+  }
+
+  /** Into the log, once a change. */
+  #tellState(): void {
+    const { log } = this.#options
+    const { failure, writer } = this
+    if (failure === this.#toldFailure) return
+    this.#toldFailure = failure
+    if (failure === undefined) log?.info({ writer }, 'the spool takes records again')
+    else log?.error({ writer, err: failure }, 'the spool takes no records')
   }
 
   #watchDisk(): void {
