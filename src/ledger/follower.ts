@@ -63,7 +63,7 @@ export class Follower {
   #lastTime: number | undefined
   #at: Position | undefined
   /** Why the archive could not be listed. */
-  #unread: unknown
+  #unread: Error | undefined
   /** The compressed segment that is being read, and the length of the last one that was. */
   #opened: { readonly key: string; readonly bytes: Buffer } | undefined
   #ended: { readonly key: string; readonly length: number } | undefined
@@ -171,7 +171,7 @@ export class Follower {
       return listing.names()
     } catch (error) {
       if (index === 0) throw error
-      this.#unread = error
+      this.#unread = error instanceof Error ? error : new Error(String(error))
       return NO_NAMES
     }
   }
@@ -190,16 +190,16 @@ export class Follower {
 
   /** The number of the newest record, found by walking on from where the last count ended. */
   #newestSeq(newest: StoredSegment): number {
-    const begin = { key: newest.key, offset: SEGMENT_HEAD, seq: newest.firstSeq - 1 }
-    let counted = this.#counted?.key === newest.key ? this.#counted : begin
+    const known = this.#counted?.key === newest.key ? this.#counted : undefined
+    let { offset, seq } = known ?? { offset: SEGMENT_HEAD, seq: newest.firstSeq - 1 }
     for (;;) {
-      const window = this.#read(newest, counted.offset)
-      const { end, lastSeq } = walk(window ?? NO_BYTES)
+      const { end, lastSeq } = walk(this.#read(newest, offset) ?? NO_BYTES)
       if (end === 0) break
-      counted = { ...counted, offset: counted.offset + end, seq: Math.max(counted.seq, lastSeq) }
+      offset += end
+      seq = Math.max(seq, lastSeq)
     }
-    this.#counted = counted
-    return counted.seq
+    this.#counted = { key: newest.key, offset, seq }
+    return seq
   }
 
   /** Where reading goes on; at first, and where the segment is gone, behind what the store has. */

@@ -171,7 +171,7 @@ export function decisionRow({
     would_be: decision.would_be,
     confidence: decision.confidence,
     risk_score: decision.risk_score,
-    policies_evaluated: JSON.stringify(decision.policies_evaluated),
+    policies_evaluated: listText(decision.policies_evaluated),
     primary_policy_id: decision.primary_policy_id,
     obligations: JSON.stringify(decision.obligations),
     review_id: decision.review_id,
@@ -193,6 +193,18 @@ export function decisionRow({
     record: exact,
     personal: personalBytes.length === 0 ? null : personalBytes,
   }
+}
+
+/** Decisions share the list of the policies that were asked (src/ledger/record-of.ts): its text is made once. */
+const listTexts = new WeakMap<object, string>()
+
+function listText(list: object): string {
+  let made = listTexts.get(list)
+  if (made === undefined) {
+    made = JSON.stringify(list)
+    listTexts.set(list, made)
+  }
+  return made
 }
 
 export function outcomeRow({ record, leaf, text: exact, writer, seq }: Of<OutcomeRecord>): Row {

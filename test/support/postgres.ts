@@ -14,6 +14,8 @@ export interface TestPostgres {
   /** An empty database of its own. */
   database(): Promise<string>
   readonly port: number
+  /** Of its first process. */
+  readonly pid: number
   /** Dies as if the machine had lost it; what was committed is on the disk. */
   kill(): Promise<void>
   /** Again, on the same port and with what it held. */
@@ -48,6 +50,8 @@ export async function startPostgres(
     readonly timescale?: boolean
     /** That TimescaleDB is run under; with `apache` it has neither compression nor continuous aggregates. */
     readonly license?: 'timescale' | 'apache'
+    /** `name=value`, in place of what tests need, such as fsync=off. */
+    readonly settings?: readonly string[]
   } = {},
 ): Promise<TestPostgres> {
   const bin = binaries()
@@ -85,6 +89,7 @@ export async function startPostgres(
               ...['-c', 'timescaledb.telemetry_level=off'],
             ]
           : [],
+        (options.settings ?? []).flatMap((setting) => ['-c', setting]),
       ),
       { ...as, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
     )
@@ -119,6 +124,9 @@ export async function startPostgres(
       return url(name)
     },
     port,
+    get pid() {
+      return server.pid ?? 0
+    },
     kill: async () => {
       signal('SIGKILL')
       await ended(server)
