@@ -20,6 +20,7 @@ import type { DirectoryNames } from '../store/names.ts'
 import type { Store } from '../store/open.ts'
 import type { Who } from '../store/people-found.ts'
 import type { Answer, TrendQuestion } from '../store/questions.ts'
+import { lacks } from '../store/series.ts'
 import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
 import type { NoteFile } from '../verify/anchors.ts'
 import { type ProvedExport, provedLines } from '../verify/export-lines.ts'
@@ -34,6 +35,8 @@ const ACTOR: Actor = { type: 'system', name: 'command line' }
 export interface Standing {
   readonly names: DirectoryNames
   readonly override: ModeOverride | null
+  /** What the database does not do by itself, in words. */
+  readonly lacks: readonly string[]
 }
 
 /** As it comes out of JSON: the same whether Cordon runs or not. */
@@ -127,6 +130,7 @@ export function commandsOf(admin: Admin, store: Pick<Store, 'db' | 'kind'>): Com
     standing: async ({ users }) => ({
       names: await admin.directoryNames(users),
       override: (await admin.modeOverride()) ?? null,
+      lacks: lacks(await admin.upkeep.means()),
     }),
     coverage: (argument) => admin.coverage.report(argument),
     report: ({ kind, question }) => {

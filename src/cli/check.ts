@@ -81,6 +81,9 @@ export async function check(
       ? undefined
       : effectiveView(config, rules, standing, plans)
 
+  // The embedded database can do what it always could; of a server it may come as a surprise.
+  const lacking = config.database_url === '' ? [] : (standing?.lacks ?? [])
+  for (const lack of lacking) io.err.write(`note: database_url: ${lack}\n`)
   for (const warning of warnings) io.err.write(`warning: ${formatProblem(warning)}\n`)
   const wrong = problems.map((problem) => placed(problem, place))
   for (const problem of wrong) io.err.write(`${formatProblem(problem)}\n`)
@@ -168,11 +171,13 @@ async function storeStanding(
     mustBeWritable(folder)
     return undefined
   }
-  const [{ openAsItIs }, { directoryNames }, { modeInForce }] = await Promise.all([
-    import('../store/open.ts'),
-    import('../store/names.ts'),
-    import('../store/modes.ts'),
-  ])
+  const [{ openAsItIs }, { directoryNames }, { modeInForce }, { lacks, meansOf }] =
+    await Promise.all([
+      import('../store/open.ts'),
+      import('../store/names.ts'),
+      import('../store/modes.ts'),
+      import('../store/series.ts'),
+    ])
   const store = await openAsItIs({
     databaseUrl: config.database_url,
     dataDir: folder,
@@ -187,6 +192,7 @@ async function storeStanding(
     return {
       names: await directoryNames(store.db, config.tenant, users),
       override: (await modeInForce(store.db, config.tenant, Date.now())) ?? null,
+      lacks: lacks(await meansOf(store.db)),
     }
   } finally {
     await store.close()
