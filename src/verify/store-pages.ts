@@ -44,7 +44,7 @@ export async function* pagesOf(
     Object.entries(columns).map(([name, type]) => sql`${exact(name, type)} as ${sql.ref(name)}`),
   )
   const select = sql`select ${list} from ${sql.table(table)}`
-  yield* isOne ? byCursor(db, select) : byKey(db, select, columns, order)
+  yield* isOne ? byCursor(db, select) : byKey(db, select, columns, { table, order })
 }
 
 async function* byCursor(
@@ -67,9 +67,10 @@ async function* byKey(
   db: Kysely<Tables>,
   select: RawBuilder<unknown>,
   columns: Columns,
-  order: readonly string[],
+  { table, order }: { readonly table: string; readonly order: readonly string[] },
 ): AsyncGenerator<readonly StoredRow[]> {
-  const keys = sql.join(order.map((name) => sql.ref(name)))
+  // By its table: the plain name is that of the text which was selected, and sorts as a text.
+  const keys = sql.join(order.map((name) => sql.ref(`${table}.${name}`)))
   let last: StoredRow | undefined
   for (;;) {
     const behind: RawBuilder<unknown> =
@@ -107,7 +108,9 @@ export async function* tilesOf(
   for (;;) {
     const { rows } = await sql<{ tile: string; hashes: Buffer }>`
       select tile::text as tile, hashes from ledger_leaves
-      where writer = ${writer} and tile >= ${from} order by tile limit ${TILES}`.execute(db)
+      where writer = ${writer} and tile >= ${from} order by ledger_leaves.tile limit ${TILES}`.execute(
+      db,
+    )
     for (const { tile, hashes } of rows) yield { tile: Number(tile), hashes }
     const last = rows.at(-1)
     if (last === undefined || rows.length < TILES) return
@@ -222,7 +225,7 @@ export async function checkpointsOf(
     frontier: Buffer | null
   }>`
     select size::text as size, is_seal, note, (extract(epoch from time) * 1000000)::bigint::text as time, frontier
-    from ledger_checkpoints where writer = ${writer} and size <= ${most} order by size, is_seal desc`.execute(
+    from ledger_checkpoints where writer = ${writer} and size <= ${most} order by ledger_checkpoints.size, is_seal desc`.execute(
     db,
   )
   return rows.map(({ size, is_seal: isSeal, ...rest }) => ({ ...rest, size: Number(size), isSeal }))
