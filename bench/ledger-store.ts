@@ -34,7 +34,7 @@ import {
 } from '../test/support/postgres.ts'
 import { copyIn, copyText } from './support/copy.ts'
 import { ledgerStoreTables } from './support/page-ledger-store.ts'
-import { machineCpuUs, treeCpuUs } from './support/processes.ts'
+import { endedChildrenCpuUs, machineCpuUs, treeCpuUs } from './support/processes.ts'
 import { FOREIGN_CORES } from './support/rounds.ts'
 import type { Measured } from './support/tables.ts'
 
@@ -113,12 +113,12 @@ async function measured(of: {
     const store = await storeAt(url)
     const began = performance.now()
     const own = process.cpuUsage()
-    const server0 = treeCpuUs(server.pid)
+    const server0 = serverCpuUs(server)
     const machine0 = machineCpuUs()
     await contender.fill(store, url, ledger)
     const seconds = (performance.now() - began) / 1000
     const { user, system } = process.cpuUsage(own)
-    const serverUs = treeCpuUs(server.pid) - server0
+    const serverUs = serverCpuUs(server) - server0
     const foreign = (machineCpuUs() - machine0 - user - system - serverUs) / 1e6 / seconds
     await store.close()
     if (round === 0) return
@@ -158,7 +158,7 @@ async function sustained(): Promise<void> {
     recorder.start()
     for (let at = 0; at < seconds * 1000; at += SAMPLE_MS) {
       const own = process.cpuUsage()
-      const server0 = treeCpuUs(server.pid)
+      const server0 = serverCpuUs(server)
       const before = await countOf(store)
       await wait(SAMPLE_MS)
       const { user, system } = process.cpuUsage(own)
@@ -170,7 +170,7 @@ async function sustained(): Promise<void> {
         rss_mib: Math.round(process.memoryUsage().rss / 1024 ** 2),
         lag_s: recorder.lagMs() / 1000,
         driver_us: (user + system) / Math.max(1, stored),
-        server_us: (treeCpuUs(server.pid) - server0) / Math.max(1, stored),
+        server_us: (serverCpuUs(server) - server0) / Math.max(1, stored),
       }
       process.stdout.write(`${JSON.stringify(row)}\n`)
     }
@@ -285,6 +285,11 @@ function writerArguments(
 ): string[] {
   const writer = join(HERE, 'support/ledger-writer.ts')
   return [writer, ledger, String(decisions), withOutcomes ? '1' : '0', String(aSecond)]
+}
+
+/** Connections end with the contender that opened them. */
+function serverCpuUs({ pid }: TestPostgres): number {
+  return treeCpuUs(pid) + endedChildrenCpuUs(pid)
 }
 
 function numberAfter(name: string, otherwise: number): number {

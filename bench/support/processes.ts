@@ -35,9 +35,9 @@ export function treeRssKb(pid: number): number {
   return childrenOf(pid).reduce((sum, child) => sum + treeRssKb(child), own)
 }
 
-/** CPU microseconds of the children of this process that have ended: that is how drivers are counted. */
-export function endedChildrenCpuUs(): number {
-  const stat = statOf(process.pid)
+/** CPU microseconds of the children of a process that have ended: drivers of this one, connections of a server. */
+export function endedChildrenCpuUs(pid = process.pid): number {
+  const stat = statOf(pid)
   return stat === undefined ? 0 : (ticks(stat, 13) + ticks(stat, 14)) * US_PER_TICK
 }
 
