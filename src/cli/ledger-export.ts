@@ -31,6 +31,11 @@ export async function ledgerExport(
   const { config } = configOf(io, options)
   if (options.proof === true) {
     if (format !== 'ndjson') throw new CordonError('INPUT_INVALID', '--proof needs --format ndjson')
+    if (config.ledger.pseudonymous)
+      throw new CordonError(
+        'CONFLICT',
+        'an export with proof holds whole records, which name people, and ledger.pseudonymous is on: export without --proof, or verify a copy of the ledger folder',
+      )
     return exportProved(io, config, { table, tenant: config.tenant, from, to })
   }
   await withAdmin(io, config, async (commands) => {
