@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Kysely, PostgresDialect, sql } from 'kysely'
@@ -91,6 +92,7 @@ async function ask(): Promise<void> {
     bench: 'questions-data',
     store: kind,
     decisions: Number(held[0]?.rows),
+    load: round1(loadavg()[0] ?? 0),
     ...(await sizes(kind)),
   })
   const { rows: newest } = await sql<{ at: Date }>`select max(time) as at from decisions`.execute(

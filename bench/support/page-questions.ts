@@ -37,7 +37,7 @@ function storeTables(store: string, rows: readonly Measured[]): string[] {
       : `${Math.round(Number(row['rows_ms']) / Number(row['sums_ms'])).toLocaleString('en-US')} x`
   return [
     '',
-    `${store}, ${text(data?.['decisions'])} decisions${data?.['chunks'] === undefined ? '' : `, ${text(data['compressed'])} of ${text(data['chunks'])} chunks compressed`}:`,
+    `${store}, ${text(data?.['decisions'])} decisions${data?.['chunks'] === undefined ? '' : `, ${text(data['compressed'])} of ${text(data['chunks'])} chunks compressed`}; the machine's load was ${text(data?.['load'])}:`,
     '',
     table(
       ['question', 'sums, median', 'p95', 'rows', ''],
