@@ -20,7 +20,7 @@ interface Answer {
 }
 
 /** What clients were answered, by status. */
-export class Tally {
+class Tally {
   readonly counts = new Map<number, number>()
   /** The longest time to an answer of each status, in milliseconds. */
   readonly slowest = new Map<number, number>()
