@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { countInFolders, eraseInFolders } from '../ledger/erase-folder.ts'
 import { openKeyChain } from '../ledger/ledger-keys.ts'
+import type { ErasureOrder } from '../model/erasure.ts'
 import type { Log } from '../observe/log.ts'
 import { eraseRows } from '../store/erase-rows.ts'
 import {
@@ -29,6 +30,11 @@ export interface ErasingParts {
   readonly ship: () => Promise<void> | void
   /** Has the writers end these segments, which they are writing. */
   readonly endSegments: (paths: readonly string[]) => Promise<void> | void
+  /**
+   * Records in the ledger of this data directory what its files are about to lose: a copy of the folder must prove itself,
+   * wherever the order was given.
+   */
+  readonly announce?: (order: ErasureOrder) => Promise<void>
   /** Runs it while no segment is archived or compressed. */
   readonly withoutArchiving: <T>(act: () => Promise<T>) => Promise<T>
 }
@@ -48,6 +54,7 @@ export class Erasing {
   #failed = false
   /** Late records of erased people have come: segments that were gone through hold them. */
   #again = false
+  readonly #announced = new Set<string>()
 
   constructor(parts: ErasingParts) {
     this.#parts = parts
@@ -131,6 +138,11 @@ export class Erasing {
     const orders = isAgain ? await allOrders(store.db) : open
     if (orders.length === 0) return
     this.#again = false
+    for (const order of open) {
+      if (this.#announced.has(order.erasure_id)) continue
+      await this.#parts.announce?.(order)
+      this.#announced.add(order.erasure_id)
+    }
     const { records, segments, waiting } = await withoutArchiving(() =>
       eraseInFolders(this.#dirs(), orders),
     )

@@ -12,6 +12,7 @@ import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
 import { askToEnd } from '../ledger/erase-folder.ts'
 import { Recorder } from '../ledger/recorder.ts'
+import { ERASURE_APPLIED } from '../model/erasure.ts'
 import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
 import { destinationOf } from '../signatures/url.ts'
@@ -157,6 +158,20 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       log,
       ship: () => recorder?.poke(),
       endSegments: askToEnd,
+      announce: async ({ tenant, erasure_id: id, person_keys: keys }) => {
+        await gateway.spool.append({
+          kind: 'audit',
+          tenant,
+          time: Date.now(),
+          event_id: gateway.ids.next(),
+          event_type: ERASURE_APPLIED,
+          severity: 'info',
+          actor: { type: 'system', name: 'recorder' },
+          action: 'erase',
+          result: 'success',
+          data: { erasure_id: id, person_keys: keys },
+        })
+      },
       withoutArchiving: (act) => recorder?.withoutArchiving(act) ?? act(),
     })
     const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, erasing, {

@@ -12,7 +12,7 @@ import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { zstdCompress } from 'node:zlib'
 import { readCheckpoint } from '../proof/checkpoint.ts'
-import { KEPT_FILE, keptText, readKept } from '../proof/kept.ts'
+import { type Kept, KEPT_FILE, keptText, readKept } from '../proof/kept.ts'
 import { signNote } from '../proof/note.ts'
 import { putFile, realDisk } from './disk.ts'
 import { CHECKPOINT_FILE } from './evidence.ts'
@@ -146,7 +146,12 @@ export class Archive {
     const from = this.#ledgerFolder(stretch.writer)
     const to = this.#keptFolder(stretch.writer)
     if (from === to && stretch.segments.every(isArchived)) return 0
-    if (from !== to) mkdirSync(to, { recursive: true, mode: 0o700 })
+    if (from !== to) {
+      mkdirSync(to, { recursive: true, mode: 0o700 })
+      // What had gone before there was an archive is not missing in it.
+      const known = keptIn(from)
+      if (known?.older === 'removed') this.#noteKept(to, stretch.writer, known.from)
+    }
     for (const { path, isCompressed } of stretch.segments) {
       const target = join(to, `${basename(path)}${isCompressed ? '' : ZST}`)
       const bytes = await readFile(path)
@@ -180,8 +185,7 @@ export class Archive {
   /** The note only ever moves on. */
   #noteKept(folder: string, writer: string, from: number): void {
     const path = join(folder, KEPT_FILE)
-    const note = textIn(path)
-    const known = note === undefined ? undefined : readKept(textOf(note))
+    const known = keptIn(folder)
     if (known !== undefined && known.from >= from) return
     const older = folder === this.#keptFolder(writer) ? 'removed' : 'archived'
     const text = keptText({ writer, from, older, time: this.#options.now() })
@@ -288,6 +292,11 @@ async function putWhole(path: string, bytes: Buffer): Promise<void> {
     await rm(draft, { force: true }).catch(() => undefined)
     throw error
   }
+}
+
+function keptIn(folder: string): Kept | undefined {
+  const note = textIn(join(folder, KEPT_FILE))
+  return note === undefined ? undefined : readKept(textOf(note))
 }
 
 function textIn(path: string): string | undefined {

@@ -12,6 +12,8 @@ export interface ErasureOrder {
 
 /** The audit event that is an order. */
 export const PERSON_ERASED = 'person_erased'
+/** The audit event with which each data directory tells that its files lose what an order names. */
+export const ERASURE_APPLIED = 'erasure_applied'
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 

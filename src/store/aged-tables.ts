@@ -1,7 +1,7 @@
 // The tables whose rows go by age, and which of their rows a legal hold keeps.
 
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import { PERSON_ERASED } from '../model/erasure.ts'
+import { ERASURE_APPLIED, PERSON_ERASED } from '../model/erasure.ts'
 import { RETENTION_APPLIED } from '../model/retention.ts'
 import type { Age } from './ages.ts'
 import { AGGREGATES, sumsOf } from './aggregates.ts'
@@ -44,7 +44,7 @@ export const AGED_TABLES: readonly AgedTable[] = [
     // Whom they concern stands in their texts only: a hold of a person keeps all of its time.
     concerns: sql`true`,
     // These explain what is missing, and are needed as long as anything is.
-    stays: sql`event_type in (${RETENTION_APPLIED}, ${PERSON_ERASED})`,
+    stays: sql`event_type in (${RETENTION_APPLIED}, ${PERSON_ERASED}, ${ERASURE_APPLIED})`,
   },
   {
     name: 'dead_letters',

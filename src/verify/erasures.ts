@@ -1,10 +1,11 @@
 // Which people were erased, and whether somebody ordered it: an erased personal part needs a record that says so.
 
+import { ERASURE_APPLIED, PERSON_ERASED } from '../model/erasure.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { Damaged, type Place } from './report.ts'
 
 /** The records that order an erasure, or tell that a data directory has carried it out. */
-const EVENTS = new Set(['person_erased', 'erasure_applied'])
+const EVENTS: ReadonlySet<string> = new Set([PERSON_ERASED, ERASURE_APPLIED])
 
 export class Erasures {
   readonly #ordered = new Set<string>()
