@@ -323,15 +323,21 @@ t.test('OpenAPI 3.1 describes it, and what it describes is what comes', async (t
   const document = (await (await fetch(`${cordon.api}/v1/openapi.json`)).json()) as OpenApi
   t.match(document.openapi, /^3\.1\.\d$/)
   t.same(Object.keys(document.paths).toSorted(), [
+    '/v1/audit-events',
     '/v1/coverage',
     '/v1/decisions',
     '/v1/decisions/batch',
     '/v1/decisions/{id}',
     '/v1/interception/failures',
+    '/v1/people/{pseudonym}/reveal',
+    '/v1/reports/first-seen',
+    '/v1/reports/top',
+    '/v1/reports/trend',
     '/v1/reviews',
     '/v1/reviews/{id}',
     '/v1/services',
     '/v1/shadow-ai',
+    '/v1/stream',
     '/v1/violations',
   ])
   const ajv = addFormats.default(new Ajv2020({ strict: false }))
