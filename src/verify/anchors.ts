@@ -13,10 +13,6 @@ export interface Anchor extends Mark {
   readonly writer: string
 }
 
-export interface Anchors {
-  readonly byWriter: ReadonlyMap<string, readonly Anchor[]>
-}
-
 /** A file with a note, as it was given. */
 export interface NoteFile {
   readonly file: string
