@@ -3,7 +3,7 @@
 import { concerns, type ErasureOrder } from '../model/erasure.ts'
 import type { LedgerRecord } from '../model/record.ts'
 import { erasedPersonal, isErased } from './encode.ts'
-import { frameAt, nextFrame, readFrame, sealFrame } from './frame.ts'
+import { FRAME_HEAD, frameAt, nextFrame, readFrame, sealFrame } from './frame.ts'
 import { SEGMENT_HEAD } from './segment.ts'
 
 /** Whether any of the people may be in it: their keys stand in the texts of their records. */
@@ -29,8 +29,9 @@ export function eraseIn(segment: Buffer, orders: readonly ErasureOrder[]): numbe
         erased += 1
       }
     } else if (mayHold(segment.subarray(at, next), orders)) {
-      // Nobody can read it any more, but whoever looks for a name would find it.
-      segment.fill(0, at, next)
+      // Nobody can read it any more, but whoever looks for a name would find it. A torn tail stays one by its length.
+      const isTorn = frame.kind === 'end' && next === segment.length
+      segment.fill(0, isTorn ? Math.min(at + FRAME_HEAD, next) : at, next)
       erased += 1
     }
     at = next

@@ -7,7 +7,7 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import type { ShippedRecord } from '../model/record.ts'
 import { codeOf } from './disk.ts'
-import { nextFrame, readFrame } from './frame.ts'
+import { MAX_FRAME_BYTES, nextFrame, readFrame } from './frame.ts'
 import { recordOf, timeOf } from './record-of.ts'
 import { SEGMENT_HEAD } from './segment.ts'
 import { decompressed, Listing, type StoredSegment, storedSegments } from './stored-segment.ts'
@@ -43,7 +43,6 @@ interface Position {
 
 const BATCH_RECORDS = 1000
 const READ_BYTES = 4 * 1024 * 1024
-const MAX_FRAME_BYTES = 1024 * 1024 + 8
 const NOTHING: Backlog = { bytes: 0, records: 0, oldest: undefined }
 const NO_BYTES = Buffer.alloc(0)
 const NO_NAMES: readonly string[] = []

@@ -7,9 +7,11 @@ import { crc32 } from 'node:zlib'
 import { type EncodedRecord, type PreparedRecord, textOf } from './encode.ts'
 
 export const SEGMENT_MAGIC = Buffer.from('CORDSEG1')
-const FRAME_HEAD = 8
+export const FRAME_HEAD = 8
 const RECORD_LENGTH = 4
 const MAX_FRAME = 1024 * 1024
+/** With its head. */
+export const MAX_FRAME_BYTES = FRAME_HEAD + MAX_FRAME
 /** UTF-8 of one UTF-16 unit, at most. */
 const MAX_BYTES_A_UNIT = 3
 

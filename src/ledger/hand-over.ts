@@ -6,6 +6,7 @@
 import { openThread } from '../base/thread.ts'
 import type { Disk } from './disk.ts'
 import type { Progress, WriterPlace } from './evidence.ts'
+import type { Ending } from './writer-folder.ts'
 import { type Fsync, type News, WritingEnd, type Written } from './writing-end.ts'
 
 /** Takes one batch at a time; what becomes of it is told by `onWritten`. */
@@ -19,8 +20,8 @@ export interface HandOver {
   ): void
   /** Changes when it has got anywhere; undefined while it does nothing. */
   work(): number | undefined
-  /** Whether everything is on the disk. No batch may be under way. */
-  close(): Promise<boolean>
+  /** No batch may be under way. */
+  close(): Promise<Ending>
 }
 
 export interface HandOverEvents {
@@ -48,7 +49,7 @@ export type ThreadMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'written'; readonly written: Written }
   | { readonly kind: 'news'; readonly news: News }
-  | { readonly kind: 'closed'; readonly isSound: boolean }
+  | { readonly kind: 'closed'; readonly ending: Ending }
 
 /** Words of the shared memory. */
 export const TURN = 0
@@ -84,17 +85,17 @@ export function openThreaded(
   const data: ThreadData = { ...options, shared, diskModule: diskModule?.href }
   const thread = openThread(new URL('./writer-thread.ts', import.meta.url), data)
   thread.unref()
-  const closed = Promise.withResolvers<boolean>()
+  const closed = Promise.withResolvers<Ending>()
   let isClosed = false
   thread.on('message', (message: ThreadMessage) => {
     if (message.kind === 'written') events.onWritten(message.written)
     else if (message.kind === 'news') events.onNews(message.news)
     else if (message.kind === 'ready') events.onReady()
-    else closed.resolve(message.isSound)
+    else closed.resolve(message.ending)
     if (message.kind === 'written' || message.kind === 'closed') thread.unref()
   })
   const gone = (error: Error): void => {
-    closed.resolve(false)
+    closed.resolve('unsafe')
     if (!isClosed) events.onGone(error)
   }
   thread.on('error', gone)

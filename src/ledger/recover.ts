@@ -10,10 +10,12 @@ import { openNote, type PublicKey } from '../proof/note.ts'
 import { leafHash, Tree } from '../proof/tree.ts'
 import type { Disk } from './disk.ts'
 import { CHECKPOINT_FILE, type Progress, type Seal } from './evidence.ts'
-import { nextFrame, readFrame } from './frame.ts'
+import { MAX_FRAME_BYTES, nextFrame, readFrame } from './frame.ts'
 import { readSegment, SEGMENT_HEAD, type SegmentFile, segmentsOf } from './segment.ts'
 
 const SEAL_NAME = /^\d{16}\.seal$/
+/** How far behind a torn frame another one is looked for. */
+const MAX_SEARCH_BYTES = 64 * 1024
 
 export interface Recovered extends Progress {
   /** Segments that may not be synced: those behind the newest seal. */
@@ -227,7 +229,13 @@ function framesOf(
       continue
     }
     if (at >= bytes) return { bytes, records, ends }
-    if (nextFrame(segment, at + 1) !== undefined || read.kind === 'damaged')
+    // A length that was changed makes a frame look torn: then another one follows soon, for a torn one is shorter than a frame.
+    const behind = segment.subarray(at + 1, at + 1 + MAX_SEARCH_BYTES)
+    if (
+      read.kind === 'damaged' ||
+      bytes - at > MAX_FRAME_BYTES ||
+      nextFrame(behind, 0) !== undefined
+    )
       return `${path} is damaged at byte ${at}`
     return { bytes, records, ends }
   }

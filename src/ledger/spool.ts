@@ -219,8 +219,8 @@ export class Spool {
     for (const item of this.#waiting.splice(0)) this.#drop(item, closed)
     // A disk that does not answer is left alone: the next process finds out how far it came.
     if (this.#underWay !== undefined) return
-    const isSound = await withinClose(this.#handOver.close())
-    if (isSound !== undefined) this.#folder.release(isSound)
+    const ending = await withinClose(this.#handOver.close())
+    if (ending !== undefined) this.#folder.release(ending)
   }
 
   /** Resolves when nothing waits and nothing is under way. */

@@ -26,9 +26,14 @@ export const LOCK = 'lock'
 
 export interface WriterFolder extends WriterPlace {
   readonly progress: Progress
-  /** `sound`: everything is synced, the folder can be taken again. */
-  release(sound: boolean): void
+  release(ending: Ending): void
 }
+
+/**
+ * How a writer stops: all on the disk and under a checkpoint; on the disk, but what proves the last records could not be
+ * written, which whoever takes the folder next makes up for; or not all on the disk, so that nobody goes on with it.
+ */
+export type Ending = 'proved' | 'synced' | 'unsafe'
 
 export interface ClaimOptions {
   readonly dataDir: string
@@ -80,7 +85,7 @@ function claimOld(writer: string, options: ClaimOptions): WriterFolder | undefin
   const lock = tryLock(join(folder, LOCK))
   if (lock === undefined) return undefined
   const found: Recovered | Unfit = entered
-    ? recover(disk, folder, writer, openKeyChain(ledgerDir, disk).keys)
+    ? judged(folder, recover(disk, folder, writer, openKeyChain(ledgerDir, disk).keys))
     : { why: 'it was made by a release that proved nothing' }
   if ('why' in found) {
     onLeft(writer, found.why)
@@ -97,6 +102,15 @@ function claimOld(writer: string, options: ClaimOptions): WriterFolder | undefin
   putFile(disk, join(folder, LEFT), '')
   lock.release()
   return undefined
+}
+
+/** Who ended in peace has signed all that it wrote: what stands behind that was not written by Cordon, and nobody signs it. */
+function judged(folder: string, found: Recovered | Unfit): Recovered | Unfit {
+  if ('why' in found || existsSync(join(folder, OPEN))) return found
+  const signed = found.checkpoint?.size ?? 0
+  return found.size === signed
+    ? found
+    : { why: `records beyond ${signed} were added after it had ended with that one` }
 }
 
 function makeNew(keys: LedgerKeys, options: ClaimOptions): WriterFolder {
@@ -128,10 +142,10 @@ function taken(place: WriterPlace, progress: Progress, lock: Lock, disk: Disk): 
   return {
     ...place,
     progress,
-    release: (sound) => {
+    release: (ending) => {
       try {
-        if (sound) disk.remove(mark)
-        else putFile(disk, join(place.folder, LEFT), '')
+        if (ending === 'proved') disk.remove(mark)
+        if (ending === 'unsafe') putFile(disk, join(place.folder, LEFT), '')
       } finally {
         lock.release()
       }

@@ -47,7 +47,7 @@ for (;;) {
   if (next !== turn) {
     turn = next
     if (Atomics.load(words, CLOSE) === 1) {
-      tell({ kind: 'closed', isSound: end.close() })
+      tell({ kind: 'closed', ending: end.close() })
       break
     }
     const bytes = Atomics.load(words, BYTES)

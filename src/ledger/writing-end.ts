@@ -11,6 +11,7 @@ import { frameEnd, leafAt, sealFrame } from './frame.ts'
 import { Room } from './room.ts'
 import { type LogWrite, SegmentLog } from './segment-log.ts'
 import { closeQuietly, END_WANTED } from './segment.ts'
+import type { Ending } from './writer-folder.ts'
 
 export type Fsync = 'batch' | 'record' | 'off'
 
@@ -152,8 +153,7 @@ export class WritingEnd {
     return Math.max(0, due - this.#steady())
   }
 
-  /** Whether everything is on the disk. */
-  close(): boolean {
+  close(): Ending {
     const at = this.#steady()
     const isSound = this.#sync(at) === undefined
     if (isSound) {
@@ -161,7 +161,8 @@ export class WritingEnd {
       this.#attempt(() => this.#log.end())
     }
     this.#evidence.close()
-    return isSound
+    if (!isSound) return 'unsafe'
+    return this.#evidence.signed?.size === this.#evidence.size ? 'proved' : 'synced'
   }
 
   #makeRoom(bytes: number, isUrgent: boolean, at: number): void {

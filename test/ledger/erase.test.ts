@@ -132,6 +132,23 @@ t.test('a damaged frame stays damaged, without her', async (t) => {
   t.equal(framesOf(after).length, 1, 'the damage is still told')
 })
 
+t.test('a torn tail stays one, without her', async (t) => {
+  const path = segmentOf('torn', [his(1), hers(2)])
+  const bytes = readFileSync(path)
+  for (const cut of [1, 60]) {
+    writeFileSync(path, bytes.subarray(0, bytes.length - cut))
+    t.match(await eraseInFolders([dirOf(path)], [order]), { records: 1, segments: 1 })
+    const after = readFileSync(path)
+    t.equal(after.length, bytes.length - cut)
+    t.notOk(after.includes(HERS))
+    t.notOk(after.includes('zelda'))
+    const [first] = framesOf(after)
+    const end = readFrame(after, SEGMENT_HEAD)
+    t.equal(first?.text.includes(HIS), true)
+    t.equal(readFrame(after, end.kind === 'frame' ? end.next : 0).kind, 'end', 'torn, not damaged')
+  }
+})
+
 t.test('a segment that is being written waits; once it is sealed it has its turn', async (t) => {
   const path = segmentOf('living', [hers(1)])
   const folder = join(path, '..')

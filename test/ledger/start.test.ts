@@ -1,10 +1,20 @@
 // How a process begins with a ledger folder: alone or with others, with its key or without, with what was changed.
 
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { realDisk } from '../../src/ledger/disk.ts'
-import { frameEnd, sealFrame } from '../../src/ledger/frame.ts'
+import { RecordEncoder } from '../../src/ledger/encode.ts'
+import { frameEnd, frameOf, sealFrame } from '../../src/ledger/frame.ts'
 import { openKeyChain, openLedgerKeys, pemPath, rotateKey } from '../../src/ledger/ledger-keys.ts'
 import { rosterNotes } from '../../src/ledger/roster-folder.ts'
 import { SEGMENT_HEAD, segmentsOf } from '../../src/ledger/segment.ts'
@@ -112,6 +122,52 @@ t.test('what does not fit what was signed is left, and another writer begins', a
       await spool.close()
       t.equal(await written(dataDir, 'e'), spool.writer)
       t.equal(rosterNotes(ledgerDir).length, 2)
+    })
+})
+
+t.test('what was added after a writer had ended is signed by nobody', async (t) => {
+  const dataDir = t.testdir()
+  const ledgerDir = join(dataDir, 'ledger')
+  const writer = await written(dataDir, 'a', 'b')
+  const folder = join(ledgerDir, writer)
+  const path = segmentsOf(folder)[0]?.path ?? ''
+  const forged = new RecordEncoder().encode(auditRecord('forged'), { writer, seq: 3 })
+  appendFileSync(path, frameOf(forged))
+  const { spool, left } = open(dataDir)
+  await spool.close()
+  t.match(left, [/^records beyond 2 were added/])
+  t.not(spool.writer, writer)
+  t.match(readFileSync(join(folder, 'checkpoint'), 'utf8'), '\n2\n', 'its checkpoint is as it was')
+})
+
+t.test('who could not sign its last records is gone on with', async (t) => {
+  const dataDir = t.testdir()
+  const { spool } = open(dataDir)
+  await spool.append(auditRecord('a'))
+  const checkpoint = join(dataDir, 'ledger', spool.writer, 'checkpoint.part')
+  mkdirSync(checkpoint)
+  await spool.close()
+  rmdirSync(checkpoint)
+  const next = open(dataDir)
+  t.same(next.left, [])
+  t.equal(next.spool.writer, spool.writer)
+  await next.spool.close()
+})
+
+t.test('a tail that looks torn is judged soon, whatever is in it', async (t) => {
+  for (const [what, tail, isLeft] of [
+    ['torn', Buffer.concat([Buffer.from([0, 4, 0, 0]), Buffer.alloc(600, 7)]), false],
+    ['longer than any frame', Buffer.concat([Buffer.from([0, 0, 16, 0]), Buffer.alloc(3e6)]), true],
+  ] as const)
+    t.test(what, async (t) => {
+      const dataDir = t.testdir()
+      const writer = await written(dataDir, 'a')
+      const folder = join(dataDir, 'ledger', writer)
+      appendFileSync(segmentsOf(folder)[0]?.path ?? '', tail)
+      const { spool, left } = open(dataDir)
+      await spool.close()
+      t.equal(spool.writer !== writer, isLeft)
+      t.equal(left.length, isLeft ? 1 : 0)
     })
 })
 

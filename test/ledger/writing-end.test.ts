@@ -9,7 +9,7 @@ import { putFrame } from '../../src/ledger/frame.ts'
 import { openKeyChain, openLedgerKeys, rotateKey } from '../../src/ledger/ledger-keys.ts'
 import { enterRoster, rosterNotes } from '../../src/ledger/roster-folder.ts'
 import { segmentsOf } from '../../src/ledger/segment.ts'
-import { claimWriter, type WriterFolder } from '../../src/ledger/writer-folder.ts'
+import { claimWriter, type Ending, type WriterFolder } from '../../src/ledger/writer-folder.ts'
 import { type Fsync, type News, WritingEnd, type Written } from '../../src/ledger/writing-end.ts'
 import { type Checkpoint, readCheckpoint } from '../../src/proof/checkpoint.ts'
 import { openNote } from '../../src/proof/note.ts'
@@ -68,10 +68,10 @@ class Rig {
     this.#end.tick()
   }
 
-  close(): boolean {
-    const isSound = this.#end.close()
-    this.folder.release(isSound)
-    return isSound
+  close(): Ending {
+    const ending = this.#end.close()
+    this.folder.release(ending)
+    return ending
   }
 
   /** What the newest checkpoint says, where a key of the ledger has signed it. */
@@ -200,7 +200,7 @@ t.test('below the floor only what is urgent is written; full, it has the reserve
   rig.pass(10 * SECOND)
   t.ok(rig.disk.has(join(rig.ledgerDir, 'reserve')), 'made again')
   t.match(rig.write(), { kept: 1 })
-  t.ok(rig.close())
+  t.equal(rig.close(), 'proved')
 })
 
 t.test('what proves records may be late and stops none of them', async (t) => {
@@ -252,7 +252,7 @@ t.test('a torn frame that cannot be cut off ends its segment', async (t) => {
   t.match(rig.write(), { kept: 0, refused: { reason: 'spool_failed' } })
   t.match(rig.write(), { kept: 1 })
   t.equal(segmentsOf(rig.folder.folder).length, 2)
-  t.ok(rig.close())
+  t.equal(rig.close(), 'proved')
 })
 
 t.test('the list of writers names each of them once', async (t) => {
@@ -267,10 +267,10 @@ t.test('the list of writers names each of them once', async (t) => {
       onLeft: () => t.fail(),
     })
   const [a, b] = [claim(), claim()]
-  a.release(true)
-  b.release(true)
+  a.release('proved')
+  b.release('proved')
   const again = claim()
   t.ok([a.writer, b.writer].includes(again.writer))
-  again.release(true)
+  again.release('proved')
   t.equal(rosterNotes(ledgerDir).length, 2)
 })

@@ -91,7 +91,7 @@ export function makeLedger(dataDir: string, plans: readonly WriterPlan[]): TestL
       writeSync(fd, framesOf(beyond))
       closeSync(fd)
     }
-    folder.release(true)
+    folder.release(beyond > 0 ? 'synced' : 'proved')
     return { writer: folder.writer, folder: folder.folder, records: seq - 1 }
   })
   return { dataDir, ledger, writers }

@@ -265,11 +265,11 @@ class Life {
   }
 
   #close(): void {
-    const isSound = this.#guarded((end) => end.close())
+    const ending = this.#guarded((end) => end.close())
     if (this.#disk.hasDied) return this.#crash()
     try {
-      this.#folder?.release(isSound ?? false)
-      if (isSound === false) this.#lostPower = true
+      this.#folder?.release(ending ?? 'unsafe')
+      if (ending === 'unsafe') this.#lostPower = true
     } catch {
       // It could not be marked: the next process finds out.
     }
