@@ -77,6 +77,7 @@ async function make(rows: number): Promise<void> {
     nextId: () => crypto.randomUUID(),
     now: Date.now,
     audit: () => Promise.resolve(),
+    ship: () => undefined,
   })
   await upkeep.run()
   process.stderr.write(`summed and compressed, ${seconds(began)} s\n`)

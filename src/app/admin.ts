@@ -10,7 +10,10 @@ import { giveBack } from '../store/erase-rows.ts'
 import type { Store } from '../store/open.ts'
 import type { Erasing } from './erasing.ts'
 
-export type AdminEvents = Pick<AdminParts, 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'>
+export type AdminEvents = Pick<
+  AdminParts,
+  'ship' | 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'
+>
 
 export function openAdmin(
   current: () => Config,

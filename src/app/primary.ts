@@ -175,6 +175,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       withoutArchiving: (act) => recorder?.withoutArchiving(act) ?? act(),
     })
     const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, erasing, {
+      ship: () => recorder?.poke(),
       onPeopleChanged: async () => {
         gateway.directory.forget()
         workers.tell('peopleChanged', undefined)

@@ -95,6 +95,7 @@ export async function withStore<T>(
       withoutArchiving: (act) => recorder.withoutArchiving(act),
     })
     const admin = openAdmin(() => config, store, spool, ids, secret, erasing, {
+      ship: () => recorder.flush(),
       onPeopleChanged: async () => {
         await redis?.invalidate().catch(() => undefined)
       },

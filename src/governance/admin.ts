@@ -57,7 +57,7 @@ const PEOPLE_TABLES = ['users', 'user_groups', 'user_roles', 'proxy_tokens', 'ap
 export interface AdminParts
   extends
     Pick<ErasureParts, 'segmentsHolding' | 'carryOut'>,
-    Pick<UpkeepParts, 'kind' | 'ages' | 'by'> {
+    Pick<UpkeepParts, 'kind' | 'ages' | 'by' | 'ship'> {
   readonly db: Kysely<Tables>
   readonly tenant: string
   readonly nextId: () => string

@@ -1,6 +1,7 @@
 // The work that a store needs from time to time: sums, compression, what is too old. One at a time over a store,
 // however many recorders there are; each step is short or lets others work, and what fails is told and tried again.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
 import type { AuditRecord } from '../model/record.ts'
 import { type Ages, tellAges } from './ages.ts'
@@ -25,6 +26,8 @@ export interface UpkeepParts {
   readonly now: () => number
   /** Resolves when the record is kept. */
   readonly audit: (record: AuditRecord) => Promise<void>
+  /** Ships what waits, soon. */
+  readonly ship: () => Promise<void> | void
 }
 
 export interface UpkeepStep {
@@ -52,6 +55,8 @@ export interface RetentionReport {
 
 const UPKEEP_LOCK = 7_303_605
 const RUNS_KEPT = 1000
+const ARRIVAL_MS = 30_000
+const ARRIVAL_LOOK_MS = 200
 /** For so long a reader of the stream may be away and miss nothing. */
 const FOLLOWED_MS = 7 * 24 * 3_600_000
 
@@ -141,7 +146,7 @@ export class Upkeep {
   }
 
   async #work(db: Kysely<Tables>): Promise<UpkeepRun> {
-    const { nextId, audit, by } = this.#parts
+    const { nextId, audit, ship, by } = this.#parts
     const { signal } = this.#stopped
     const { rows } = await sql<{ id: string; began_at: Date; now: Date }>`
       insert into upkeep_runs (by) values (${by}) returning id, began_at, clock_timestamp() as now`.execute(
@@ -183,7 +188,11 @@ export class Upkeep {
         now,
         signal,
         nextId,
-        audit,
+        // Whoever checks the store alone must find the reason before anything is missing.
+        audit: async (record) => {
+          await audit(record)
+          await arrival(db, record, ship, signal)
+        },
         onGone: (table, count) => {
           if (count > 0) gone[table] = (gone[table] ?? 0) + count
         },
@@ -200,5 +209,27 @@ export class Upkeep {
       returning ended_at`.execute(db)
     await sql`delete from upkeep_runs where id <= ${begun.id}::bigint - ${RUNS_KEPT}`.execute(db)
     return { began_at: begun.began_at, ended_at: ended.rows[0]?.ended_at ?? null, by, steps, error }
+  }
+}
+
+/** Until the record is in the store; throws where that takes long. */
+async function arrival(
+  db: Kysely<Tables>,
+  { tenant, time, event_id: id }: AuditRecord,
+  ship: UpkeepParts['ship'],
+  signal: AbortSignal,
+): Promise<void> {
+  const end = performance.now() + ARRIVAL_MS
+  await ship()
+  for (;;) {
+    const { rows } = await sql`
+      select from audit_events where tenant = ${tenant} and time = ${new Date(time)}::timestamptz and event_id = ${id}`.execute(
+      db,
+    )
+    if (rows.length > 0) return
+    signal.throwIfAborted()
+    if (performance.now() > end)
+      throw new Error('the record of it has not reached the store yet, so nothing is deleted')
+    await sleep(ARRIVAL_LOOK_MS)
   }
 }
