@@ -6,7 +6,15 @@
 // records leave a folder, a signed note in it says from which number on they are there: whatever else is missing was
 // taken by somebody.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -17,11 +25,11 @@ import { signNote } from '../proof/note.ts'
 import { putFile, realDisk } from './disk.ts'
 import { CHECKPOINT_FILE } from './evidence.ts'
 import { type LedgerKeys, openLedgerKeys } from './ledger-keys.ts'
-import { enterRoster } from './roster-folder.ts'
+import { enterRoster, isEnded } from './roster-folder.ts'
 import { readSealFile, SEAL_NAME } from './seal-file.ts'
 import { seqName, syncFolder } from './segment.ts'
 import { Listing, type StoredSegment, storedSegments } from './stored-segment.ts'
-import { isLeft, writersIn } from './writer-folder.ts'
+import { isLeft, WRITER, writersIn } from './writer-folder.ts'
 
 export interface ArchiveOptions {
   /** `data_dir/ledger`. */
@@ -56,6 +64,8 @@ type Times = Pick<Stretch, 'lastSeq' | 'timeFrom' | 'timeTo'>
 
 const compress = promisify(zstdCompress)
 const ZST = '.zst'
+/** Behind the name of a folder that is being removed. */
+const GOING = '.part'
 
 export class Archive {
   readonly #options: ArchiveOptions
@@ -100,6 +110,7 @@ export class Archive {
   /** Removes what is older, or more, than is kept, oldest first, but nothing that is held; how many segments. */
   prune(shippedOf: (writer: string) => number, held: readonly Held[]): number {
     const { dir, keepMs, limitBytes, now } = this.#options
+    this.#finishEnds()
     const writers = this.writers().map((writer) =>
       this.#stretchesIn(this.#keptFolder(writer), writer, false).filter(
         ({ lastSeq, segments }) =>
@@ -124,11 +135,12 @@ export class Archive {
 
   /** Ends a writer that is gone and of which nothing is kept any more; whether it did. `shipped`: what the store has. */
   end(writer: string, shipped: number): boolean {
-    const [ledgerFolder = '', archiveFolder] = this.foldersOf(writer)
+    const ledgerFolder = this.#ledgerFolder(writer)
     if (!isLeft(ledgerFolder)) return false
     if (this.foldersOf(writer).some((folder) => this.#segmentsIn(folder).length > 0)) return false
     const note = textIn(join(ledgerFolder, CHECKPOINT_FILE))
-    if (note !== undefined) {
+    // Who entered it and died before the folder went has left the rest of it to us.
+    if (note !== undefined && !isEnded(this.#options.ledgerDir, writer)) {
       const said = readCheckpoint(textOf(note))
       // One that cannot be read is for somebody to look at.
       if (said?.writer !== writer || said.size > shipped) return false
@@ -136,10 +148,20 @@ export class Archive {
       const event = { event: 'ended', writer, size, root, time: this.#options.now() } as const
       enterRoster(this.#options.ledgerDir, this.#keys(), event)
     }
-    for (const folder of [archiveFolder, ledgerFolder])
-      if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
-    syncFolder(this.#options.ledgerDir)
+    for (const folder of this.foldersOf(writer)) if (existsSync(folder)) removeWhole(folder)
     return true
+  }
+
+  /** What somebody who died on the way has left of writers that have ended. */
+  #finishEnds(): void {
+    const { ledgerDir, dir } = this.#options
+    for (const parent of dir === '' || !existsSync(dir) ? [ledgerDir] : [ledgerDir, dir])
+      for (const name of readdirSync(parent))
+        if (name.endsWith(GOING) && WRITER.test(name.slice(0, -GOING.length)))
+          rmSync(join(parent, name), { recursive: true, force: true })
+    for (const writer of this.#archivedWriters())
+      if (!existsSync(this.#ledgerFolder(writer)) && isEnded(ledgerDir, writer))
+        removeWhole(join(dir, writer))
   }
 
   async #takeStretch(stretch: Stretch): Promise<number> {
@@ -259,6 +281,14 @@ function unproved(writer: string, segments: readonly StoredSegment[], isWhole: b
     const times = { timeFrom: time, timeTo: time }
     return { writer, firstSeq, lastSeq, ...times, segments: [segment], isProved: false }
   })
+}
+
+/** A folder that is whole or gone for whoever reads it: it goes under a name that nobody reads. */
+function removeWhole(folder: string): void {
+  const going = `${folder}${GOING}`
+  renameSync(folder, going)
+  syncFolder(dirname(folder))
+  rmSync(going, { recursive: true, force: true })
 }
 
 function isArchived({ isCompressed }: StoredSegment): boolean {

@@ -35,6 +35,11 @@ export function isEntered(ledgerDir: string, writer: string, disk: Disk = realDi
   return rosterNotes(ledgerDir, disk).some((note) => note.includes(`\nbegun ${writer}\n`))
 }
 
+/** Whether the list says that a writer has ended. */
+export function isEnded(ledgerDir: string, writer: string, disk: Disk = realDisk): boolean {
+  return rosterNotes(ledgerDir, disk).some((note) => note.includes(`\nended ${writer} `))
+}
+
 /** How far the list reaches; `known` spares looking at what is known. */
 export function rosterHeadIn(
   ledgerDir: string,

@@ -7,13 +7,18 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
+import { Archive } from '../../src/ledger/archive.ts'
+import { openLedgerKeys } from '../../src/ledger/ledger-keys.ts'
+import { enterRoster } from '../../src/ledger/roster-folder.ts'
 import { readKept } from '../../src/proof/kept.ts'
+import { readRosterEntry } from '../../src/proof/roster.ts'
 import { verifyFolder } from '../../src/verify/folder.ts'
 import { makeLedger, type TestLedger } from '../support/ledger-folder.ts'
 import { MemorySink, recorderOf, type TestRecorderMore } from '../support/records.ts'
@@ -240,6 +245,84 @@ t.test(
       `\nended ${one?.writer} 9 `,
     )
     intact(t, ledger, undefined, 'and the ledger verifies')
+  },
+)
+
+t.test(
+  'whoever dies while a writer ends leaves a sound ledger, and the next one finishes',
+  async (t) => {
+    for (const place of ['', 'archive']) {
+      const whole = makeLedger(join(t.testdirName, `whole${place}`), [
+        { stretches: [5, 4, 0] },
+        { stretches: [6, 1] },
+      ])
+      const [one] = whole.writers
+      const writer = one?.writer ?? ''
+      writeFileSync(join(one?.folder ?? '', 'left'), '')
+      const archiveIn = (dataDir: string): string => (place === '' ? '' : join(dataDir, place))
+      const archiveDir = archiveIn(whole.dataDir)
+      const sink = await archived(whole, { archiveDir })
+      const foldersIn = (dataDir: string): string[] =>
+        [join(dataDir, 'ledger'), archiveIn(dataDir)].flatMap((dir) =>
+          dir === '' ? [] : [join(dir, writer)],
+        )
+      // All segments are gone, and the writer is still there.
+      const before = join(t.testdirName, `before${place}`)
+      const keeping = [{ from: undefined, to: undefined }]
+      await archived(
+        whole,
+        { archiveDir, archiveLimitBytes: 0, held: () => Promise.resolve(keeping) },
+        sink,
+      )
+      const pruned = new Archive({
+        ledgerDir: whole.ledger,
+        dir: archiveDir,
+        keepMs: 0,
+        limitBytes: 0,
+        now: () => START + 99 * MINUTE,
+      })
+      pruned.prune(() => 9, [])
+      cpSync(whole.dataDir, before, { recursive: true })
+      t.ok(pruned.end(writer, 9))
+      for (const folder of foldersIn(whole.dataDir)) t.notOk(existsSync(folder))
+      const entries = readdirSync(join(whole.ledger, 'writers')).length
+      const moments: Readonly<Record<string, (dataDir: string) => void>> = {
+        'entered, nothing gone': () => undefined,
+        'its folder half gone': (dataDir) => {
+          const [folder = ''] = foldersIn(dataDir)
+          renameSync(folder, `${folder}.part`)
+          rmSync(join(`${folder}.part`, 'checkpoint'))
+        },
+        'only its folder gone': (dataDir) =>
+          rmSync(foldersIn(dataDir)[0] ?? '', { recursive: true }),
+      }
+      for (const [index, [moment, leave]] of Object.entries(moments).entries()) {
+        const dataDir = join(t.testdirName, `${place}${index}`)
+        cpSync(before, dataDir, { recursive: true })
+        cpSync(join(whole.ledger, 'writers'), join(dataDir, 'ledger/writers'), { recursive: true })
+        leave(dataDir)
+        const ledger = { ...whole, dataDir, ledger: join(dataDir, 'ledger') }
+        const archive = place === '' ? undefined : archiveIn(dataDir)
+        intact(t, ledger, archive, `${place}: ${moment}: verifies as it is`)
+        await archived(ledger, { archiveDir: archiveIn(dataDir), archiveLimitBytes: 0 }, sink)
+        for (const folder of foldersIn(dataDir))
+          t.same([existsSync(folder), existsSync(`${folder}.part`)], [false, false], moment)
+        t.equal(readdirSync(join(ledger.ledger, 'writers')).length, entries, 'entered once')
+        intact(t, ledger, archive, `${place}: ${moment}: and what is made of it`)
+      }
+      // Of a release that entered it again.
+      const keys = openLedgerKeys(whole.dataDir, whole.ledger)
+      const note = readFileSync(
+        join(whole.ledger, 'writers', `${String(entries).padStart(8, '0')}.note`),
+        'utf8',
+      )
+      const entry = readRosterEntry(note.slice(0, note.lastIndexOf('\n\n') + 1))
+      if (entry?.event !== 'ended') throw new Error('the last entry is no end')
+      const { event, size, root, time } = entry
+      enterRoster(whole.ledger, keys, { event, writer, size, root, time })
+      t.equal(readdirSync(join(whole.ledger, 'writers')).length, entries + 1)
+      intact(t, whole, place === '' ? undefined : archiveDir, 'an end that is told twice')
+    }
   },
 )
 
