@@ -328,18 +328,15 @@ t.test('a ledger that nobody touched is intact', async (t) => {
 for (const [name, { does, tells, at = TARGETS }] of Object.entries(ATTACKS)) {
   t.test(`${name} is found`, async (t) => {
     for (const seq of at) {
-      for (const index of [0, 2]) {
-        const ledger = spoiled()
-        const writer = first(ledger, index)
-        // A decision: it has a personal part.
-        does(writer, seq)
-        const { verdict, damage } = verify(ledger)
-        t.equal(verdict, 'damaged', `record ${seq}`)
-        t.match(damage[0], { writer: writer.writer }, `record ${seq}: the writer is named`)
-        const told = tells?.(seq)
-        if (told !== undefined) t.equal(damage[0]?.seq, told, `record ${seq}: ${damage[0]?.what}`)
-        rmSync(ledger.dataDir, { recursive: true })
-      }
+      const ledger = spoiled()
+      const writer = first(ledger, seq % 2 === 0 ? 0 : 2)
+      does(writer, seq)
+      const { verdict, damage } = verify(ledger)
+      t.equal(verdict, 'damaged', `record ${seq}`)
+      t.match(damage[0], { writer: writer.writer }, `record ${seq}: the writer is named`)
+      const told = tells?.(seq)
+      if (told !== undefined) t.equal(damage[0]?.seq, told, `record ${seq}: ${damage[0]?.what}`)
+      rmSync(ledger.dataDir, { recursive: true })
     }
   })
 }
