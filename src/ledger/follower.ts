@@ -7,7 +7,7 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import type { ShippedRecord } from '../model/record.ts'
 import { codeOf } from './disk.ts'
-import { MAX_FRAME_BYTES, nextFrame, readFrame } from './frame.ts'
+import { MAX_FRAME_BYTES, MIN_FRAME_BYTES, nextFrame, readFrame } from './frame.ts'
 import { recordOf, timeOf } from './record-of.ts'
 import { SEGMENT_HEAD } from './segment.ts'
 import { decompressed, Listing, type StoredSegment, storedSegments } from './stored-segment.ts'
@@ -36,9 +36,16 @@ export interface Backlog {
 }
 
 /** A place in a segment, whatever file holds it. */
-interface Position {
+interface Position extends Numbers {
   readonly key: string
   readonly offset: number
+}
+
+/** Which number the next record of a segment has: a frame with another one was put there by somebody else. */
+interface Numbers {
+  readonly least: number
+  /** Behind bytes that are no record it may be greater, by as many as had room in them. */
+  readonly passed: number
 }
 
 const BATCH_RECORDS = 1000
@@ -67,8 +74,10 @@ export class Follower {
   #opened: { readonly key: string; readonly bytes: Buffer } | undefined
   #ended: { readonly key: string; readonly length: number } | undefined
   /** How far `backlog` has counted in the newest segment. */
-  #counted: (Position & { readonly seq: number }) | undefined
-  #oldest: (Position & { readonly time: number | undefined }) | undefined
+  #counted: { readonly key: string; readonly offset: number; readonly seq: number } | undefined
+  #oldest:
+    | { readonly key: string; readonly offset: number; readonly time: number | undefined }
+    | undefined
 
   /** `folders`: those of the writer; the first is where it writes. `shipped`: the last number that the store has. */
   constructor(folders: readonly string[], writer: string, shipped: number | undefined) {
@@ -108,13 +117,14 @@ export class Follower {
       if (window === undefined && missed++ < MAX_MISSED) continue
       if (window === undefined) return undefined
       missed = 0
-      const { end, ...found } = this.#parse(window, isSealed)
-      if (found.records.length > 0) return { ...found, end: { key, offset: offset + end } }
-      this.#at = { key, offset: offset + end }
+      const { end, numbers, ...found } = this.#parse(window, isSealed, this.#at)
+      const at = { key, offset: offset + end, ...numbers }
+      if (found.records.length > 0) return { ...found, end: at }
+      this.#at = at
       if (end > 0) continue
       if (window.length > 0 || index === segments.length - 1) return undefined
       const following = segments[index + 1]
-      if (following !== undefined) this.#at = { key: following.key, offset: SEGMENT_HEAD }
+      if (following !== undefined) this.#at = beginOf(following)
     }
   }
 
@@ -195,7 +205,7 @@ export class Follower {
       const { end, lastSeq } = walk(this.#read(newest, offset) ?? NO_BYTES)
       if (end === 0) break
       offset += end
-      seq = Math.max(seq, lastSeq)
+      if (lastSeq <= newest.firstSeq + offset / MIN_FRAME_BYTES) seq = Math.max(seq, lastSeq)
     }
     this.#counted = { key: newest.key, offset, seq }
     return seq
@@ -210,7 +220,7 @@ export class Follower {
     while ((segments[index + 1]?.firstSeq ?? Infinity) <= wanted) index += 1
     const segment = segments[index]
     if (this.#unread !== undefined && (segment?.firstSeq ?? wanted) > wanted) throw this.#unread
-    this.#at = segment === undefined ? undefined : { key: segment.key, offset: SEGMENT_HEAD }
+    this.#at = segment === undefined ? undefined : beginOf(segment)
     return index
   }
 
@@ -237,18 +247,24 @@ export class Follower {
   #parse(
     window: Buffer,
     isSealed: boolean,
-  ): { records: ShippedRecord[]; missing: Missing[]; end: number } {
+    numbers: Numbers,
+  ): { records: ShippedRecord[]; missing: Missing[]; end: number; numbers: Numbers } {
     const records: ShippedRecord[] = []
     const missing: Missing[] = []
     let last = this.#last
     let lastTime = this.#lastTime
     let at = 0
+    let { least, passed } = numbers
     while (records.length < BATCH_RECORDS) {
       const read = readFrame(window, at)
       const record = read.kind === 'frame' ? recordOf(window, at, read, this.writer) : undefined
       if (read.kind === 'frame' && record !== undefined) {
-        at = read.next
         const { seq } = record
+        const isNext = seq >= least && seq - least <= passed / MIN_FRAME_BYTES
+        passed = isNext ? 0 : passed + read.next - at
+        at = read.next
+        if (!isNext) continue
+        least = seq + 1
         const { time } = record.record
         if (last !== undefined && seq <= last) {
           lastTime = time
@@ -269,11 +285,16 @@ export class Follower {
       if (at >= window.length) break
       const step = passOver(window, at, isSealed)
       if (step === undefined) break
+      passed += step - at
       at = step
     }
     this.#lastTime ??= lastTime
-    return { records, missing, end: at }
+    return { records, missing, end: at, numbers: { least, passed } }
   }
+}
+
+function beginOf({ key, firstSeq }: StoredSegment): Position {
+  return { key, offset: SEGMENT_HEAD, least: firstSeq, passed: 0 }
 }
 
 /** Where reading goes on behind bytes that are no frame; undefined: more may still come. */

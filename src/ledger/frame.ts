@@ -10,6 +10,8 @@ export const SEGMENT_MAGIC = Buffer.from('CORDSEG1')
 export const FRAME_HEAD = 8
 const RECORD_LENGTH = 4
 const MAX_FRAME = 1024 * 1024
+/** No record is shorter: its keys, its writer and its time are longer than that. */
+export const MIN_FRAME_BYTES = 100
 /** With its head. */
 export const MAX_FRAME_BYTES = FRAME_HEAD + MAX_FRAME
 /** UTF-8 of one UTF-16 unit, at most. */

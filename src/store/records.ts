@@ -71,6 +71,8 @@ export class RecordSink implements Sink {
     const stranger = records.find(({ record }) => !KINDS.has(record.kind))
     if (stranger !== undefined)
       throw new UnstorableError(`this release knows no records of the kind ${stranger.record.kind}`)
+    if (records.some(({ seq }, index) => seq <= (records[index - 1]?.seq ?? 0)))
+      throw new UnstorableError('the numbers of the records do not ascend')
     const { db, nextId, onViolation } = this.#parts
     const settings = await this.#settingsOf()
     const { fresh, clashing, opened } = await db.transaction().execute(async (transaction) => {

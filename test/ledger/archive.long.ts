@@ -251,6 +251,7 @@ t.test(
 t.test(
   'whoever dies while a writer ends leaves a sound ledger, and the next one finishes',
   async (t) => {
+    t.testdir()
     for (const place of ['', 'archive']) {
       const whole = makeLedger(join(t.testdirName, `whole${place}`), [
         { stretches: [5, 4, 0] },

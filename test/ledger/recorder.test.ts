@@ -143,6 +143,32 @@ t.test('a segment that was taken away, and one that was cut short, are gaps', as
   t.same(missing, [1, 2])
 })
 
+t.test('a frame with a number that is not its own is passed over, and hides nothing', async (t) => {
+  for (const seq of [9_007_199_254_740_000, 7, 2, 1]) {
+    const dir = t.testdir()
+    const writer = randomWriter()
+    writeSegments(dir, writer, [['a', 'b', 'c', 'd'], ['e']])
+    const [first = ''] = segmentPaths(dir, writer)
+    const forged = frameOf(new RecordEncoder().encode(auditRecord('forged'), { writer, seq }))
+    const bytes = readFileSync(first)
+    let at = SEGMENT_HEAD
+    for (const _ of ['a', 'b']) {
+      const read = readFrame(bytes, at)
+      at = read.kind === 'frame' ? read.next : 0
+    }
+    writeFileSync(first, Buffer.concat([bytes.subarray(0, at), forged, bytes.subarray(at)]))
+    const missing: number[] = []
+    const sink = new MemorySink()
+    const { recorder, metrics } = recorderOf(dir, sink, {
+      onMissing: ({ count }) => missing.push(count),
+    })
+    await recorder.flush()
+    t.same(sink.names, ['a', 'b', 'c', 'd', 'e'], String(seq))
+    t.same(missing, [])
+    t.equal(await gauge(metrics, 'cordon_spool_records'), 0)
+  }
+})
+
 t.test('a large damaged stretch does not stop the reader', async (t) => {
   const dir = t.testdir()
   const writer = randomWriter()

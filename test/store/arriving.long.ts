@@ -63,6 +63,19 @@ onEachStore(async (t, store) => {
   })
 
   await t.test(
+    'numbers that do not ascend are refused as a batch, and stored one by one',
+    async (t) => {
+      const [first, second, third] = shippedOf(['a', 'b', 'c'].map((name) => auditRecord(name)))
+      const batch = [third, first, second] as ShippedRecord[]
+      const by = first?.writer ?? ''
+      await t.rejects(sink.write(by, batch), { code: '22000' })
+      await deliver(sink, by, batch, () => undefined)
+      const leaves = [first, second, third].map((each) => each?.leaf ?? Buffer.alloc(0))
+      t.same(await leavesOf(store, by), Buffer.concat(leaves))
+    },
+  )
+
+  await t.test(
     'what no row can be made of is set aside with its leaf, the others arrive',
     async (t) => {
       const batch = shippedOf(['a', 'b', 'c', 'd', 'e'].map((name) => auditRecord(name)))
