@@ -23,15 +23,16 @@ const CONTENTION = /^40(?:001|P01)$/
 const CONTENTION_TRIES = 5
 const CONTENTION_MS = 100
 
-/** Throws where the store does not take records now: nothing of the batch is lost, and it can be given again. */
+/** `isPart`: as in Sink. Throws where the store does not take records now: nothing of the batch is lost, and it can be given again. */
 export async function deliver(
   sink: Sink,
   writer: string,
   records: readonly ShippedRecord[],
   tell: (delivery: Delivery) => void,
+  isPart = false,
 ): Promise<void> {
   try {
-    const { fresh, clashing } = await contend(() => sink.write(writer, records), tell)
+    const { fresh, clashing } = await contend(() => sink.write(writer, records, isPart), tell)
     for (const record of clashing)
       tell({
         outcome: 'set_aside',
@@ -46,12 +47,12 @@ export async function deliver(
     const [only] = records
     if (records.length > 1 || only === undefined) {
       const half = Math.ceil(records.length / 2)
-      await deliver(sink, writer, records.slice(0, half), tell)
-      await deliver(sink, writer, records.slice(half), tell)
+      await deliver(sink, writer, records.slice(0, half), tell, isPart)
+      await deliver(sink, writer, records.slice(half), tell, isPart)
       return
     }
     const reason = refusalOf(error)
-    await sink.setAside(only, reason)
+    await sink.setAside(only, reason, isPart)
     tell({ outcome: 'set_aside', record: only, code, reason })
   }
 }

@@ -66,6 +66,7 @@ export async function replay(sink: Sink, options: ReplayOptions): Promise<Replay
     counts.set_aside += 1
     options.onSetAside(delivery)
   }
+  const isPart = options.from !== undefined || options.to !== undefined
   const heads: Head[] = []
   for (const [writer, folders] of writers) {
     const follower = new Follower(folders, writer, undefined)
@@ -83,7 +84,7 @@ export async function replay(sink: Sink, options: ReplayOptions): Promise<Replay
       continue
     }
     await patiently(options.signal, () =>
-      store(sink, follower.writer, within(batch, options), tell),
+      store(sink, follower.writer, within(batch, options), tell, isPart),
     )
     follower.take(batch)
     head.time = batch.records.at(-1)?.record.time ?? head.time
@@ -95,7 +96,6 @@ export async function replay(sink: Sink, options: ReplayOptions): Promise<Replay
     options.onProgress(counts)
   }
   // A part proves nothing by itself: checkpoints are for those who have all that they cover.
-  const isPart = options.from !== undefined || options.to !== undefined
   for (const ledger of ledgers) {
     const courier = new EvidenceCourier(ledger)
     const shipped = followers.map(({ writer, shipped: seq }) => ({
@@ -117,8 +117,9 @@ async function store(
   writer: string,
   records: Batch['records'],
   tell: (delivery: Delivery) => void,
+  isPart: boolean,
 ): Promise<void> {
-  if (records.length > 0) await deliver(sink, writer, records, tell)
+  if (records.length > 0) await deliver(sink, writer, records, tell, isPart)
 }
 
 function within(

@@ -192,12 +192,15 @@ export interface Stored {
 }
 
 export interface Sink {
-  /** The last sequence number in the store, by writer. */
+  /** Behind which sequence number each writer is to be read. */
   cursors(): Promise<ReadonlyMap<string, number>>
-  /** All rows, leaves and the cursor in one transaction; repeats change nothing. Throws with SQLSTATE in `code`. */
-  write(writer: string, records: readonly ShippedRecord[]): Promise<Stored>
+  /**
+   * All rows, leaves and the cursor in one transaction; repeats change nothing. Throws with SQLSTATE in `code`. `isPart`:
+   * what lies between these records and what the store has was left out, and is still to come.
+   */
+  write(writer: string, records: readonly ShippedRecord[], isPart?: boolean): Promise<Stored>
   /** Keeps a record that the store refuses, so that its place is known. */
-  setAside(record: ShippedRecord, reason: string): Promise<void>
+  setAside(record: ShippedRecord, reason: string, isPart?: boolean): Promise<void>
   /** Keeps what proves the records; a checkpoint only where the store has what it covers. Repeats change nothing. */
   keepEvidence(evidence: Evidence): Promise<void>
 }

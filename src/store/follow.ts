@@ -85,12 +85,12 @@ export class Arrivals {
 export function telling(sink: Sink, arrivals: Arrivals): Sink {
   return {
     cursors: () => sink.cursors(),
-    write: async (writer, records) => {
-      const stored = await sink.write(writer, records)
+    write: async (writer, records, isPart) => {
+      const stored = await sink.write(writer, records, isPart)
       arrivals.tell()
       return stored
     },
-    setAside: (record, reason) => sink.setAside(record, reason),
+    setAside: (record, reason, isPart) => sink.setAside(record, reason, isPart),
     keepEvidence: (evidence) => sink.keepEvidence(evidence),
   }
 }

@@ -21,7 +21,7 @@ import { UnstorableError } from './array-bytes.ts'
 import { tally } from './coverage-rows.ts'
 import { ErasedPeople, takeOrders } from './erasures.ts'
 import { keepEvidence } from './evidence-rows.ts'
-import { shippedNumbers } from './kept-ledger.ts'
+import { joinedNumbers } from './kept-ledger.ts'
 import { LeafTiles } from './leaf-tiles.ts'
 import {
   AUDIT_COLUMNS,
@@ -61,10 +61,10 @@ export class RecordSink implements Sink {
   }
 
   async cursors(): Promise<ReadonlyMap<string, number>> {
-    return shippedNumbers(this.#parts.db)
+    return joinedNumbers(this.#parts.db)
   }
 
-  async write(writer: string, records: readonly ShippedRecord[]): Promise<Stored> {
+  async write(writer: string, records: readonly ShippedRecord[], isPart = false): Promise<Stored> {
     const [first] = records
     const last = records.at(-1)
     if (first === undefined || last === undefined) return { fresh: [], clashing: [] }
@@ -77,10 +77,10 @@ export class RecordSink implements Sink {
     const settings = await this.#settingsOf()
     const { fresh, clashing, opened } = await db.transaction().execute(async (transaction) => {
       await apply(transaction, settings)
-      const shipped = await holdCursor(transaction, writer, last.record.tenant)
+      const cursor = await holdCursor(transaction, writer, last.record.tenant)
       const leaves = await LeafTiles.read(transaction, writer, first.seq, last.seq)
       const given = await this.#erasing(transaction, records)
-      const news = await sorted(transaction, leaves, given, shipped)
+      const news = await sorted(transaction, leaves, given, cursor.shipped)
       await takeOrders(transaction, news.fresh)
       await insertAll(transaction, news.fresh)
       await tally(transaction, news.fresh)
@@ -88,17 +88,17 @@ export class RecordSink implements Sink {
       for (const other of news.clashing) await bury(transaction, other, CLASH)
       await leaves.write(transaction)
       await noteBatch(transaction, news.fresh)
-      await moveCursor(transaction, last.record.tenant, writer, last.seq)
+      await moveCursor(transaction, last.record.tenant, cursor, records, isPart)
       return { ...news, opened: violations }
     })
     for (const severity of opened) onViolation(severity)
     return { fresh, clashing }
   }
 
-  async setAside(record: ShippedRecord, reason: string): Promise<void> {
+  async setAside(record: ShippedRecord, reason: string, isPart = false): Promise<void> {
     const { writer, seq, leaf } = record
     await this.#parts.db.transaction().execute(async (transaction) => {
-      await holdCursor(transaction, writer, tenantOf(record))
+      const cursor = await holdCursor(transaction, writer, tenantOf(record))
       const leaves = await LeafTiles.read(transaction, writer, seq, seq)
       const known = leaves.leafOf(seq)
       // Nothing is set aside that came into the store after all.
@@ -107,7 +107,7 @@ export class RecordSink implements Sink {
           await bury(transaction, given, known === undefined ? reason : CLASH)
       if (known === undefined) leaves.add(seq, leaf)
       await leaves.write(transaction)
-      await moveCursor(transaction, tenantOf(record), writer, seq)
+      await moveCursor(transaction, tenantOf(record), cursor, [record], isPart)
     })
   }
 
@@ -163,21 +163,32 @@ async function apply(transaction: Transaction<Tables>, settings: Settings): Prom
   await sql`select ${sql.join(calls)}`.execute(transaction)
 }
 
-/** The last number that the store has of a writer, held until the transaction ends: one recorder a writer at a time. */
+interface Cursor {
+  /** The last number that the store has of its writer. */
+  readonly shipped: number
+  /** The last one before what a part left out; undefined where nothing was. */
+  readonly joined: number | undefined
+}
+
+/** How far the store is with a writer, held until the transaction ends: one recorder a writer at a time. */
 async function holdCursor(
   transaction: Transaction<Tables>,
   writer: string,
   tenant: string,
-): Promise<number> {
+): Promise<Cursor> {
   // The row is there before it is locked: two recorders that begin together would both find nothing to wait for.
   await sql`insert into writers (tenant, writer, seq) values (${tenant}, ${writer}, 0) on conflict do nothing`.execute(
     transaction,
   )
-  const { rows } = await sql<{ seq: string }>`
-    select seq from writers where writer = ${writer} order by tenant for update`.execute(
+  const { rows } = await sql<{ seq: string; joined: string | null }>`
+    select seq, joined from writers where writer = ${writer} order by tenant for update`.execute(
     transaction,
   )
-  return rows.reduce((most, { seq }) => Math.max(most, Number(seq)), 0)
+  const joined = rows.flatMap((row) => (row.joined === null ? [] : [Number(row.joined)]))
+  return {
+    shipped: rows.reduce((most, { seq }) => Math.max(most, Number(seq)), 0),
+    joined: joined.length === 0 ? undefined : Math.min(...joined),
+  }
 }
 
 /** Which records are new, and which clash with another one of their number. The leaves take those that are new. */
@@ -282,14 +293,27 @@ async function noteBatch(
 async function moveCursor(
   transaction: Transaction<Tables>,
   tenant: string,
-  writer: string,
-  seq: number,
+  { shipped, joined }: Cursor,
+  records: readonly ShippedRecord[],
+  isPart: boolean,
 ): Promise<void> {
+  const last = records.at(-1)
+  if (last === undefined) return
+  const { writer, seq } = last
   await sql`
     insert into writers (tenant, writer, seq) values (${tenant}, ${writer}, ${seq})
     on conflict (tenant, writer) do update set seq = greatest(writers.seq, excluded.seq), updated_at = now()`.execute(
     transaction,
   )
+  let whole = joined ?? shipped
+  // Who reads everything has read on from there, and found all that there is.
+  if (!isPart) whole = Math.max(whole, seq)
+  for (const each of records) if (each.seq === whole + 1) whole += 1
+  const next = whole < Math.max(shipped, seq) ? whole : undefined
+  if (next !== joined)
+    await sql`update writers set joined = ${next ?? null} where writer = ${writer}`.execute(
+      transaction,
+    )
 }
 
 async function insertAll(

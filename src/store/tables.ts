@@ -244,7 +244,13 @@ export interface Tables {
     revoked_at: Time | null
   }
   point_modes: { tenant: string; mode: string; until: Time; set_at: Created }
-  writers: { tenant: string; writer: string; seq: string; updated_at: Created }
+  writers: {
+    tenant: string
+    writer: string
+    seq: string
+    joined: string | null
+    updated_at: Created
+  }
   dead_letters: {
     tenant: string
     writer: string

@@ -1,12 +1,15 @@
 // Records arrive once, in whatever order, with their leaves and what proves them.
 
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { sql } from 'kysely'
 import { deliver, type Delivery } from '../../src/ledger/deliver.ts'
+import { replay, type ReplayOptions } from '../../src/ledger/replay.ts'
 import type { ShippedRecord } from '../../src/model/record.ts'
 import type { Store } from '../../src/store/open.ts'
 import { RecordSink } from '../../src/store/records.ts'
-import { auditRecord, decisionRecord, ids, shippedOf } from '../support/records.ts'
+import { makeLedger } from '../support/ledger-folder.ts'
+import { auditRecord, decisionRecord, ids, recorderOf, shippedOf } from '../support/records.ts'
 import { onEachStore } from '../support/stores.ts'
 
 onEachStore(async (t, store) => {
@@ -60,6 +63,48 @@ onEachStore(async (t, store) => {
       1,
     )
     t.same(await leavesOf(store, writer), Buffer.concat(records.map(({ leaf }) => leaf)))
+  })
+
+  await t.test('what a part that is replayed leaves out, the recorder fills', async (t) => {
+    const ledger = makeLedger(join(t.testdir(), 'data'), [{ stretches: [6, 9, 7, 8] }])
+    const [one] = ledger.writers
+    const writerOf = one?.writer ?? ''
+    const replayed = (more: Partial<ReplayOptions>): ReturnType<typeof replay> =>
+      replay(sink, {
+        dirs: [ledger.ledger],
+        from: undefined,
+        to: undefined,
+        signal: new AbortController().signal,
+        onProgress: () => undefined,
+        onMissing: () => t.fail('nothing is missing'),
+        onSetAside: () => t.fail('nothing is refused'),
+        ...more,
+      })
+    const cursor = async (): Promise<number | undefined> => (await sink.cursors()).get(writerOf)
+    const rows = (): Promise<number> =>
+      countOf(
+        store,
+        sql`select (select count(*) from decisions where writer = ${writerOf})
+          + (select count(*) from audit_events where writer = ${writerOf}) as n`,
+      )
+    // A stretch is eleven minutes.
+    const minute = (count: number): number => Date.UTC(2026, 10, 1) + count * 60_000
+    await replayed({ from: minute(30) })
+    t.equal(await rows(), 8)
+    t.equal(await cursor(), undefined, 'to be read from its beginning')
+    await replayed({ to: minute(10) })
+    t.equal(await cursor(), 6)
+    await replayed({ from: minute(10), to: minute(20) })
+    t.equal(await cursor(), 15)
+    await recorderOf(ledger.ledger, sink).recorder.flush()
+    t.equal(await rows(), 30)
+    t.equal(await cursor(), 30)
+    t.equal(
+      await countOf(store, sql`select count(*) as n from writers where joined is not null`),
+      0,
+      'nothing is open any more',
+    )
+    t.equal((await leavesOf(store, writerOf)).length, 30 * 32)
   })
 
   await t.test(
