@@ -75,7 +75,8 @@ async function folderReport(
     const configured = config.ledger.archive.dir
     const place = {
       ledger: join(config.data_dir, 'ledger'),
-      archive: archive ?? (existsSync(configured) ? configured : undefined),
+      // Where that is missing, what was moved there is missing.
+      archive: archive ?? (configured === '' ? undefined : configured),
     }
     if (!existsSync(place.ledger)) throw missing(place.ledger)
     return judged(verifyFolder(place, verifying), place.ledger)

@@ -51,6 +51,11 @@ export function anchorsIn(
   return Map.groupBy(anchors, ({ writer }) => writer)
 }
 
+/** Whether what an installation signs counts: where keys were kept elsewhere, one of them must be one of its own. */
+export function isPinned(trust: Trust, keys: readonly PublicKey[]): boolean {
+  return keys.length === 0 || keys.some((key) => trust.has(key))
+}
+
 /** Throws Damaged where a key that somebody kept elsewhere is none of the ledger's. */
 export function checkKeys(keys: readonly PublicKey[], trusts: readonly Trust[]): void {
   for (const key of keys)

@@ -1,41 +1,80 @@
 // Which people were erased, and whether somebody ordered it: an erased personal part needs a record that says so.
 
-import { ERASURE_APPLIED, PERSON_ERASED } from '../model/erasure.ts'
-import type { AuditRecord } from '../model/record.ts'
-import { Damaged, type Place } from './report.ts'
+import {
+  concerns,
+  ERASURE_APPLIED,
+  type ErasureOrder,
+  orderIn,
+  PERSON_ERASED,
+} from '../model/erasure.ts'
+import { type AuditRecord, type LedgerRecord, peopleIn } from '../model/record.ts'
+import { Damaged, describe, type Place } from './report.ts'
 
-/** The records that order an erasure, or tell that a data directory has carried it out. */
-const EVENTS: ReadonlySet<string> = new Set([PERSON_ERASED, ERASURE_APPLIED])
+type Order = Omit<ErasureOrder, 'erasure_id'>
+
+interface Found {
+  readonly record: LedgerRecord
+  readonly place: Place
+}
 
 export class Erasures {
-  readonly #ordered = new Set<string>()
-  /** The first erased record of each person for whom no order has been seen. */
-  readonly #open = new Map<string, Place>()
+  readonly #ordered: Order[] = []
+  /** Orders that nobody has signed yet: whoever can add a record can add one. */
+  readonly #unsigned: Order[] = []
+  /** By tenant and people the first erased record, and the one that was made last: whoever ordered that, ordered all. */
+  readonly #found = new Map<string, { readonly first: Found; last: Found }>()
 
-  /** A record of an administrator's act. */
-  told({ event_type: event, data }: AuditRecord): void {
-    const people = data?.['person_keys']
-    if (!EVENTS.has(event) || !Array.isArray(people)) return
-    for (const key of people) if (typeof key === 'string') this.#ordered.add(key)
+  /** A record of an administrator's act. `isSigned`: by somebody whose word counts. */
+  told(record: AuditRecord, isSigned: boolean): void {
+    const order = orderOf(record)
+    if (order !== undefined) (isSigned ? this.#ordered : this.#unsigned).push(order)
   }
 
-  /** A record whose personal part was erased, and whose it was: one of them was to be erased. */
-  found(people: readonly string[], place: Place): void {
-    const key = people.toSorted().join(' ')
-    if (!this.#open.has(key)) this.#open.set(key, place)
+  /** A record whose personal part was erased. */
+  found(record: LedgerRecord, place: Place): void {
+    const found = { record, place }
+    const key = JSON.stringify([record.tenant, ...peopleIn(record).toSorted()])
+    const known = this.#found.get(key)
+    if (known === undefined) this.#found.set(key, { first: found, last: found })
+    else if (record.time > known.last.record.time) known.last = found
   }
 
   /** Erased parts that nobody ordered; all records must have been seen. */
   unordered(): readonly Damaged[] {
-    return [...this.#open].flatMap(([people, place]) =>
-      people.split(' ').some((key) => this.#ordered.has(key))
-        ? []
-        : [
-            new Damaged({
-              ...place,
-              what: 'the personal part was erased, and no record of an erasure names the person',
-            }),
-          ],
+    return this.#without([...this.#ordered, ...this.#unsigned]).map(
+      ({ place }) =>
+        new Damaged({
+          ...place,
+          what: 'the personal part was erased, and no record of an erasure names the person',
+        }),
     )
   }
+
+  /** Erased parts that only an order explains which nobody has signed yet. */
+  unsigned(): readonly string[] {
+    const unordered = new Set(this.#without([...this.#ordered, ...this.#unsigned]))
+    return this.#without(this.#ordered)
+      .filter((found) => !unordered.has(found))
+      .map(({ place: { time: _, ...place } }) =>
+        describe({
+          ...place,
+          what: 'the personal part was erased, and what orders it is covered by no checkpoint that counts',
+        }),
+      )
+  }
+
+  #without(orders: readonly Order[]): Found[] {
+    const isOrdered = ({ record }: Found): boolean =>
+      orders.some((order) => concerns(order, record))
+    return [...this.#found.values()].flatMap(({ first, last }) =>
+      isOrdered(last) ? [] : [isOrdered(first) ? last : first],
+    )
+  }
+}
+
+/** The order itself, or the word of a data directory that it follows one. */
+function orderOf(record: AuditRecord): Order | undefined {
+  return orderIn(
+    record.event_type === ERASURE_APPLIED ? { ...record, event_type: PERSON_ERASED } : record,
+  )
 }

@@ -14,7 +14,7 @@ import { Damaged, type Damage, type Report, type WriterReport } from './report.t
 import { framesOf, readSegmentFile } from './segment-file.ts'
 import { type Enrolled, type Trust, vkeys } from './trust.ts'
 import type { WriterSource } from './writer-files.ts'
-import { type CheckedWriter, checkWriter } from './writer.ts'
+import { type CheckedWriter, checkWriter, uncompared } from './writer.ts'
 
 export interface FolderPlace {
   /** The folder with `installation`, `keys` and `writers`. */
@@ -44,8 +44,9 @@ export function ledgerIn(folder: string): string | undefined {
 
 /** Throws CordonError NOT_FOUND where there is nothing that could be judged. */
 export function verifyFolder(place: FolderPlace, options: VerifyOptions): Report {
-  const check = new FolderCheck(place, options)
-  return check.run()
+  const report = new FolderCheck(place, options).run()
+  // An order to erase may have come behind what was read of its writer.
+  return report.isSettled ? report.report : new FolderCheck(place, options).run().report
 }
 
 class FolderCheck {
@@ -56,24 +57,33 @@ class FolderCheck {
   readonly #erasures = new Erasures()
   readonly #reports: WriterReport[] = []
   #records = 0
+  #trust: Trust | undefined
+  #anchors: ReadonlyMap<string, readonly Anchor[]> = new Map()
 
   constructor(place: FolderPlace, options: VerifyOptions) {
     this.#place = place
     this.#options = options
   }
 
-  run(): Report {
+  /** `isSettled`: it does not become another one only because Cordon went on writing meanwhile. */
+  run(): { readonly report: Report; readonly isSettled: boolean } {
     // Folders before the list that names them: a writer has a folder first, then an entry.
     const live = this.#writersIn(this.#place.ledger)
     const archived = this.#writersIn(this.#place.archive)
-    const trust = this.#looked(() => this.#trust())
-    const anchors = trust === undefined ? undefined : this.#looked(() => this.#anchors(trust))
-    if (trust !== undefined) {
-      const writers = new Set([...trust.writers.keys(), ...live, ...archived])
-      for (const writer of [...writers].toSorted())
-        this.#writer(writer, trust, anchors?.get(writer) ?? [])
-      for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
+    const failure = this.#again(() => this.#readTrust())
+    if (failure instanceof Damaged) this.#damage.push(failure.damage)
+    if (this.#trust !== undefined) {
+      const writers = new Set([...this.#trust.writers.keys(), ...live, ...archived])
+      for (const writer of [...writers].toSorted()) this.#writer(writer)
     }
+    const unordered = this.#erasures.unordered()
+    for (const { damage } of unordered) this.#damage.push(damage)
+    this.#unjudged.push(...this.#erasures.unsigned())
+    return { report: this.#report(), isSettled: unordered.length === 0 }
+  }
+
+  #report(): Report {
+    const trust = this.#trust
     const isUnknown = this.#unjudged.length > 0
     return {
       verdict: this.#damage.length > 0 ? 'damaged' : isUnknown ? 'unknown' : 'intact',
@@ -96,14 +106,6 @@ class FolderCheck {
     }
   }
 
-  /** Undefined where it is damaged, which is then among what is told. */
-  #looked<T>(look: () => T): T | undefined {
-    const found = this.#again(look)
-    if (!(found instanceof Damaged)) return found
-    this.#damage.push(found.damage)
-    return undefined
-  }
-
   #again<T>(look: () => T): T | Damaged {
     for (let left = LOOKS; ; left--) {
       try {
@@ -118,13 +120,11 @@ class FolderCheck {
     }
   }
 
-  #trust(): Trust {
+  /** Throws Damaged; what can be trusted in spite of it is set. */
+  #readTrust(): void {
     const trust = trustIn(this.#place.ledger)
     checkKeys(this.#options.keys, [trust])
-    return trust
-  }
-
-  #anchors(trust: Trust): ReadonlyMap<string, readonly Anchor[]> {
+    this.#trust = trust
     const anchors = anchorsIn(this.#options.checkpoints, trust)
     for (const [writer, [anchor]] of anchors)
       if (!trust.writers.has(writer))
@@ -132,7 +132,7 @@ class FolderCheck {
           writer,
           what: `${anchor?.said ?? ''} knows this writer, the list of writers does not`,
         })
-    return anchors
+    this.#anchors = anchors
   }
 
   #writersIn(folder: string | undefined): string[] {
@@ -147,14 +147,13 @@ class FolderCheck {
     return found
   }
 
-  #writer(writer: string, trust: Trust, anchors: readonly Anchor[]): void {
-    const enrolled = trust.writers.get(writer)
+  #writer(writer: string): void {
+    let isAgain = false
     const found = this.#again(() => {
-      const source = this.#source(writer)
-      if (enrolled === undefined) return this.#stranger(source, trust)
-      return source.live === undefined && source.archived === undefined
-        ? goneWriter(enrolled, anchors)
-        : this.#checked(source, enrolled, trust, anchors)
+      // New keys and entries of the list come while the files are read that already go by them.
+      if (isAgain) this.#again(() => this.#readTrust())
+      isAgain = true
+      return this.#look(this.#source(writer))
     })
     if (found === undefined) return
     if (found instanceof Damaged) {
@@ -163,12 +162,22 @@ class FolderCheck {
       return
     }
     const { unjudged, ...report } = found
-    for (const { said, size } of unjudged)
-      this.#unjudged.push(
-        `writer ${writer}: ${said} covers ${size} records, and what is kept begins behind them: it cannot be compared`,
-      )
+    for (const what of unjudged) this.#unjudged.push(`writer ${writer}: ${what}`)
     this.#records += report.records
     this.#reports.push(report)
+  }
+
+  #look(source: WriterSource): (CheckedWriter & { state: 'intact' | 'ended' }) | undefined {
+    const { writer, live, archived } = source
+    const trust = this.#trust
+    const enrolled = trust?.writers.get(writer)
+    const anchors = this.#anchors.get(writer) ?? []
+    if (trust === undefined || enrolled === undefined) return this.#stranger(source, trust)
+    if (live !== undefined) return this.#checked(source, enrolled, trust, anchors)
+    // What an archive has of a writer is never all of it.
+    if (archived !== undefined && enrolled.ended !== undefined)
+      return this.#checked(source, enrolled, trust, anchors)
+    return goneWriter(enrolled, anchors)
   }
 
   #source(writer: string): WriterSource {
@@ -195,7 +204,7 @@ class FolderCheck {
   }
 
   /** A folder that the list of writers does not know. Undefined where that is no damage. */
-  #stranger({ writer, live, archived }: WriterSource, trust: Trust): undefined {
+  #stranger({ writer, live, archived }: WriterSource, trust: Trust | undefined): undefined {
     const folders = [live, archived].filter((folder) => folder !== undefined)
     const names = folders.flatMap((folder) => readdirSync(folder))
     // Its entry comes next, or never, where the process died in between.
@@ -234,7 +243,7 @@ function goneWriter(
     writer,
     state: 'ended',
     last_seq: ended.size,
-    unjudged: anchors.filter(({ size }) => size < ended.size),
+    unjudged: anchors.filter(({ size }) => size < ended.size).map(uncompared),
   }
 }
 
@@ -252,9 +261,9 @@ const NOTHING = {
 } as const
 
 /** Whether a writer's first record was made before the list of writers began. */
-function isOlder(folders: readonly string[], writer: string, trust: Trust): boolean {
+function isOlder(folders: readonly string[], writer: string, trust: Trust | undefined): boolean {
   const [first] = storedSegments(folders.map((folder) => ({ folder, names: readdirSync(folder) })))
-  if (first === undefined || trust.firstTime === undefined) return false
+  if (first === undefined || trust?.firstTime === undefined) return false
   const bytes = readSegmentFile({ ...first, paths: [first.path] }, writer)
   const { value, done } = framesOf(bytes).next()
   const head = done === true ? undefined : readHead(value.record)

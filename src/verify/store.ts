@@ -5,7 +5,7 @@ import { hash } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import { CordonError } from '../base/errors.ts'
 import { readPersonal } from '../ledger/encode.ts'
-import { type LedgerRecord, peopleIn, type ShippedRecord } from '../model/record.ts'
+import type { LedgerRecord, ShippedRecord } from '../model/record.ts'
 import { RETENTION_APPLIED, type RetentionApplied } from '../model/retention.ts'
 import type { PublicKey } from '../proof/note.ts'
 import { HASH_BYTES, leafHash, Tree } from '../proof/tree.ts'
@@ -22,7 +22,8 @@ import {
 import type { Tables } from '../store/tables.ts'
 import type { Columns, Row } from '../store/unnest.ts'
 import { VIOLATION_FACT_COLUMNS, violationFact } from '../store/violation-rows.ts'
-import { type Anchor, anchorsIn, checkKeys, type NoteFile } from './anchors.ts'
+import { type Anchor, anchorsIn, checkKeys, isPinned, type NoteFile } from './anchors.ts'
+import { Beyond } from './beyond.ts'
 import { Bits } from './bits.ts'
 import { wrongColumn } from './columns.ts'
 import { Erasures } from './erasures.ts'
@@ -30,6 +31,7 @@ import { readHead, readRecord, type ReadRecord } from './record-head.ts'
 import {
   Damaged,
   type Damage,
+  describe,
   type Place,
   type Report,
   timeText,
@@ -136,6 +138,8 @@ interface WriterState {
   lastTime: number
   readonly gaps: WriterReport['gaps'][number][]
   damage: Damage | undefined
+  /** Records that no checkpoint covers. */
+  readonly uncovered: Beyond
   /** The row with the highest number beyond `bound`. */
   beyond: Place | undefined
 }
@@ -164,6 +168,8 @@ class StoreCheck {
   readonly #writers = new Map<string, WriterState>()
   readonly #tiles = new Map<string, Buffer>()
   readonly #retention: RetentionApplied[] = []
+  /** What somebody told whose word does not count, or not yet. */
+  readonly #unsigned: RetentionApplied[] = []
   /** Records of writers that no list names, from before there was a list. */
   readonly #strangers = new Map<string, number>()
   #trusts: readonly Trust[] = []
@@ -197,6 +203,16 @@ class StoreCheck {
           })
       }, state)
     for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
+    this.#unjudged.push(...this.#erasures.unsigned())
+    for (const { writer, uncovered, checkpoint } of this.#writers.values()) {
+      const tooLong = uncovered.tooLong(checkpoint?.time)
+      if (tooLong !== undefined) this.#unjudged.push(`writer ${writer}: ${tooLong}`)
+    }
+    for (const trust of this.#trusts)
+      if (!isPinned(trust, this.#options.keys))
+        this.#unjudged.push(
+          `installation ${trust.installation}: none of the keys that were given is one of its keys, so who signed its records is not known: give its key, too`,
+        )
     for (const [writer, count] of this.#strangers)
       this.#unjudged.push(
         `writer ${writer}: ${count} records are from before there was a list of writers, and nothing proves them`,
@@ -281,6 +297,14 @@ class StoreCheck {
         }
       }
       const [failure] = failures
+      if (this.#trusts.length === 0)
+        this.#tell(
+          new Damaged({
+            table: 'ledger_keys',
+            what: `there is no key with which the checkpoint ${file.file} could have been signed`,
+          }),
+          undefined,
+        )
       if (failure !== undefined && failures.length === this.#trusts.length)
         this.#tell(failure, undefined)
     }
@@ -324,6 +348,7 @@ class StoreCheck {
       lastTime: -Infinity,
       gaps: [],
       damage: undefined,
+      uncovered: new Beyond(),
       beyond: undefined,
     }
     this.#writers.set(writer, state)
@@ -397,8 +422,16 @@ class StoreCheck {
       for (let at = 0; at + HASH_BYTES <= hashes.length; at += HASH_BYTES) {
         const seq = tile * TILE_LEAVES + at / HASH_BYTES + 1
         const leaf = hashes.subarray(at, at + HASH_BYTES)
-        if (seq > bound) break
         const isThere = !leaf.equals(NO_LEAF)
+        if (seq > bound) {
+          if (!isThere || !this.#snapshot.isOne) continue
+          throw new Damaged({
+            writer,
+            seq,
+            table,
+            what: `the store says that it has ${bound} records of this writer, and here is the leaf of another one`,
+          })
+        }
         if (tree === undefined && !isThere) continue
         tree ??= this.#plant(state, seq, marks, seals)
         if (seq !== tree.size + 1 || !isThere)
@@ -549,10 +582,13 @@ class StoreCheck {
     state.records += 1
     state.firstTime = Math.min(state.firstTime, record.time)
     state.lastTime = Math.max(state.lastTime, record.time)
+    const isCovered = record.seq <= (state.checkpoint?.size ?? 0)
+    if (!isCovered) state.uncovered.add(record)
     if (record.kind === 'audit') {
-      this.#erasures.told(record)
+      const counts = isCovered && isPinned(state.trust, this.#options.keys)
+      this.#erasures.told(record, counts)
       if (record.event_type === RETENTION_APPLIED && record.data !== undefined)
-        this.#retention.push(record.data as unknown as RetentionApplied)
+        (counts ? this.#retention : this.#unsigned).push(record.data as unknown as RetentionApplied)
     }
     if (record.kind === 'gap' && state.gaps.length < MAX_TOLD)
       state.gaps.push({
@@ -586,7 +622,7 @@ class StoreCheck {
       return personal
     }
     state.erased += 1
-    this.#erasures.found(peopleIn(record), place)
+    this.#erasures.found(record, place)
     return personal
   }
 
@@ -664,10 +700,24 @@ class StoreCheck {
 
   /** Records whose leaves are there and rows are not: retention must have told of so many, up to there. */
   #missing(state: WriterState): void {
-    const rows = account(this.#retention, state.writer, ({ table }) => table !== 'violation_facts')
-    this.#accounted(state, state.seen.numbers(false), rows, undefined)
-    const facts = account(this.#retention, state.writer, ({ table }) => table === 'violation_facts')
-    this.#accounted(state, state.violations.numbers(true), facts, 'violation_facts')
+    for (const table of [undefined, 'violation_facts']) {
+      const isOf = (each: RetentionApplied): boolean =>
+        (each.table === 'violation_facts') === (table !== undefined)
+      const missing = (): Iterable<number> =>
+        table === undefined ? state.seen.numbers(false) : state.violations.numbers(true)
+      const accounted = (told: readonly RetentionApplied[]): void =>
+        this.#accounted(state, missing(), account(told, state.writer, isOf), table)
+      try {
+        accounted(this.#retention)
+      } catch (error) {
+        if (!(error instanceof Damaged)) throw error
+        accounted([...this.#retention, ...this.#unsigned])
+        const { time: _, ...missed } = error.damage
+        this.#unjudged.push(
+          `${describe(missed)}; a record that no checkpoint covers, or whose key was not given, says that it did`,
+        )
+      }
+    }
   }
 
   #accounted(

@@ -45,6 +45,8 @@ export interface WriterFiles {
   readonly checkpoint: SignedCheckpoint | undefined
   /** Segments below that number may be gone. */
   readonly keptFrom: number
+  /** They were moved to an archive, which is not checked. */
+  readonly isElsewhere: boolean
   /** Nobody will write here any more. */
   readonly isLeft: boolean
 }
@@ -61,7 +63,12 @@ export function filesOf(source: WriterSource, trust: Trust): WriterFiles {
   const { writer, archived, live } = source
   const checkpoint = live === undefined ? undefined : checkpointIn(live, writer, trust)
   const folders = [archived, live].filter((folder) => folder !== undefined)
-  const named = folders.flatMap((folder) => namesIn(folder, writer))
+  const named = folders.flatMap((folder) => {
+    const names = namesIn(folder, writer)
+    // Who died while older ones went has left some of them.
+    const from = keptIn(folder, writer, trust)?.from ?? 1
+    return names.filter(({ firstSeq, kind }) => kind === 'seal' || firstSeq >= from)
+  })
   return {
     checkpoint,
     segments: segmentsOf(named),
@@ -70,7 +77,7 @@ export function filesOf(source: WriterSource, trust: Trust): WriterFiles {
       .filter(({ kind }) => kind === 'leaves')
       .map(({ firstSeq, path }) => ({ firstSeq, path }))
       .toSorted((a, b) => a.firstSeq - b.firstSeq),
-    keptFrom: keptFrom(source, trust),
+    ...keptFrom(source, trust),
     isLeft: live === undefined || existsSync(join(live, 'left')),
   }
 }
@@ -225,10 +232,22 @@ function isBase64(hash: unknown): boolean {
  * From which number on segments must be there. What left the ledger for the archive must be in the archive, where
  * that is checked too; what the archive has removed, it says itself.
  */
-function keptFrom({ writer, archived, archive, live }: WriterSource, trust: Trust): number {
+function keptFrom(
+  { writer, archived, archive, live }: WriterSource,
+  trust: Trust,
+): Pick<WriterFiles, 'keptFrom' | 'isElsewhere'> {
   const own = live === undefined ? undefined : keptIn(live, writer, trust)
-  if (own?.older === 'removed' || archive === undefined) return own?.from ?? 1
-  return (archived === undefined ? undefined : keptIn(archived, writer, trust))?.from ?? 1
+  if (own?.older === 'removed' || archive === undefined)
+    return { keptFrom: own?.from ?? 1, isElsewhere: own?.older === 'archived' }
+  const there = archived === undefined ? undefined : keptIn(archived, writer, trust)
+  // Nothing is archived twice: this note is the one of the ledger, put here to explain what was taken away.
+  if (there?.older === 'archived')
+    throw new Damaged({
+      writer,
+      file: join(archive, writer, KEPT_FILE),
+      what: 'says that older records were archived, and this is the archive',
+    })
+  return { keptFrom: there?.from ?? 1, isElsewhere: false }
 }
 
 function keptIn(folder: string, writer: string, trust: Trust): Kept | undefined {

@@ -4,8 +4,8 @@ import { hash } from 'node:crypto'
 import { basename } from 'node:path'
 import { isErased } from '../ledger/encode.ts'
 import { leafAt } from '../ledger/frame.ts'
-import { peopleIn } from '../model/record.ts'
 import type { Anchor } from './anchors.ts'
+import { Beyond } from './beyond.ts'
 import type { Erasures } from './erasures.ts'
 import { readHead, readRecord, type RecordHead } from './record-head.ts'
 import { Damaged, type GapReport, type Place, timeText, type WriterReport } from './report.ts'
@@ -37,8 +37,7 @@ export interface WriterContext {
 }
 
 export interface CheckedWriter extends Omit<WriterReport, 'state'> {
-  /** Anchors that speak of a size whose tree cannot be made from what is kept. */
-  readonly unjudged: readonly Anchor[]
+  readonly unjudged: readonly string[]
 }
 
 /** Repeats after a failed sync reach back so many files at most (src/ledger/segment-log.ts). */
@@ -49,6 +48,11 @@ const MAX_GAPS_TOLD = 100
 export function checkWriter(source: WriterSource, context: WriterContext): CheckedWriter {
   const files = filesOf(source, context.trust)
   return new WriterCheck(source, files, context).run()
+}
+
+/** What is told of something kept elsewhere whose tree cannot be made from what is here. */
+export function uncompared({ said, size }: Anchor): string {
+  return `${said} covers ${size} records, and what is kept begins behind them: it cannot be compared`
 }
 
 interface Seen {
@@ -62,7 +66,8 @@ class WriterCheck {
   readonly #context: WriterContext
   readonly #firstSeq: number
   readonly #tree: TreeCheck
-  readonly #unjudged: Anchor[] = []
+  readonly #unjudged: string[] = []
+  readonly #beyond = new Beyond()
   readonly #seen: Seen[] = []
   #leaves: Leaves | undefined
   #nextLeaves = 0
@@ -136,7 +141,7 @@ class WriterCheck {
     for (const anchor of anchors) {
       const known = seals.find(({ lastSeq }) => lastSeq === anchor.size)
       if (anchor.size >= before) own.push(anchor)
-      else if (known === undefined) this.#unjudged.push(anchor)
+      else if (known === undefined) this.#unjudged.push(uncompared(anchor))
       else if (!known.checkpoint.root.equals(anchor.root))
         throw this.#damaged({
           seq: 1,
@@ -153,6 +158,12 @@ class WriterCheck {
     this.#stretchesAreSealed()
     for (const [index, segment] of segments.entries()) this.#segment(segment, segments[index + 1])
     this.#tree.end(this.#lastPlace())
+    const tooLong = this.#beyond.tooLong((checkpoint ?? this.#files.seals.at(-1)?.checkpoint)?.time)
+    if (tooLong !== undefined) this.#unjudged.push(tooLong)
+    if (this.#files.isElsewhere)
+      this.#unjudged.push(
+        `records before ${this.#files.keptFrom} were moved to an archive, which was not given: see --archive`,
+      )
     return {
       writer: this.#writer,
       records: this.#records,
@@ -196,7 +207,9 @@ class WriterCheck {
     this.#seen.push(seen)
     if (this.#seen.length > FILES_THAT_REPEAT) this.#seen.shift()
     this.#rest(read.value, file, next)
-    if (seen.leaves.length > 0 && this.#tree.size === known)
+    // A process that died between the repeat of a tail that could not be synced and its cut-off has left both.
+    const isRepeat = next === undefined && firstSeq > this.#covered()
+    if (seen.leaves.length > 0 && this.#tree.size === known && !isRepeat)
       throw this.#damaged({
         seq: firstSeq,
         file,
@@ -233,8 +246,10 @@ class WriterCheck {
     this.#lastTime = head.time
     this.#sealed(head, here)
     this.#personal(head, record, personal, here)
-    if (head.kind === 'gap' || head.kind === 'audit' || expected > this.#covered())
-      this.#whole(head, record, here)
+    const isCovered = expected <= this.#covered()
+    if (!isCovered) this.#beyond.add(head)
+    if (head.kind === 'gap' || head.kind === 'audit' || !isCovered)
+      this.#whole(head, record, here, isCovered)
   }
 
   #repeated(leaf: Buffer, seq: number, place: object): void {
@@ -306,13 +321,13 @@ class WriterCheck {
       })
     this.#erased += 1
     const whole = this.#read(head, record, place)
-    this.#context.erasures.found(peopleIn(whole), { ...place, writer: this.#writer, seq: head.seq })
+    this.#context.erasures.found(whole, { ...place, writer: this.#writer, seq: head.seq })
   }
 
   /** Records whose content says something about the ledger itself, and those that no signature covers. */
-  #whole(head: RecordHead, record: Buffer, place: Place): void {
+  #whole(head: RecordHead, record: Buffer, place: Place, isCovered: boolean): void {
     const read = this.#read(head, record, place)
-    if (read.kind === 'audit') this.#context.erasures.told(read)
+    if (read.kind === 'audit') this.#context.erasures.told(read, isCovered)
     if (read.kind === 'gap' && this.#gaps.length < MAX_GAPS_TOLD)
       this.#gaps.push({
         reason: read.reason,

@@ -12,7 +12,8 @@ import {
 import { join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import t from 'tap'
-import { erasedPersonal } from '../../src/ledger/encode.ts'
+import { erasedPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
+import { frameOf } from '../../src/ledger/frame.ts'
 import { openLedgerKeys } from '../../src/ledger/ledger-keys.ts'
 import { SEGMENT_HEAD, segmentsOf } from '../../src/ledger/segment.ts'
 import { KEPT_FILE, keptText } from '../../src/proof/kept.ts'
@@ -33,9 +34,11 @@ import {
   duplicate,
   editFrames,
   filesOf,
+  framesIn,
   fitFrontiers,
   fitLeaves,
   placeOf,
+  putFrames,
   renumberAll,
   signAnew,
   signWholeAnew,
@@ -491,7 +494,11 @@ t.test(
     const kept = (from: number, older: 'removed' | 'archived' = 'removed'): string =>
       signNote(keptText({ writer: writer.writer, from, older, time: 0 }), signing)
     writeFileSync(join(writer.folder, KEPT_FILE), kept(7, 'archived'))
-    t.match(verify(ledger), { verdict: 'intact', records: 56 - 6 })
+    t.match(verify(ledger), {
+      verdict: 'unknown',
+      records: 56 - 6,
+      unjudged: [/were moved to an archive, which was not given/],
+    })
     const together = { archive, ledger: ledger.ledger }
     const options = { checkpoints: [], keys: [], onProgress: () => undefined }
     t.match(verifyFolder(together, options), { verdict: 'intact', records: 56 })
@@ -503,13 +510,29 @@ t.test(
     writeFileSync(join(away, KEPT_FILE), kept(7))
     t.match(verifyFolder({ ...together, archive: `${archive}-gone` }, options).verdict, 'damaged')
     t.match(verifyFolder(together, options), { verdict: 'intact', records: 56 - 6 })
+    // The note of the ledger explains nothing in the archive.
+    copyFileSync(join(writer.folder, KEPT_FILE), join(away, KEPT_FILE))
+    t.match(verifyFolder(together, options).damage, [{ writer: writer.writer, file: /kept$/ }])
+    writeFileSync(join(away, KEPT_FILE), kept(7))
 
     // What was kept elsewhere of the part that is gone is compared where a seal tells its root.
     const sealed = (seq: number): string => {
       const path = join(first(sound).folder, `${String(seq).padStart(16, '0')}.seal`)
       return (JSON.parse(readFileSync(path, 'utf8')) as { checkpoint: string }).checkpoint
     }
-    t.equal(verify(ledger, { checkpoints: [sealed(1), sealed(7)] }).verdict, 'intact')
+    t.match(
+      verifyFolder(together, {
+        ...options,
+        checkpoints: [sealed(1), sealed(7)].map((note) => ({ file: 'kept', note })),
+      }).verdict,
+      'intact',
+    )
+    // The folder in the ledger is gone, and what is in the archive is not all of it.
+    renameSync(writer.folder, `${ledger.dataDir}/away`)
+    t.match(verifyFolder(together, options).damage, [
+      { writer: writer.writer, what: /folder is missing/ },
+    ])
+    renameSync(`${ledger.dataDir}/away`, writer.folder)
     rmSync(join(writer.folder, '0000000000000007.seg'))
     rmSync(join(writer.folder, '0000000000000007.leaves'))
     t.match(verify(ledger).damage, [{ writer: writer.writer, seq: 7, last_seq: 15 }])
@@ -525,7 +548,11 @@ t.test('a person who was erased is no damage where a record orders it', async (t
   const erased = {
     ...auditRecord('x'),
     event_type: 'person_erased',
-    data: { erasure_id: 'e', person_keys: ['person-1'] },
+    data: {
+      erasure_id: '00000000-0000-4000-8000-000000000001',
+      person_keys: ['person-1'],
+      before: '2026-11-02T00:00:00.000Z',
+    },
   }
   const ledger = makeLedger(data, [{ stretches: [9, 4] }, { stretches: [2], each: [erased] }])
   const writer = first(ledger)
@@ -542,6 +569,36 @@ t.test('a person who was erased is no damage where a record orders it', async (t
   t.match(verify(ledger).damage, [
     { writer: writer.writer, seq: 2, what: /no record of an erasure/ },
   ])
+
+  // An order is for one tenant, and for what was there before it; and one that nobody has signed may be anybody's.
+  for (const [name, order, verdict] of [
+    [
+      'earlier',
+      { ...erased, data: { ...erased.data, before: '2026-10-01T00:00:00.000Z' } },
+      'damaged',
+    ],
+    ['tenant', { ...erased, tenant: 'other' }, 'damaged'],
+    ['unsigned', undefined, 'unknown'],
+  ] as const) {
+    const other = makeLedger(join(dir, name), [
+      { stretches: [9, 4] },
+      { stretches: [2], each: order === undefined ? [] : [order] },
+    ])
+    if (order === undefined) {
+      const [, last] = other.writers
+      const bytes = readFileSync(join(last?.folder ?? '', '0000000000000001.seg'))
+      const made = new RecordEncoder().encode(erased, { writer: last?.writer ?? '', seq: 3 })
+      writeFileSync(
+        join(last?.folder ?? '', '0000000000000001.seg'),
+        Buffer.concat([bytes, frameOf(made)]),
+      )
+    }
+    editFrames(first(other), 1, (frames, index) => {
+      const frame = pick(frames, index)
+      frame.personal = erasedPersonal(frame.personal.length)
+    })
+    t.equal(verify(other).verdict, verdict, name)
+  }
 })
 
 t.test('a record of a gap is told', async (t) => {
@@ -559,4 +616,56 @@ t.test('a record of a gap is told', async (t) => {
   t.match(verify(ledger).writers, [
     { records: 4, gaps: [{ reason: 'spool_full', records: 12, from: '1970-01-01T00:00:01.000Z' }] },
   ])
+})
+
+t.test('evidence that was rolled back proves nothing of the records behind it', async (t) => {
+  for (const [index, count] of SIZES.slice(0, 1).entries()) {
+    const ledger = spoiled()
+    const writer = first(ledger)
+    const seals = filesOf(writer, '.seal')
+    const path = join(writer.folder, seals[index] ?? '')
+    const { checkpoint } = JSON.parse(readFileSync(path, 'utf8')) as { checkpoint: string }
+    writeFileSync(join(writer.folder, 'checkpoint'), checkpoint)
+    for (const file of [...seals, ...filesOf(writer, '.leaves')])
+      if (Number.parseInt(file, 10) > Number.parseInt(seals[index] ?? '', 10))
+        rmSync(join(writer.folder, file))
+    editFrames(writer, 17, (frames, at) => frames.splice(at, 1, changed(pick(frames, at))))
+    t.match(
+      verify(ledger),
+      {
+        verdict: 'unknown',
+        damage: [],
+        unjudged: [/records \d+ to 22, .* covered by no checkpoint/],
+      },
+      `behind ${count} records`,
+    )
+  }
+})
+
+t.test('a kill while segments go or are repeated is no damage', async (t) => {
+  // Two segments of one stretch, of which the first has gone.
+  const leaving = spoiled()
+  const writer = first(leaving)
+  const { signing } = openLedgerKeys(leaving.dataDir)
+  const { path } = placeOf(writer, 1)
+  const frames = framesIn(path)
+  const later = path.replace('0000000000000001', '0000000000000004')
+  const head = readFileSync(path).subarray(0, SEGMENT_HEAD)
+  head.writeBigUInt64LE(4n, SEGMENT_HEAD - 8)
+  writeFileSync(later, head)
+  putFrames(later, frames.slice(3))
+  putFrames(path, frames.slice(0, 3))
+  t.equal(verify(leaving).verdict, 'intact')
+  rmSync(path)
+  t.equal(verify(leaving).verdict, 'damaged')
+  const note = keptText({ writer: writer.writer, from: 7, older: 'removed', time: 0 })
+  writeFileSync(join(writer.folder, KEPT_FILE), signNote(note, signing))
+  t.match(verify(leaving), { verdict: 'intact', damage: [] })
+
+  // The tail was written again because it could not be synced, and not yet cut off where it was.
+  const repeated = spoiled()
+  const second = first(repeated, 1)
+  const tail = placeOf(second, 10).path
+  writeFileSync(tail.replace('.seg', '-1.seg'), readFileSync(tail))
+  t.match(verify(repeated), { verdict: 'intact', damage: [] })
 })

@@ -5,9 +5,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Kysely, sql } from 'kysely'
 import t, { type Test } from 'tap'
+import { readPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
 import { openLedgerKeys } from '../../src/ledger/ledger-keys.ts'
-import type { LedgerRecord } from '../../src/model/record.ts'
-import { generateKey } from '../../src/proof/note.ts'
+import type { LedgerRecord, ShippedRecord } from '../../src/model/record.ts'
+import { generateKey, type PublicKey } from '../../src/proof/note.ts'
+import { leafHash } from '../../src/proof/tree.ts'
 import { openStore, type Store } from '../../src/store/open.ts'
 import { RecordSink } from '../../src/store/records.ts'
 import type { Tables } from '../../src/store/tables.ts'
@@ -243,6 +245,49 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
     },
   )
 
+  await t.test('evidence that was rolled back, or taken away, is found', async (t) => {
+    const [, second] = ledger.writers
+    if (second === undefined) throw new Error('there is no second writer')
+    await spoiled(
+      store,
+      [sql`delete from ledger_checkpoints where writer = ${second.writer} and size > 45`],
+      async (db) => {
+        const report = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+        t.match(report, { verdict: 'unknown', unjudged: [/records 46 to 86, .* no checkpoint/] })
+      },
+    )
+    await spoiled(
+      store,
+      ['ledger_keys', 'ledger_roster', 'ledger_leaves', 'ledger_checkpoints'].map(
+        (table) => sql`truncate ${sql.table(table)}`,
+      ),
+      async (db) => {
+        const report = await verifyStore(
+          { db, kind: 'embedded' },
+          { ...OPTIONS, checkpoints: [{ file: 'kept', note: checkpointOf(second) }] },
+        )
+        t.match(report.damage, [{ table: 'ledger_keys' }])
+      },
+    )
+    if (databaseUrl === '') return
+    // In one snapshot no leaf is there before its record.
+    const put = (seq: number) =>
+      sql`update writers set seq = ${seq} where writer = ${second.writer}`.execute(store.db)
+    await sql`create table kept_checkpoints as select * from ledger_checkpoints where writer = ${second.writer} and size > 45`.execute(
+      store.db,
+    )
+    await sql`delete from ledger_checkpoints where writer = ${second.writer} and size > 45`.execute(
+      store.db,
+    )
+    await put(45)
+    const report = await verify(store)
+    await put(86)
+    await sql`insert into ledger_checkpoints select * from kept_checkpoints`.execute(store.db)
+    await sql`drop table kept_checkpoints`.execute(store.db)
+    t.match(report.damage, [{ writer: second.writer, seq: 46, table: 'ledger_leaves' }])
+    t.equal((await verify(store)).verdict, 'intact')
+  })
+
   await t.test('an erased person is no damage where a record orders it', async (t) => {
     const erase = sql`update decisions set personal = null, user_name = null, user_email = null, ip_address = null,
       user_agent = null, device = null where writer = ${writer} and person_key = 'person-1'`
@@ -258,7 +303,7 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
       data: {
         erasure_id: randomUUID(),
         person_keys: ['person-1'],
-        before: new Date(START).toISOString(),
+        before: new Date(START + 200_000).toISOString(),
       },
     }
     await ship(store, makeLedger(join(dir, 'erased'), [{ stretches: [], each: [order] }]))
@@ -268,6 +313,53 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
       t.ok((report.writers.find((each) => each.writer === writer)?.erased ?? 0) > 5)
     })
   })
+  // Last, because what it adds to the store stays.
+  await t.test('what nobody has signed explains nothing, nor what a stranger has', async (t) => {
+    const [, , third] = ledger.writers
+    if (third === undefined) throw new Error('there is no third writer')
+    const before = new Date(START + 60_000).toISOString()
+    const told = {
+      ...auditRecord('retention', START + 12_000),
+      event_type: 'retention_applied',
+      data: { table: 'decisions', before, rows: 1, writers: [{ writer, up_to_seq: 34, rows: 1 }] },
+    }
+    const erased = {
+      ...auditRecord('erased', START + 13_000),
+      event_type: 'person_erased',
+      data: { erasure_id: randomUUID(), person_keys: ['person-2'], before },
+    }
+    const attempts = [
+      sql`delete from decisions where writer = ${writer} and seq = 34`,
+      sql`update decisions set personal = null, user_name = null, user_email = null, ip_address = null,
+        user_agent = null, device = null where writer = ${writer} and seq = 3`,
+    ]
+    const look = async (keys: readonly PublicKey[], expected: object): Promise<void> => {
+      for (const attempt of attempts)
+        await spoiled(store, [attempt], async (db) => {
+          t.match(await verifyStore({ db, kind: 'embedded' }, { ...OPTIONS, keys }), expected)
+        })
+    }
+    await look([], { verdict: 'damaged' })
+    const sink = new RecordSink({
+      db: store.db,
+      nextId: () => ids.next(),
+      onViolation: () => undefined,
+    })
+    const added = [told, erased].map((record, index) =>
+      shippedOf(record, third.writer, third.records + 1 + index),
+    )
+    await sink.write(third.writer, added)
+    t.match(await verify(store), { verdict: 'intact', unjudged: [] })
+    await look([], { verdict: 'unknown', damage: [], unjudged: [/no checkpoint/] })
+
+    // A ledger of one's own in the same store, properly signed.
+    await ship(store, makeLedger(join(dir, 'own'), [{ stretches: [], each: [told, erased] }]))
+    const keysOf = (name: string): PublicKey => openLedgerKeys(join(dir, name)).signing
+    await look([], { verdict: 'intact' })
+    await look([keysOf('data')], { verdict: 'unknown', damage: [] })
+    // What several data directories put into one store is judged with a key of each.
+    await look(['data', 'later', 'erased', 'own'].map(keysOf), { verdict: 'intact', unjudged: [] })
+  })
 }
 
 const OPTIONS = { checkpoints: [], keys: [], onProgress: () => undefined }
@@ -276,7 +368,7 @@ function verify(store: Store, checkpoints: { file: string; note: string }[] = []
   return verifyStore(store, { ...OPTIONS, checkpoints })
 }
 
-async function ship(store: Store, { ledger }: TestLedger): Promise<void> {
+async function ship(store: Pick<Store, 'db'>, { ledger }: TestLedger): Promise<void> {
   const sink = new RecordSink({
     db: store.db,
     nextId: () => ids.next(),
@@ -285,6 +377,21 @@ async function ship(store: Store, { ledger }: TestLedger): Promise<void> {
   const { recorder } = recorderOf(ledger, sink)
   await recorder.flush()
   await recorder.flush()
+}
+
+/** A record as it arrives. */
+function shippedOf(record: LedgerRecord, writer: string, seq: number): ShippedRecord {
+  const { record: bytes, personal } = new RecordEncoder().encode(record, { writer, seq })
+  const text = bytes.toString('utf8')
+  return {
+    writer,
+    seq,
+    leaf: leafHash(bytes),
+    text,
+    record: JSON.parse(text) as ShippedRecord['record'],
+    personal: readPersonal(personal),
+    personalBytes: personal,
+  }
 }
 
 class Undone extends Error {}
