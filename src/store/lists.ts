@@ -27,7 +27,7 @@ const EXPORT_ROWS = 1000
 const PAGE_MS = 5000
 const FIRST_STEP_MS = 24 * 3_600_000
 const QUICK_MS = 500
-const STEP_GROWS = 4
+const STEP_GROWS = 2
 
 export class Lists {
   readonly #db: Kysely<Tables>
