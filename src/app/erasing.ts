@@ -4,7 +4,7 @@
 // written has its turn when it has been sealed, which is asked for.
 
 import { join } from 'node:path'
-import { countInFolders, eraseInFolders } from '../ledger/erase-folder.ts'
+import { countInFolders, eraseInFolders, segmentsInWork } from '../ledger/erase-folder.ts'
 import { openKeyChain } from '../ledger/ledger-keys.ts'
 import type { ErasureOrder } from '../model/erasure.ts'
 import type { Log } from '../observe/log.ts'
@@ -18,6 +18,7 @@ import {
   ordersFor,
 } from '../store/erasures.ts'
 import type { Store } from '../store/open.ts'
+import { signedOrders } from '../verify/erasure-orders.ts'
 
 export interface ErasingParts {
   readonly store: Store
@@ -32,7 +33,7 @@ export interface ErasingParts {
   readonly endSegments: (paths: readonly string[]) => Promise<void> | void
   /**
    * Records in the ledger of this data directory what its files are about to lose: a copy of the folder must prove itself,
-   * wherever the order was given.
+   * wherever the order was given. Absent: orders of other data directories are left to a process that runs.
    */
   readonly announce?: (order: ErasureOrder) => Promise<void>
   /** Runs it while no segment is archived or compressed. */
@@ -44,6 +45,8 @@ const SEEN_EVERY_MS = 60_000
 /** How long whoever orders an erasure waits for it. */
 const PATIENCE_MS = 30_000
 const SOON_MS = 200
+/** A checkpoint follows within ten seconds, and is in the store ten seconds later. */
+const UNSIGNED_MS = 60_000
 
 export class Erasing {
   readonly #parts: ErasingParts
@@ -54,6 +57,8 @@ export class Erasing {
   #failed = false
   /** Late records of erased people have come: segments that were gone through hold them. */
   #again = false
+  /** Orders whose records are to be signed: who writes was asked to, and told what the files lose. */
+  readonly #asked = new Map<string, number>()
   readonly #announced = new Set<string>()
 
   constructor(parts: ErasingParts) {
@@ -133,16 +138,14 @@ export class Erasing {
 
   async #eraseFiles(): Promise<void> {
     const { store, log, endSegments, withoutArchiving } = this.#parts
-    const open = await ordersFor(store.db, this.#installation())
     const isAgain = this.#again
-    const orders = isAgain ? await allOrders(store.db) : open
+    const open = await ordersFor(store.db, this.#installation())
+    const known = isAgain ? await allOrders(store.db) : open
+    if (known.length === 0) return
+    const ready = await this.#signed(known)
+    const orders = known.filter((order) => ready.has(order.erasure_id))
     if (orders.length === 0) return
     this.#again = false
-    for (const order of open) {
-      if (this.#announced.has(order.erasure_id)) continue
-      await this.#parts.announce?.(order)
-      this.#announced.add(order.erasure_id)
-    }
     const { records, segments, waiting } = await withoutArchiving(() =>
       eraseInFolders(this.#dirs(), orders),
     )
@@ -153,15 +156,57 @@ export class Erasing {
       return
     }
     for (const order of open)
-      await folderDone(store.db, order, this.#installation(), { records, segments })
+      if (ready.has(order.erasure_id))
+        await folderDone(store.db, order, this.#installation(), { records, segments })
+  }
+
+  /**
+   * Those that files may follow: the record of the order is signed, and so is one in the ledger of this data directory.
+   * What is written into the table by hand erases nothing, and a copy of the folder never lacks the reason.
+   */
+  async #signed(orders: readonly ErasureOrder[]): Promise<ReadonlySet<string>> {
+    const { store, announce, endSegments } = this.#parts
+    const ready = new Set<string>()
+    for (const [order, signed] of await signedOrders(store.db, orders)) {
+      const { erasure_id: id } = order
+      if (signed.order && signed.installations.has(this.#installation())) {
+        ready.add(id)
+        continue
+      }
+      if (signed.order && !this.#announced.has(id)) {
+        this.#announced.add(id)
+        await announce?.(order)
+      }
+      // The end of a segment is signed, and then its files can have their turn at once.
+      const asked = this.#asked.get(id)
+      if (asked !== undefined) {
+        if (!signed.order && performance.now() - asked > UNSIGNED_MS) this.#tellUnsigned(id)
+        continue
+      }
+      this.#asked.set(id, performance.now())
+      await endSegments(segmentsInWork(this.#ledgerDir()))
+    }
+    return ready
+  }
+
+  #tellUnsigned(id: string): void {
+    this.#asked.set(id, Infinity)
+    this.#parts.log.error(
+      { erasure_id: id },
+      'the store orders an erasure that no signed record orders: files are left as they are',
+    )
   }
 
   #dirs(): string[] {
-    const { dataDir, archiveDir } = this.#parts
-    return [join(dataDir, 'ledger'), ...(archiveDir === '' ? [] : [archiveDir])]
+    const { archiveDir } = this.#parts
+    return [this.#ledgerDir(), ...(archiveDir === '' ? [] : [archiveDir])]
+  }
+
+  #ledgerDir(): string {
+    return join(this.#parts.dataDir, 'ledger')
   }
 
   #installation(): string {
-    return openKeyChain(join(this.#parts.dataDir, 'ledger')).installation
+    return openKeyChain(this.#ledgerDir()).installation
   }
 }

@@ -156,9 +156,9 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       dataDir: config.data_dir,
       archiveDir: config.ledger.archive.dir,
       log,
-      ship: () => recorder?.poke(),
+      ship: () => recorder?.hasten(),
       endSegments: askToEnd,
-      announce: async ({ tenant, erasure_id: id, person_keys: keys }) => {
+      announce: async ({ tenant, erasure_id: id, person_keys: keys, before }) => {
         await gateway.spool.append({
           kind: 'audit',
           tenant,
@@ -169,7 +169,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           actor: { type: 'system', name: 'recorder' },
           action: 'erase',
           result: 'success',
-          data: { erasure_id: id, person_keys: keys },
+          data: { erasure_id: id, person_keys: keys, before: new Date(before).toISOString() },
         })
       },
       withoutArchiving: (act) => recorder?.withoutArchiving(act) ?? act(),

@@ -62,6 +62,18 @@ export function askToEnd(paths: readonly string[]): void {
   for (const path of paths) writeFileSync(join(dirname(path), END_WANTED), '', { mode: 0o600 })
 }
 
+/** Segments that are being written. */
+export function segmentsInWork(ledgerDir: string): string[] {
+  return writersIn(ledgerDir).flatMap((writer) => {
+    const folder = join(ledgerDir, writer)
+    const newest = segmentsOf(folder).at(-1)
+    if (newest === undefined) return []
+    const hold = holdOf(folder, newest.path)
+    hold?.release()
+    return hold === undefined ? [newest.path] : []
+  })
+}
+
 async function eraseInWriter(
   folder: string,
   orders: readonly ErasureOrder[],

@@ -67,6 +67,7 @@ export class Recorder {
   #stopped = false
   #delayMs = 0
   #retryAt = -Infinity
+  #isAwaited = false
   #tidiedAt = -Infinity
   #prunedAt = -Infinity
   /** Whether the cursors have to be asked for again: the store was away, and may be another one. */
@@ -97,6 +98,12 @@ export class Recorder {
   /** Something was written: look soon. */
   poke(): void {
     if (this.#delayMs === 0) this.#schedule(5)
+  }
+
+  /** Somebody waits for what is written, and for its proof: bring both soon. */
+  hasten(): void {
+    this.#isAwaited = true
+    this.poke()
   }
 
   /** Milliseconds since the oldest record that is not in the store was made; 0 where nothing waits. */
@@ -157,8 +164,9 @@ export class Recorder {
       const isTidying = performance.now() - this.#tidiedAt >= TIDY_EVERY_MS
       this.#findWriters()
       await this.#shipAll()
+      if (isTidying || this.#isAwaited) await this.#bringEvidence()
+      this.#isAwaited = false
       if (isTidying) {
-        await this.#bringEvidence()
         this.#tidiedAt = performance.now()
         if (!this.#isArchiving) void this.archive()
       }
