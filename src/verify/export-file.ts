@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs'
 import { basename } from 'node:path'
 import type { PublicKey } from '../proof/note.ts'
 import { HASH_BYTES, leafHash, Tree } from '../proof/tree.ts'
-import { checkKeys } from './anchors.ts'
+import { checkKeys, isPinned } from './anchors.ts'
 import { trailerText } from './export-lines.ts'
 import { readHead, readRecord } from './record-head.ts'
 import { Damaged, type Report, timeText, type WriterReport } from './report.ts'
@@ -26,17 +26,18 @@ export async function verifyExport(
   keys: readonly PublicKey[],
   onProgress: (records: number) => void,
 ): Promise<Report> {
-  const check = new ExportCheck(basename(path), onProgress)
+  const check = new ExportCheck(basename(path), keys, onProgress)
   const damage = []
   try {
     for await (const line of linesOf(path)) check.line(line)
-    check.end(keys)
+    check.end()
   } catch (error) {
     if (!(error instanceof Damaged)) throw error
     damage.push(error.damage)
   }
+  const unjudged = check.unjudged()
   return {
-    verdict: damage.length > 0 ? 'damaged' : 'intact',
+    verdict: damage.length > 0 ? 'damaged' : unjudged.length > 0 ? 'unknown' : 'intact',
     of: path,
     installations: check.trusts.map((trust) => ({
       installation: trust.installation,
@@ -46,7 +47,7 @@ export async function verifyExport(
     records: check.rows,
     writers: check.writers(),
     damage,
-    unjudged: [],
+    unjudged,
     notes:
       keys.length > 0
         ? []
@@ -58,12 +59,15 @@ export async function verifyExport(
 
 interface Section {
   readonly writer: string
+  readonly trust: Trust
   readonly firstSeq: number
   readonly tree: Tree
   readonly checkpoint: SignedCheckpoint | undefined
   readonly leaves: Buffer[]
   count: number
   rows: number
+  /** Rows that no checkpoint covers. */
+  uncovered: number
   erased: number
   firstTime: number
   lastTime: number
@@ -73,6 +77,7 @@ class ExportCheck {
   readonly trusts: Trust[] = []
   rows = 0
   readonly #file: string
+  readonly #given: readonly PublicKey[]
   readonly #onProgress: (records: number) => void
   readonly #digest = createHash('sha256')
   readonly #sections = new Map<string, Section>()
@@ -81,8 +86,9 @@ class ExportCheck {
   #offset = 0
   #isSigned = false
 
-  constructor(file: string, onProgress: (records: number) => void) {
+  constructor(file: string, keys: readonly PublicKey[], onProgress: (records: number) => void) {
     this.#file = file
+    this.#given = keys
     this.#onProgress = onProgress
   }
 
@@ -104,10 +110,31 @@ class ExportCheck {
     this.#offset += bytes.length
   }
 
-  end(keys: readonly PublicKey[]): void {
+  end(): void {
     if (!this.#isSigned)
       throw this.#damaged('the line that ends the export is missing: it was cut off')
-    checkKeys(keys, this.trusts)
+    checkKeys(this.#given, this.trusts)
+  }
+
+  unjudged(): string[] {
+    const sections = [...this.#sections.values()].filter(({ rows }) => rows > 0)
+    const strangers = new Set(
+      sections.flatMap(({ trust }) =>
+        isPinned(trust, this.#given)
+          ? []
+          : [
+              `installation ${trust.installation}: none of the keys that were given is one of its keys, so who signed its records is not known: give its key, too`,
+            ],
+      ),
+    )
+    const uncovered = sections.flatMap(({ writer, uncovered: rows }) =>
+      rows === 0
+        ? []
+        : [
+            `writer ${writer}: ${rows} rows are covered by no checkpoint: one follows every ten seconds, so export them again`,
+          ],
+    )
+    return [...strangers, ...uncovered]
   }
 
   writers(): WriterReport[] {
@@ -176,6 +203,7 @@ class ExportCheck {
     }
     this.#section = {
       writer,
+      trust,
       firstSeq: Number(firstSeq),
       tree,
       checkpoint:
@@ -183,6 +211,7 @@ class ExportCheck {
       leaves: [],
       count: 0,
       rows: 0,
+      uncovered: 0,
       erased: 0,
       firstTime: Infinity,
       lastTime: -Infinity,
@@ -248,6 +277,7 @@ class ExportCheck {
       throw new Damaged({ ...place, what: 'the personal part is not that of the record' })
     if (part.length === 0 && head.personalHash !== undefined) section.erased += 1
     section.rows += 1
+    if (head.seq > (section.checkpoint?.size ?? 0)) section.uncovered += 1
     section.firstTime = Math.min(section.firstTime, head.time)
     section.lastTime = Math.max(section.lastTime, head.time)
     this.rows += 1
@@ -260,14 +290,21 @@ class ExportCheck {
     const note = String(signature)
     const [, time = ''] = TRAILER.exec(note.slice(0, note.lastIndexOf('\n\n') + 1)) ?? []
     const text = trailerText(Number(rows), String(sha256), time)
+    // Whose key is not known could have put any keys of its own into the file.
     const isSigned = this.trusts.some((trust) => {
+      if (!isPinned(trust, this.#given)) return false
       try {
         return trust.open(note, {}, '').text === text
       } catch {
         return false
       }
     })
-    if (!isSigned) throw this.#damaged('is not signed by a key of this ledger')
+    if (!isSigned)
+      throw this.#damaged(
+        this.#given.length === 0
+          ? 'is not signed by a key of this ledger'
+          : 'is not signed by a ledger whose key was given',
+      )
     if (rows !== this.rows)
       throw this.#damaged(`${String(rows)} rows were exported, here are ${this.rows}`)
     if (this.#digest.digest('hex') !== sha256)

@@ -8,7 +8,8 @@ import t, { type Test } from 'tap'
 import { readPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
 import { openLedgerKeys } from '../../src/ledger/ledger-keys.ts'
 import type { LedgerRecord, ShippedRecord } from '../../src/model/record.ts'
-import { generateKey, type PublicKey } from '../../src/proof/note.ts'
+import { keyName } from '../../src/proof/key-chain.ts'
+import { generateKey, type PublicKey, vkeyOf } from '../../src/proof/note.ts'
 import { leafHash } from '../../src/proof/tree.ts'
 import { openStore, type Store } from '../../src/store/open.ts'
 import { RecordSink } from '../../src/store/records.ts'
@@ -28,6 +29,7 @@ import {
   silent,
 } from '../support/records.ts'
 
+const START = Date.UTC(2026, 10, 1)
 const migrationsDir = join(import.meta.dirname, '../../migrations')
 
 t.test('PostgreSQL', { skip: noPostgres() }, async (t) => {
@@ -45,8 +47,6 @@ t.test('TimescaleDB', { skip: noTimescale() }, async (t) => {
 t.test('the embedded database', async (t) => {
   await suite(t, '')
 })
-
-const START = Date.UTC(2026, 10, 1)
 
 /** Records of every kind, decisions with a violation among them. */
 function records(): LedgerRecord[] {
@@ -123,6 +123,37 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
       const other = generateKey(signing.name)
       t.match(await verifyExport(file, [other], () => undefined), { verdict: 'damaged' })
       t.match(await verifyExport(file, [signing], () => undefined), { verdict: 'intact' })
+      // Keys of one's own are put beside those of the ledger, and sign whatever was made of the rest.
+      const inst = randomUUID()
+      const key = generateKey(keyName(inst))
+      const keyLine = JSON.stringify({
+        installation: inst,
+        keys: [{ vkey: vkeyOf(key), note: null }],
+      })
+      const signedByOther = async (changed: readonly string[]): Promise<Report> => {
+        const own = async function* (): AsyncGenerator<string> {
+          for (const line of changed) yield `${line}\n`
+        }
+        const forged: string[] = []
+        for await (const part of signedLines(own(), key, Date.now())) forged.push(part.trimEnd())
+        await put(forged)
+        return verifyExport(file, [signing], () => undefined)
+      }
+      const body = lines.slice(0, -1)
+      const withKey = body.toSpliced(1, 0, keyLine)
+      const withoutRow = withKey.filter((line) => !line.startsWith(`{"row":${whole.records},`))
+      t.equal(withoutRow.length, withKey.length - 1)
+      t.match((await signedByOther(withoutRow)).damage, [{ what: /whose key was given/ }])
+      // Without their checkpoint rows are vouched for by nobody but the exporter.
+      const bare = body.map((line) => line.replace(/"checkpoint":".*"}$/, '"checkpoint":null}'))
+      const unproved: string[] = []
+      const lineByLine = async function* (): AsyncGenerator<string> {
+        for (const line of bare) yield `${line}\n`
+      }
+      for await (const part of signedLines(lineByLine(), signing, Date.now()))
+        unproved.push(part.trimEnd())
+      t.match(await put(unproved), { verdict: 'unknown', damage: [], unjudged: [/no checkpoint/] })
+
       for (const [index, line] of lines.entries()) {
         if (index % 6 !== 0 && index < lines.length - 1) continue
         const spoiled = [
