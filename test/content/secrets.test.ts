@@ -197,7 +197,7 @@ const NAMED: readonly (readonly [string, () => string])[] = [
   ['env_assignment', () => `SERVICE_TOKEN=${draw('alnum', 32)}`],
   ['env_assignment', () => `"apiKey": "${draw('alnum', 28)}"`],
   ['env_assignment', () => `DB_PASSWORD=${draw('alnum', 24)}`],
-  ['password', () => `my password is ${draw('alnum', 4)}-t7R`],
+  ['password', () => `my password is ${draw('alnum', 9)}-t7R`],
 ]
 
 for (const [type, make] of [...PREFIXED, ...NAMED]) {

@@ -37,7 +37,7 @@ const STRETCH_MS = 11 * 60_000
 const START = Date.UTC(2026, 10, 1)
 
 /** What a writer records: decisions, and now and then what an administrator did. */
-export function recordAt(time: number, index: number): LedgerRecord {
+function recordAt(time: number, index: number): LedgerRecord {
   return index % 7 === 3
     ? auditRecord(`act ${index}`, time)
     : decisionRecord({ time, user: `user${index % 5}`, person: `person-${index % 5}` })

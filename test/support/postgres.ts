@@ -84,9 +84,12 @@ export async function startPostgres(
       ].concat(
         options.timescale === true
           ? [
-              ...['-c', 'shared_preload_libraries=timescaledb'],
-              ...['-c', `timescaledb.license=${options.license ?? 'timescale'}`],
-              ...['-c', 'timescaledb.telemetry_level=off'],
+              '-c',
+              'shared_preload_libraries=timescaledb',
+              '-c',
+              `timescaledb.license=${options.license ?? 'timescale'}`,
+              '-c',
+              'timescaledb.telemetry_level=off',
             ]
           : [],
         (options.settings ?? []).flatMap((setting) => ['-c', setting]),

@@ -29,7 +29,7 @@ export function copyOf(ledger: TestLedger, dataDir: string): TestLedger {
   }
 }
 
-export function framesIn(path: string): TestFrame[] {
+function framesIn(path: string): TestFrame[] {
   const bytes = readFileSync(path)
   const frames: TestFrame[] = []
   for (let at = SEGMENT_HEAD; ;) {
@@ -41,7 +41,7 @@ export function framesIn(path: string): TestFrame[] {
 }
 
 /** Writes a segment anew, every checksum right. */
-export function putFrames(path: string, frames: readonly TestFrame[]): void {
+function putFrames(path: string, frames: readonly TestFrame[]): void {
   const head = readFileSync(path).subarray(0, SEGMENT_HEAD)
   writeFileSync(path, Buffer.concat([head, ...frames.map(frameOf)]))
 }
@@ -76,7 +76,7 @@ export function changed({ record, personal }: TestFrame): TestFrame {
 }
 
 /** The same record under another number. */
-export function renumbered({ record, personal }: TestFrame, seq: number): TestFrame {
+function renumbered({ record, personal }: TestFrame, seq: number): TestFrame {
   return {
     record: Buffer.from(record.toString('utf8').replace(/"seq":\d+/, `"seq":${seq}`)),
     personal,
@@ -97,7 +97,7 @@ export function renumberAll(writer: TestWriter): void {
   }
 }
 
-export function leavesOf({ folder }: TestWriter): Buffer[] {
+function leavesOf({ folder }: TestWriter): Buffer[] {
   return segmentsOf(folder).flatMap(({ path }) =>
     framesIn(path).map(({ record }) => leafHash(record)),
   )
@@ -189,6 +189,6 @@ export function duplicate(writer: TestWriter, seq: number, name: (file: string) 
   copyFileSync(path, join(writer.folder, name(basename(path))))
 }
 
-export function sha256(text: string): Buffer {
+function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }
