@@ -1,7 +1,6 @@
 // What somebody who can write to a ledger's files does to them: for real, with checksums, leaves, frontiers and
 // signatures made to fit as far as the attacker can.
 
-import { createHash } from 'node:crypto'
 import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { frameOf, readFrame } from '../../src/ledger/frame.ts'
@@ -29,7 +28,7 @@ export function copyOf(ledger: TestLedger, dataDir: string): TestLedger {
   }
 }
 
-function framesIn(path: string): TestFrame[] {
+export function framesIn(path: string): TestFrame[] {
   const bytes = readFileSync(path)
   const frames: TestFrame[] = []
   for (let at = SEGMENT_HEAD; ;) {
@@ -41,7 +40,7 @@ function framesIn(path: string): TestFrame[] {
 }
 
 /** Writes a segment anew, every checksum right. */
-function putFrames(path: string, frames: readonly TestFrame[]): void {
+export function putFrames(path: string, frames: readonly TestFrame[]): void {
   const head = readFileSync(path).subarray(0, SEGMENT_HEAD)
   writeFileSync(path, Buffer.concat([head, ...frames.map(frameOf)]))
 }
@@ -187,8 +186,4 @@ export function signWholeAnew({ ledger, writers }: TestLedger): SigningKey {
 export function duplicate(writer: TestWriter, seq: number, name: (file: string) => string): void {
   const { path } = placeOf(writer, seq)
   copyFileSync(path, join(writer.folder, name(basename(path))))
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }
