@@ -21,6 +21,8 @@ import { closeQuietly, cutOff, segmentsOf } from './segment.ts'
 export const WRITER = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** Holds the boot id while a process writes. */
 const OPEN = 'open'
+/** In its place: not all that was written may be on the disk, as after a power loss. */
+const UNSAFE = 'unsafe'
 const LEFT = 'left'
 export const LOCK = 'lock'
 
@@ -31,7 +33,8 @@ export interface WriterFolder extends WriterPlace {
 
 /**
  * How a writer stops: all on the disk and under a checkpoint; on the disk, but what proves the last records could not be
- * written, which whoever takes the folder next makes up for; or not all on the disk, so that nobody goes on with it.
+ * written, which whoever takes the folder next makes up for; or not all on the disk, so that nobody goes on with it: the
+ * next one makes each frame stand once, seals what is there and leaves it.
  */
 export type Ending = 'proved' | 'synced' | 'unsafe'
 
@@ -96,7 +99,7 @@ function claimOld(writer: string, options: ClaimOptions): WriterFolder | undefin
     if (isSound) sealOff(place, found, options)
     onLeft(
       writer,
-      isSound ? 'the machine went down while it was written to' : 'it cannot be synced',
+      isSound ? 'not all that was written to it had reached the disk' : 'it cannot be synced',
     )
   }
   putFile(disk, join(folder, LEFT), '')
@@ -145,7 +148,7 @@ function taken(place: WriterPlace, progress: Progress, lock: Lock, disk: Disk): 
     release: (ending) => {
       try {
         if (ending === 'proved') disk.remove(mark)
-        if (ending === 'unsafe') putFile(disk, join(place.folder, LEFT), '')
+        if (ending === 'unsafe') putFile(disk, mark, UNSAFE)
       } finally {
         lock.release()
       }

@@ -255,6 +255,32 @@ t.test('a torn frame that cannot be cut off ends its segment', async (t) => {
   t.equal(rig.close(), 'proved')
 })
 
+t.test(
+  'who ends in trouble leaves each frame once, sealed, and nobody goes on with it',
+  async (t) => {
+    const rig = new Rig(t, 'off')
+    rig.write()
+    rig.write()
+    rig.disk.faults.push({ operation: 'sync', path: '.seg', fails: 'EIO', times: 2 })
+    t.equal(rig.close(), 'unsafe')
+    t.equal(segmentsOf(rig.folder.folder).length, 2, 'its frames stand in two files')
+    const left: string[] = []
+    const { ledgerDir } = rig
+    const next = claimWriter({
+      dataDir: rig.dataDir,
+      ledgerDir,
+      disk: new FaultyDisk(),
+      now: Date.now,
+      onLeft: (_, why) => left.push(why),
+    })
+    t.not(next.writer, rig.folder.writer)
+    t.match(left, [/^not all that was written/])
+    t.equal(segmentsOf(rig.folder.folder).length, 1)
+    t.equal(rig.checkpoint()?.size, 2, 'and it is proved')
+    next.release('proved')
+  },
+)
+
 t.test('the list of writers names each of them once', async (t) => {
   const dataDir = t.testdir()
   const ledgerDir = join(dataDir, 'ledger')
