@@ -20,7 +20,7 @@ import { isAnchor, type NoteFile } from '../verify/anchors.ts'
 import { isExport, verifyExport } from '../verify/export-file.ts'
 import { ledgerIn, verifyFolder, type VerifyOptions } from '../verify/folder.ts'
 import { readProof, verifyProof } from '../verify/proof-file.ts'
-import { describe, type Report, type WriterReport } from '../verify/report.ts'
+import { describe, printable, type Report, type WriterReport } from '../verify/report.ts'
 import { verifyStore } from '../verify/store.ts'
 import { readKey } from '../verify/trust.ts'
 import type { Common } from './common.ts'
@@ -211,10 +211,13 @@ function print(io: Io, report: Report): void {
   if (writers.length > 0) printRows(io, false, COLUMNS, writers.map(rowOf))
   for (const { writer, gaps } of writers)
     for (const { reason, records: lost, from, to } of gaps)
-      io.out.write(`gap: writer ${writer} lost ${lost} records from ${from} to ${to}: ${reason}\n`)
-  for (const note of notes) io.out.write(`note: ${note}\n`)
-  for (const each of unjudged) io.out.write(`cannot judge: ${each}\n`)
-  const of = writers.length === 0 ? report.of : `${records} records of ${writers.length} writers`
+      io.out.write(
+        `gap: writer ${writer} lost ${lost} records from ${from} to ${to}: ${printable(reason)}\n`,
+      )
+  for (const note of notes) io.out.write(`note: ${printable(note)}\n`)
+  for (const each of unjudged) io.out.write(`cannot judge: ${printable(each)}\n`)
+  const of =
+    writers.length === 0 ? printable(report.of) : `${records} records of ${writers.length} writers`
   if (verdict === 'intact') io.out.write(`intact: ${of}\n`)
   else if (verdict === 'unknown') io.out.write(`intact as far as it can be judged: ${of}\n`)
   for (const each of damage) io.out.write(`damaged: ${describe(each)}\n`)

@@ -25,8 +25,8 @@ const MAX_NOTE_BYTES = 1024 * 1024
 const MAX_SIGNATURES = 16
 /** RFC 8410: what stands before the 32 bytes of an Ed25519 key in SubjectPublicKeyInfo. */
 const SPKI_HEAD = Buffer.from('302a300506032b6570032100', 'hex')
-const NAME = /^[^\s+]{1,200}$/u
-const VKEY = /^([^\s+]{1,200})\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})$/u
+const NAME = /^[^\s+\p{C}]{1,200}$/u
+const VKEY = /^([^\s+\p{C}]{1,200})\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})$/u
 const SIGNATURE = /^\u2014 ([^\s+]{1,200}) ([A-Za-z0-9+/]+={0,2})$/u
 
 export interface PublicKey {
@@ -75,7 +75,9 @@ export function readVkey(text: string): PublicKey | undefined {
     format: 'der',
     type: 'spki',
   })
-  return { name, id, key }
+  const read = { name, id, key }
+  // Digits behind the key, or spare bits in its last one, would make two texts of one key.
+  return vkeyOf(read) === text.trim() ? read : undefined
 }
 
 /** The note: text and a signature of each key. The text must end with a line feed. */

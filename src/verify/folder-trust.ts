@@ -1,11 +1,12 @@
 // The keys and the list of writers of a ledger's folder.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { CordonError } from '../base/errors.ts'
 import { WRITER } from '../ledger/writer-folder.ts'
 import type { KeptKey } from '../proof/key-chain.ts'
 import { Damaged } from './report.ts'
+import { readSmall } from './small-file.ts'
 import { Trust } from './trust.ts'
 
 const VKEY_FILE = /^(\d{4})\.(vkey|note)$/
@@ -80,7 +81,5 @@ function namesIn(folder: string, form: RegExp): string[] {
 
 function textIn(path: string): string | undefined {
   if (!existsSync(path)) return undefined
-  if (statSync(path).size > MAX_FILE_BYTES)
-    throw new Damaged({ file: basename(path), what: 'is larger than it ever is' })
-  return readFileSync(path, 'utf8')
+  return readSmall(path, MAX_FILE_BYTES).toString('utf8')
 }

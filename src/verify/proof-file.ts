@@ -4,6 +4,7 @@
 
 import { hash } from 'node:crypto'
 import { isErased } from '../ledger/encode.ts'
+import { WRITER } from '../ledger/writer-folder.ts'
 import { type Checkpoint, readCheckpoint } from '../proof/checkpoint.ts'
 import type { PublicKey } from '../proof/note.ts'
 import { readStatement } from '../proof/statement.ts'
@@ -73,12 +74,13 @@ export function readProof(text: string): Proof | undefined {
     return undefined
   }
   if (typeof read !== 'object' || read === null || read['v'] !== 1) return undefined
-  if (!isText(read['installation']) || !Array.isArray(read['keys'])) return undefined
+  if (!isId(read['installation']) || !Array.isArray(read['keys'])) return undefined
   if (!read['keys'].every((key) => isText((key as ProofKey | null)?.vkey))) return undefined
   if (read['cordon_proof'] === 'inclusion') {
     const { writer, record, personal, checkpoint, path } = read
     const isProof =
-      [writer, record, checkpoint, read['leaf_hash']].every(isText) &&
+      isId(writer) &&
+      [record, checkpoint, read['leaf_hash']].every(isText) &&
       (personal === null || isText(personal)) &&
       ['seq', 'leaf_index', 'tree_size'].every((name) => Number.isSafeInteger(read[name])) &&
       isPath(path)
@@ -92,9 +94,13 @@ export function readProof(text: string): Proof | undefined {
     trees.every((tree: Partial<Record<string, unknown>> | null) => {
       if (typeof tree !== 'object' || tree === null) return false
       const sizes = [tree['old_size'], tree['new_size']]
-      return isText(tree['writer']) && sizes.every(Number.isSafeInteger) && isPath(tree['path'])
+      return isId(tree['writer']) && sizes.every(Number.isSafeInteger) && isPath(tree['path'])
     })
   return isProof ? (read as unknown as ConsistencyProof) : undefined
+}
+
+function isId(value: unknown): value is string {
+  return isText(value) && WRITER.test(value)
 }
 
 function isText(value: unknown): value is string {
@@ -123,7 +129,7 @@ export function verifyProof(proof: Proof, file: string, keys: readonly PublicKey
       )
     const records =
       proof.cordon_proof === 'inclusion'
-        ? checkInclusion(proof, file, trust)
+        ? checkInclusion(proof, file, trust, report.notes)
         : checkConsistency(proof, file, trust, report.unjudged)
     const { installation } = proof
     return {
@@ -139,7 +145,12 @@ export function verifyProof(proof: Proof, file: string, keys: readonly PublicKey
   }
 }
 
-function checkInclusion(proof: InclusionProof, file: string, trust: Trust): number {
+function checkInclusion(
+  proof: InclusionProof,
+  file: string,
+  trust: Trust,
+  notes: string[],
+): number {
   const { writer, seq } = proof
   const place = { file, writer, seq }
   const checkpoint = signedCheckpoint(proof.checkpoint, file, trust)
@@ -168,6 +179,10 @@ function checkInclusion(proof: InclusionProof, file: string, trust: Trust): numb
   const personal = Buffer.from(proof.personal ?? '', 'base64')
   if (personal.length > 0 && !isErased(personal) && hash('sha256', personal) !== head.personalHash)
     throw new Damaged({ ...place, what: 'the personal part is not that of the record' })
+  if (head.personalHash !== undefined && (personal.length === 0 || isErased(personal)))
+    notes.push(
+      'the record was written with a personal part, which is not here: erased, or left out',
+    )
   return 1
 }
 

@@ -108,7 +108,15 @@ export function describe({
     file === undefined ? undefined : offset === undefined ? file : `${file} at byte ${offset}`,
     time,
   ].filter((part) => part !== undefined)
-  return where.length === 0 ? what : `${where.join(', ')}: ${what}`
+  return printable(where.length === 0 ? what : `${where.join(', ')}: ${what}`)
+}
+
+/** A text with everything escaped that a terminal would follow instead of showing it. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`,
+  )
 }
 
 /** RFC 3339 for a time in milliseconds; `undefined` where it is none. */

@@ -1,10 +1,10 @@
 // The segments of one writer as files: which there are, and what each holds, frame by frame.
 
-import { readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
 import { nextFrame, readFrame, SEGMENT_MAGIC } from '../ledger/frame.ts'
 import { Damaged } from './report.ts'
+import { readSmall } from './small-file.ts'
 
 /** All files that hold one edition of a segment: compressed or not, moved or not. */
 export interface SegmentFiles {
@@ -69,14 +69,28 @@ export function readSegmentFile({ paths, firstSeq }: SegmentFiles, writer: strin
 
 function contentOf(path: string, writer: string): Buffer {
   const file = basename(path)
-  if (statSync(path).size > MAX_SEGMENT_BYTES)
-    throw new Damaged({ writer, file, what: 'is larger than a segment ever is' })
-  const bytes = readFileSync(path)
+  const bytes = readSmall(path, MAX_SEGMENT_BYTES, { writer })
   if (!path.endsWith('.zst')) return bytes
+  const { read, content } = decompressed(bytes, { writer, file })
+  if (read !== bytes.length)
+    throw new Damaged({ writer, file, offset: read, what: 'has bytes behind what was compressed' })
+  return content
+}
+
+function decompressed(
+  bytes: Buffer,
+  place: { readonly writer: string; readonly file: string },
+): { readonly content: Buffer; readonly read: number } {
   try {
-    return zstdDecompressSync(bytes, { maxOutputLength: MAX_SEGMENT_BYTES })
+    const options = { maxOutputLength: MAX_SEGMENT_BYTES, info: true }
+    // What comes with `info` is not in the types.
+    const { buffer, engine } = zstdDecompressSync(bytes, options) as unknown as {
+      readonly buffer: Buffer
+      readonly engine: { readonly bytesWritten: number }
+    }
+    return { content: buffer, read: engine.bytesWritten }
   } catch {
-    throw new Damaged({ writer, file, what: 'cannot be decompressed' })
+    throw new Damaged({ ...place, what: 'cannot be decompressed' })
   }
 }
 

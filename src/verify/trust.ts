@@ -29,6 +29,8 @@ export class Trust {
   readonly keys: readonly PublicKey[]
   /** Heads of the list of writers by their count; the first is that of an empty list. */
   readonly #heads: RosterHead[] = [NO_ENTRY]
+  /** Numbers of the keys that signed the entries. */
+  readonly #entryKeys: number[] = []
   readonly #writers = new Map<string, Enrolled>()
   #firstTime: number | undefined
 
@@ -68,7 +70,9 @@ export class Trust {
     const number = this.#heads.length
     const wrong = (what: string): Damaged =>
       new Damaged({ ...origin, what: `entry ${number} of the list of writers ${what}` })
-    const { text } = this.open(note, origin, `entry ${number} of the list of writers`)
+    const { text, key } = this.open(note, origin, `entry ${number} of the list of writers`)
+    if (key < (this.#entryKeys.at(-1) ?? 0))
+      throw wrong(`is signed with key ${key}, after key ${this.#entryKeys.at(-1)} was in force`)
     const entry = readRosterEntry(text)
     if (entry === undefined) throw wrong('is no entry')
     if (entry.installation !== this.installation)
@@ -79,6 +83,7 @@ export class Trust {
     const problem = this.#take(entry)
     if (problem !== undefined) throw wrong(problem)
     this.#heads.push(rosterHead(number, note))
+    this.#entryKeys.push(key)
     this.#firstTime ??= entry.time
   }
 
@@ -128,6 +133,12 @@ export class Trust {
     if (read.writer !== writer)
       throw new Damaged({ ...origin, what: `${what} belongs to writer ${read.writer}` })
     this.checkHead(read.roster, origin, what)
+    const after = this.#entryKeys[read.roster.count]
+    if (after !== undefined && after < key)
+      throw new Damaged({
+        ...origin,
+        what: `entry ${read.roster.count + 1} of the list of writers is signed with key ${after}, after ${what} was signed with key ${key}`,
+      })
     return { ...read, note, key }
   }
 

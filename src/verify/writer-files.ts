@@ -1,6 +1,6 @@
 // What is there of one writer: its files by kind, in the ledger and in the archive. A file of no kind is damage.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Seal as SealText } from '../ledger/evidence.ts'
 import { END_WANTED } from '../ledger/segment.ts'
@@ -8,6 +8,7 @@ import { type Kept, KEPT_FILE, readKept } from '../proof/kept.ts'
 import { HASH_BYTES, Tree } from '../proof/tree.ts'
 import { Damaged } from './report.ts'
 import type { SegmentFiles } from './segment-file.ts'
+import { readSmall } from './small-file.ts'
 import { type SignedCheckpoint, type Trust } from './trust.ts'
 
 export interface WriterSource {
@@ -263,21 +264,15 @@ function keptIn(folder: string, writer: string, trust: Trust): Kept | undefined 
 
 /** A run of leaf hashes. Throws Damaged where it is none. */
 export function leavesIn(path: string, firstSeq: number, writer: string): Leaves {
-  const hashes = readFileSync(path)
-  const file = basename(path)
+  const hashes = readSmall(path, MAX_LEAVES_BYTES, { writer })
   // The last one may be cut off: it is written before the checkpoint that covers it.
   const whole = hashes.length - (hashes.length % HASH_BYTES)
-  if (whole > MAX_LEAVES_BYTES)
-    throw new Damaged({ writer, file, what: 'holds more leaf hashes than a segment has records' })
-  return { file, firstSeq, hashes: hashes.subarray(0, whole) }
+  return { file: basename(path), firstSeq, hashes: hashes.subarray(0, whole) }
 }
 
 /** A frame is hardly smaller than 128 bytes. */
 const MAX_LEAVES_BYTES = (64 * 1024 * 1024 * HASH_BYTES) / 128
 
 function noteIn(path: string, writer: string, most = MAX_NOTE_BYTES): string {
-  const bytes = readFileSync(path)
-  if (bytes.length > most)
-    throw new Damaged({ writer, file: basename(path), what: 'is larger than it ever is' })
-  return bytes.toString('utf8')
+  return readSmall(path, most, { writer }).toString('utf8')
 }

@@ -1,5 +1,6 @@
 // Whatever is done to a ledger's files is found, and the record named; and what Cordon itself does to them is no damage.
 
+import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
   mkdirSync,
@@ -7,6 +8,8 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -14,11 +17,12 @@ import { zstdCompressSync } from 'node:zlib'
 import t from 'tap'
 import { erasedPersonal, RecordEncoder } from '../../src/ledger/encode.ts'
 import { frameOf } from '../../src/ledger/frame.ts'
-import { openLedgerKeys } from '../../src/ledger/ledger-keys.ts'
+import { openLedgerKeys, rotateKey } from '../../src/ledger/ledger-keys.ts'
 import { SEGMENT_HEAD, segmentsOf } from '../../src/ledger/segment.ts'
 import { KEPT_FILE, keptText } from '../../src/proof/kept.ts'
 import { keyName, successionNote } from '../../src/proof/key-chain.ts'
-import { generateKey, readVkey, signNote, vkeyOf } from '../../src/proof/note.ts'
+import { generateKey, openNote, readVkey, signNote, vkeyOf } from '../../src/proof/note.ts'
+import { readRosterEntry, rosterHead, rosterText } from '../../src/proof/roster.ts'
 import { verifyFolder } from '../../src/verify/folder.ts'
 import type { Report } from '../../src/verify/report.ts'
 import {
@@ -668,4 +672,67 @@ t.test('a kill while segments go or are repeated is no damage', async (t) => {
   const tail = placeOf(second, 10).path
   writeFileSync(tail.replace('.seg', '-1.seg'), readFileSync(tail))
   t.match(verify(repeated), { verdict: 'intact', damage: [] })
+})
+
+t.test('what is no file of a ledger is told, and neither read nor waited for', async (t) => {
+  for (const [name, put] of Object.entries({
+    'a pipe': (path: string) => execFileSync('mkfifo', [path]),
+    'a device': (path: string) => symlinkSync('/dev/zero', path),
+    'a link': (path: string) => {
+      copyFileSync(join(first(sound).folder, 'checkpoint'), join(dir, 'elsewhere'))
+      symlinkSync(join(dir, 'elsewhere'), path)
+    },
+    'a hole': (path: string) => {
+      writeFileSync(path, '')
+      truncateSync(path, 3 * 1024 ** 3)
+    },
+  })) {
+    const ledger = spoiled()
+    const { folder, writer } = first(ledger)
+    rmSync(join(folder, 'checkpoint'))
+    put(join(folder, 'checkpoint'))
+    const { damage, writers } = verify(ledger)
+    t.match(damage, [{ writer, file: 'checkpoint' }], name)
+    t.equal(writers.filter(({ state }) => state === 'intact').length, 2, name)
+    rmSync(ledger.dataDir, { recursive: true })
+  }
+})
+
+t.test('bytes behind what was compressed are found', async (t) => {
+  const ledger = spoiled()
+  const { path } = placeOf(first(ledger), 1)
+  const packed = zstdCompressSync(readFileSync(path))
+  rmSync(path)
+  writeFileSync(`${path}.zst`, packed)
+  t.equal(verify(ledger).verdict, 'intact')
+  for (const more of [Buffer.from('x'), zstdCompressSync(Buffer.from('x'))]) {
+    writeFileSync(`${path}.zst`, Buffer.concat([packed, more]))
+    t.match(verify(ledger).damage, [{ writer: first(ledger).writer, file: /zst$/ }])
+  }
+})
+
+t.test('what a key signs that is no longer in force counts for nothing', async (t) => {
+  const ledger = makeLedger(join(dir, 'rotated'), [{ stretches: [3] }, { stretches: [2] }])
+  const { signing: leaked } = openLedgerKeys(ledger.dataDir)
+  rotateKey(ledger.dataDir, Date.now())
+  makeLedger(ledger.dataDir, [{ stretches: [2] }, { stretches: [2] }, { stretches: [2] }])
+  t.equal(verify(ledger).verdict, 'intact')
+  const folder = join(ledger.ledger, 'writers')
+  const last = readdirSync(folder).toSorted().at(-1) ?? ''
+  const known = readRosterEntry(openNote(readFileSync(join(folder, last), 'utf8'), [])?.text ?? '')
+  const number = (known?.number ?? 0) + 1
+  const { writer } = first(ledger)
+  const ended = rosterText({
+    installation: known?.installation ?? '',
+    number,
+    previous: rosterHead(number - 1, readFileSync(join(folder, last), 'utf8')).hash,
+    time: Date.now(),
+    event: 'ended',
+    writer,
+    size: 3,
+    root: Buffer.alloc(32),
+  })
+  writeFileSync(join(folder, `${String(number).padStart(8, '0')}.note`), signNote(ended, leaked))
+  rmSync(join(ledger.ledger, writer), { recursive: true })
+  t.match(verify(ledger).damage[0]?.what, /is signed with key 1, after key 2 was in force/)
 })
