@@ -215,7 +215,10 @@ function framesOf(
   | string {
   const segment = readSegment(path, disk)
   // Its maker died before its head was whole, so nothing was ever written to it.
-  if (segment === undefined) return { bytes: 0, records: [], ends: [] }
+  if (segment === undefined)
+    return disk.read(path).length > SEGMENT_HEAD
+      ? `${path} is damaged at byte 0`
+      : { bytes: 0, records: [], ends: [] }
   const bytes = segment.length
   const records: Buffer[] = []
   const ends: number[] = []

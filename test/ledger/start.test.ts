@@ -140,6 +140,30 @@ t.test('what was added after a writer had ended is signed by nobody', async (t) 
   t.match(readFileSync(join(folder, 'checkpoint'), 'utf8'), '\n2\n', 'its checkpoint is as it was')
 })
 
+t.test('a damaged head takes no record with it: the segment stays as it is', async (t) => {
+  const dataDir = t.testdir()
+  const { spool } = open(dataDir)
+  await spool.append(auditRecord('a'))
+  const folder = join(dataDir, 'ledger', spool.writer)
+  // As after a kill: nothing is signed yet.
+  const killed = join(t.testdirName, 'killed')
+  cpSync(folder, killed, { recursive: true })
+  await spool.close()
+  rmSync(folder, { recursive: true })
+  cpSync(killed, folder, { recursive: true })
+  rmSync(killed, { recursive: true })
+  rmSync(join(folder, 'lock'))
+  const path = segmentsOf(folder)[0]?.path ?? ''
+  const bytes = readFileSync(path)
+  bytes[0] = 0x42
+  writeFileSync(path, bytes)
+  const next = open(dataDir)
+  await next.spool.close()
+  t.match(next.left, [/is damaged at byte 0/])
+  t.not(next.spool.writer, spool.writer)
+  t.ok(readFileSync(path).equals(bytes))
+})
+
 t.test('who could not sign its last records is gone on with', async (t) => {
   const dataDir = t.testdir()
   const { spool } = open(dataDir)
