@@ -8,7 +8,7 @@ import {
   PERSON_ERASED,
 } from '../model/erasure.ts'
 import { type AuditRecord, type LedgerRecord, peopleIn } from '../model/record.ts'
-import { Damaged, describe, type Place } from './report.ts'
+import { Damaged, type Place } from './report.ts'
 
 type Order = Omit<ErasureOrder, 'erasure_id'>
 
@@ -55,11 +55,12 @@ export class Erasures {
     const unordered = new Set(this.#without([...this.#ordered, ...this.#unsigned]))
     return this.#without(this.#ordered)
       .filter((found) => !unordered.has(found))
-      .map(({ place: { time: _, ...place } }) =>
-        describe({
-          ...place,
-          what: 'the personal part was erased, and what orders it is covered by no checkpoint that counts',
-        }),
+      .map(
+        ({ place }) =>
+          new Damaged({
+            ...place,
+            what: 'the personal part was erased, and what orders it is covered by no checkpoint that counts',
+          }).message,
       )
   }
 

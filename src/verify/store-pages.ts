@@ -174,7 +174,8 @@ export async function writersIn({ db }: Snapshot): Promise<
     {
       readonly shipped: number | undefined
       readonly signed: number | undefined
-      hasLeaves: boolean
+      /** How far its leaves reach, if none is missing between them; in whole tiles. */
+      readonly leaves: number
     }
   >
 > {
@@ -185,18 +186,20 @@ export async function writersIn({ db }: Snapshot): Promise<
   )
   const shipped = await sql<{ writer: string; seq: string }>`
     select writer::text as writer, max(seq)::text as seq from writers group by writer`.execute(db)
-  const leaves = await sql<{ writer: string }>`
-    select distinct writer::text as writer from ledger_leaves`.execute(db)
+  const leaves = await sql<{ writer: string; tiles: string }>`
+    select writer::text as writer, (min(tile) + count(*))::text as tiles from ledger_leaves group by writer`.execute(
+    db,
+  )
   const sizes = new Map(signed.rows.map(({ writer, size }) => [writer, Number(size)]))
   const cursors = new Map(shipped.rows.map(({ writer, seq }) => [writer, Number(seq)]))
-  const leafed = new Set(leaves.rows.map(({ writer }) => writer))
+  const leafed = new Map(leaves.rows.map(({ writer, tiles }) => [writer, 32 * Number(tiles)]))
   return new Map(
-    [...new Set([...sizes.keys(), ...cursors.keys(), ...leafed])].map((writer) => [
+    [...new Set([...sizes.keys(), ...cursors.keys(), ...leafed.keys()])].map((writer) => [
       writer,
       {
         shipped: cursors.get(writer),
         signed: sizes.get(writer),
-        hasLeaves: leafed.has(writer),
+        leaves: leafed.get(writer) ?? 0,
       },
     ]),
   )

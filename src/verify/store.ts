@@ -31,7 +31,6 @@ import { readHead, readRecord, type ReadRecord } from './record-head.ts'
 import {
   Damaged,
   type Damage,
-  describe,
   type Place,
   type Report,
   timeText,
@@ -74,17 +73,34 @@ const DEAD_COLUMNS: Columns = {
 }
 const SERIES_KEY = ['time', 'writer', 'seq', 'tenant']
 
+/** Of unused columns those that are not null. */
+const UNUSED: Row = { compliance_relevant: false }
+
 interface RecordTable {
   readonly table: string
   readonly kind: LedgerRecord['kind'] | undefined
   readonly columns: Columns
+  /** Columns that nothing is written to. */
+  readonly unused?: Columns
   readonly key: readonly string[]
   readonly row: (shipped: never) => Row
 }
 
 const TABLES: readonly RecordTable[] = [
   // What explains other records first.
-  { table: 'audit_events', kind: 'audit', columns: AUDIT_COLUMNS, key: SERIES_KEY, row: auditRow },
+  {
+    table: 'audit_events',
+    kind: 'audit',
+    columns: AUDIT_COLUMNS,
+    unused: {
+      decision_id: 'uuid',
+      source: 'text',
+      compliance_relevant: 'boolean',
+      frameworks: 'jsonb',
+    },
+    key: SERIES_KEY,
+    row: auditRow,
+  },
   {
     table: 'gaps',
     kind: 'gap',
@@ -96,6 +112,7 @@ const TABLES: readonly RecordTable[] = [
     table: 'decisions',
     kind: 'decision',
     columns: DECISION_COLUMNS,
+    unused: { risk_factors: 'jsonb', data_classification: 'jsonb' },
     key: SERIES_KEY,
     row: decisionRow,
   },
@@ -318,7 +335,7 @@ class StoreCheck {
       | {
           readonly shipped: number | undefined
           readonly signed: number | undefined
-          hasLeaves: boolean
+          readonly leaves: number
         }
       | undefined,
     anchors: readonly Anchor[],
@@ -333,14 +350,16 @@ class StoreCheck {
         })
       return
     }
-    const { shipped = 0, signed } = known ?? {}
+    const { shipped = 0, signed, leaves = 0 } = known ?? {}
+    // A number that somebody made up must not cost memory.
+    const bound = Math.min(shipped, leaves, MAX_RECORDS)
     const state: WriterState = {
       writer,
       trust,
-      bound: shipped,
+      bound,
       first: 1,
-      seen: new Bits(shipped),
-      violations: new Bits(shipped),
+      seen: new Bits(bound),
+      violations: new Bits(bound),
       checkpoint: undefined,
       records: 0,
       erased: 0,
@@ -367,6 +386,13 @@ class StoreCheck {
         seq: shipped + 1,
         table: 'writers',
         what: `is missing: the newest checkpoint covers ${signed} records, the store says that it has ${shipped}`,
+      })
+    if (shipped > bound)
+      throw new Damaged({
+        writer,
+        seq: bound + 1,
+        table: 'ledger_leaves',
+        what: `the leaf is missing: the store says that it has ${shipped} records`,
       })
     const { marks, seals } = await this.#marks(state, signed)
     await this.#leaves(state, [...marks, ...anchors], seals)
@@ -403,7 +429,14 @@ class StoreCheck {
       key = checkpoint.key
       state.checkpoint = checkpoint
       marks.push({ size, root: checkpoint.root, said: `the checkpoint of size ${size}` })
-      if (isSeal && frontier !== null) seals.set(size, fitting(frontier, checkpoint, writer))
+      if (isSeal !== (frontier !== null))
+        throw new Damaged({
+          writer,
+          table,
+          column: 'is_seal',
+          what: `is not what the frontier of the checkpoint of size ${size} says`,
+        })
+      if (frontier !== null) seals.set(size, fitting(frontier, checkpoint, writer))
     }
     const { ended } = trust.writers.get(writer) ?? {}
     if (ended !== undefined) marks.push({ ...ended, said: 'the list of writers, where it ended,' })
@@ -493,9 +526,11 @@ class StoreCheck {
   }
 
   async #table(of: RecordTable): Promise<void> {
-    for await (const page of pagesOf(this.#snapshot, of.table, of.columns, of.key)) {
+    const columns = { ...of.columns, ...of.unused }
+    for await (const page of pagesOf(this.#snapshot, of.table, columns, of.key)) {
       await this.#fetchTiles(page)
-      for (const row of page) await this.#attempt(() => this.#row(of, row))
+      for (const row of page)
+        await this.#attempt(() => readable(of.table, row, () => this.#row(of, row)))
       this.#options.onProgress(page.length)
     }
   }
@@ -567,13 +602,28 @@ class StoreCheck {
     }
     const said = of.row(shipped as never)
     const column = wrongColumn(
-      of.columns,
+      { ...of.columns, ...of.unused },
       row,
-      of.kind === undefined ? { ...said, reason: row['reason'] } : said,
+      of.kind === undefined ? { ...said, reason: row['reason'] } : { ...UNUSED, ...said },
     )
     if (column !== undefined)
       throw new Damaged({ ...here, column, what: 'is not what the record says' })
+    if (of.kind === undefined) this.#setAside(row, shipped as never, record.kind)
     this.#take(state, record, table)
+  }
+
+  /** Rows that were set aside are in no answer: what has no reason to lie there is not taken as sound. */
+  #setAside(row: StoredRow, shipped: never, kind: string): void {
+    const [writer, seq] = [String(row['writer']), String(row['seq'])]
+    this.#notes.push(`writer ${writer}: record ${seq} was set aside: ${String(row['reason'])}`)
+    try {
+      TABLES.find((each) => each.kind === kind)?.row(shipped)
+    } catch {
+      return
+    }
+    this.#unjudged.push(
+      `writer ${writer}: record ${seq} was set aside, although a row could be made of it`,
+    )
   }
 
   /** What a sound record tells. */
@@ -587,7 +637,7 @@ class StoreCheck {
     if (record.kind === 'audit') {
       const counts = isCovered && isPinned(state.trust, this.#options.keys)
       this.#erasures.told(record, counts)
-      if (record.event_type === RETENTION_APPLIED && record.data !== undefined)
+      if (record.event_type === RETENTION_APPLIED && typeof record.data?.['table'] === 'string')
         (counts ? this.#retention : this.#unsigned).push(record.data as unknown as RetentionApplied)
     }
     if (record.kind === 'gap' && state.gaps.length < MAX_TOLD)
@@ -667,7 +717,9 @@ class StoreCheck {
       const decisions = await decisionsAt(this.#snapshot, page)
       for (const row of page)
         await this.#attempt(() =>
-          this.#fact(row, decisions.get(`${String(row['writer'])}/${String(row['seq'])}`)),
+          readable(table, row, () =>
+            this.#fact(row, decisions.get(`${String(row['writer'])}/${String(row['seq'])}`)),
+          ),
         )
     }
   }
@@ -712,9 +764,8 @@ class StoreCheck {
       } catch (error) {
         if (!(error instanceof Damaged)) throw error
         accounted([...this.#retention, ...this.#unsigned])
-        const { time: _, ...missed } = error.damage
         this.#unjudged.push(
-          `${describe(missed)}; a record that no checkpoint covers, or whose key was not given, says that it did`,
+          `${error.message}; a record that no checkpoint covers, or whose key was not given, says that it did`,
         )
       }
     }
@@ -757,8 +808,25 @@ class StoreCheck {
 }
 
 const MAX_TOLD = 100
+/** Of one writer: half a gigabyte to remember which were seen. */
+const MAX_RECORDS = 2 ** 31
 
 const SHIPPED = { leaf: NO_LEAF, personal: undefined, personalBytes: Buffer.alloc(0) }
+
+/** What makes no sense at all is damage of this row, and stops no other from being judged. */
+function readable(table: string, row: StoredRow, act: () => void): void {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof Damaged) throw error
+    throw new Damaged({
+      writer: String(row['writer']),
+      seq: Number(row['seq']),
+      table,
+      what: `cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    })
+  }
+}
 
 function tileOf(seq: number): number {
   return Math.floor((seq - 1) / TILE_LEAVES)
@@ -774,7 +842,8 @@ function account(
   let rows = 0
   for (const each of applied.filter(counts))
     for (const told of Array.isArray(each.writers) ? each.writers : []) {
-      if (told.writer !== writer) continue
+      if ((told as unknown) === null || told.writer !== writer) continue
+      if (![told.up_to_seq, told.rows].every(Number.isSafeInteger)) continue
       upTo = Math.max(upTo, told.up_to_seq)
       rows += told.rows
     }

@@ -199,6 +199,7 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
       sql`update ledger_roster set note = replace(note, 'begun', 'ended') where number = 2`,
       sql`delete from ledger_keys`,
       sql`update ledger_keys set vkey = replace(vkey, '+A', '+B')`,
+      sql`update ledger_keys set vkey = vkey || 'AAAA'`,
     ])
       await spoiled(store, [does], async (db) => {
         const { verdict } = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
@@ -317,6 +318,21 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
     await sql`drop table kept_checkpoints`.execute(store.db)
     t.match(report.damage, [{ writer: second.writer, seq: 46, table: 'ledger_leaves' }])
     t.equal((await verify(store)).verdict, 'intact')
+  })
+
+  await t.test('a decision that was set aside for no reason is told', async (t) => {
+    const does = [
+      sql`insert into dead_letters (tenant, writer, seq, reason, leaf, record, personal)
+        select tenant, writer, seq, 'x', leaf, record, personal from decisions where writer = ${writer} and seq = 20`,
+      sql`delete from decisions where writer = ${writer} and seq = 20`,
+    ]
+    await spoiled(store, does, async (db) => {
+      t.match(await verifyStore({ db, kind: 'embedded' }, OPTIONS), {
+        verdict: 'unknown',
+        unjudged: [/record 20 was set aside, although/],
+        notes: [/record 20 was set aside/],
+      })
+    })
   })
 
   await t.test('an erased person is no damage where a record orders it', async (t) => {
@@ -586,6 +602,29 @@ function attacks(writer: string): Readonly<Record<string, Attack>> {
     'a cursor that was set back': {
       does: [sql`update writers set seq = 20 where writer = ${writer}`],
     },
+    'a cursor that nothing can have': {
+      does: [sql`update writers set seq = 9000000000000000 where writer = ${writer}`],
+    },
+    'a gap without times': {
+      does: [
+        sql`update gaps set record = regexp_replace(record, ',"from":.*', '}') where ${at(7)}`,
+      ],
+      tells: { seq: 7, table: 'gaps' },
+    },
+    'a seal that is called none': {
+      does: [sql`update ledger_checkpoints set is_seal = not is_seal where writer = ${writer}`],
+      tells: { table: 'ledger_checkpoints', column: 'is_seal' },
+    },
+    'an invented risk': column('decisions', 2, 'risk_factors', sql`'{"x":1}'::jsonb`),
+    'an invented class of data': column(
+      'decisions',
+      2,
+      'data_classification',
+      sql`'{secret}'::text[]`,
+    ),
+    'an invented source': column('audit_events', 6, 'source', sql`'x'`),
+    'an invented framework': column('audit_events', 6, 'frameworks', sql`'{x}'::text[]`),
+    'an invented relevance': column('audit_events', 6, 'compliance_relevant', sql`true`),
     'a removed violation': {
       does: [sql`delete from violation_facts where ${at(9)}`],
       tells: { seq: 9, table: 'violation_facts' },
