@@ -85,6 +85,8 @@ export class WritingEnd {
   readonly #room: Room
   #syncAt = Infinity
   #checkpointAt: number
+  /** When there was last something to sign. */
+  #newsAt: number
   #retryAt = Infinity
   #problem = ''
   #syncSeconds: number | undefined
@@ -99,7 +101,8 @@ export class WritingEnd {
       tell({ kind: 'problem', message }),
     )
     this.#room = new Room(disk, place.ledgerDir)
-    this.#checkpointAt = this.#steady() + CHECKPOINT_EVERY_MS
+    this.#newsAt = this.#steady()
+    this.#checkpointAt = this.#newsAt + CHECKPOINT_EVERY_MS
   }
 
   write({ frames, times, isUrgent }: Batch): Written {
@@ -124,6 +127,8 @@ export class WritingEnd {
       error = more.error
     }
     const unsafe = kept === 0 ? undefined : this.#secure(at)
+    // After a quiet time the first record is signed at once: what no checkpoint covers is never old.
+    if (kept > 0 && at - this.#newsAt >= CHECKPOINT_EVERY_MS) this.#checkpointAt = at
     return {
       kept,
       bytes,
@@ -143,6 +148,7 @@ export class WritingEnd {
     }
     if (at < this.#checkpointAt) return
     this.#checkpointAt = at + CHECKPOINT_EVERY_MS
+    if (this.#evidence.hasNews()) this.#newsAt = at
     this.#sign(at)
     this.#room.restore()
   }

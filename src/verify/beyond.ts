@@ -19,9 +19,13 @@ export class Beyond {
     this.#to = Math.max(this.#to, time)
   }
 
-  /** What is to be told where they are of more than the last seconds; `signed`: the checkpoint's time, in milliseconds. */
-  tooLong(signed = -Infinity): string | undefined {
+  /**
+   * What is to be told where they are of more than the last seconds: before the checkpoint's time (`signed`), or
+   * before now, where a Cordon writes while this is read. Milliseconds.
+   */
+  tooLong(signed = -Infinity, now = Date.now()): string | undefined {
     if (this.#firstSeq === undefined) return undefined
+    if (this.#from >= now - MOST_MS && this.#to <= now + MOST_MS) return undefined
     const isLong = this.#to - this.#from > MOST_MS || this.#to - signed > MOST_MS
     if (!isLong) return undefined
     const [from, to] = [this.#from, this.#to].map((time) => timeText(time) ?? '')

@@ -13,7 +13,7 @@ import { readHead } from './record-head.ts'
 import { Damaged, type Damage, type Report, type WriterReport } from './report.ts'
 import { framesOf, readSegmentFile } from './segment-file.ts'
 import { type Enrolled, type Trust, vkeys } from './trust.ts'
-import type { WriterSource } from './writer-files.ts'
+import { checkpointIn, type WriterSource } from './writer-files.ts'
 import { type CheckedWriter, checkWriter, uncompared } from './writer.ts'
 
 export interface FolderPlace {
@@ -207,18 +207,23 @@ class FolderCheck {
   #stranger({ writer, live, archived }: WriterSource, trust: Trust | undefined): undefined {
     const folders = [live, archived].filter((folder) => folder !== undefined)
     const names = folders.flatMap((folder) => readdirSync(folder))
-    // Its entry comes next, or never, where the process died in between.
-    if (!names.some((name) => /seg|seal|leaves|checkpoint/.test(name))) return undefined
-    if (
-      names.some((name) => /seal|leaves|checkpoint/.test(name)) ||
-      !isOlder(folders, writer, trust)
-    )
+    const has = (form: RegExp): boolean => names.some((name) => form.test(name))
+    // Its entry comes next, or never, where the process died in between: then it has signed that nothing is there yet.
+    const isBegun = has(/seg|seal|leaves/)
+    if (!isBegun && !has(/checkpoint/)) return undefined
+    if (!isBegun && trust !== undefined && signedIn(folders, writer, trust) === 0) return undefined
+    if (has(/seal|leaves|checkpoint/) || !isOlder(folders, writer, trust))
       throw new Damaged({ writer, what: 'has a folder, and the list of writers does not know it' })
     this.#unjudged.push(
       `writer ${writer}: was written by a release that proved nothing, so its records cannot be judged`,
     )
     return undefined
   }
+}
+
+/** How many records the newest checkpoints of a writer cover; 0 where there are none. */
+function signedIn(folders: readonly string[], writer: string, trust: Trust): number {
+  return Math.max(...folders.map((folder) => checkpointIn(folder, writer, trust)?.size ?? 0))
 }
 
 /** A writer of which nothing is there: it must have ended, as the list of writers then says. */

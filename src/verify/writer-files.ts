@@ -123,7 +123,12 @@ function segmentsOf(named: readonly Named[]): SegmentFiles[] {
   return [...segments.values()].toSorted((a, b) => a.firstSeq - b.firstSeq || a.edition - b.edition)
 }
 
-function checkpointIn(folder: string, writer: string, trust: Trust): SignedCheckpoint | undefined {
+/** The newest checkpoint in a folder, if it has one. */
+export function checkpointIn(
+  folder: string,
+  writer: string,
+  trust: Trust,
+): SignedCheckpoint | undefined {
   const path = join(folder, 'checkpoint')
   if (!existsSync(path)) return undefined
   return trust.checkpoint(noteIn(path, writer), writer, { writer, file: 'checkpoint' })

@@ -114,6 +114,24 @@ t.test(
   },
 )
 
+t.test('after a quiet time the first record is signed at once', async (t) => {
+  const rig = new Rig(t)
+  rig.pass(60 * SECOND)
+  rig.write()
+  rig.pass(0)
+  t.equal(
+    rig.checkpoint()?.size,
+    1,
+    'so that no record is older than ten seconds without a checkpoint',
+  )
+  rig.write()
+  rig.pass(5 * SECOND)
+  t.equal(rig.checkpoint()?.size, 1, 'those that follow wait for each other')
+  rig.pass(5 * SECOND)
+  t.equal(rig.checkpoint()?.size, 2)
+  rig.close()
+})
+
 t.test('a segment ends with its size, and with its age', async (t) => {
   const rig = new Rig(t)
   for (let written = 0; written < 17 * MIB;) written += rig.write(200_000).bytes
