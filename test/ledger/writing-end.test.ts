@@ -116,6 +116,8 @@ t.test(
 
 t.test('after a quiet time the first record is signed at once', async (t) => {
   const rig = new Rig(t)
+  // That the list of writers has an entry is signed first.
+  rig.pass(60 * SECOND)
   rig.pass(60 * SECOND)
   rig.write()
   rig.pass(0)
