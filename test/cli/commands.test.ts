@@ -17,12 +17,10 @@ writeFileSync(join(dir, 'policies/ours.cedar'), POLICIES)
 writeFileSync(join(dir, 'cordon.yaml'), 'policy: {dirs: [policies]}\n')
 
 t.test('what a later release brings ends with 3 and says so', async (t) => {
-  for (const command of ['tail', 'policy explain']) {
-    const { code, out, err } = await run(command.split(' '), { cwd: dir })
-    t.equal(code, 3, command)
-    t.match(err, /comes with a later release/, command)
-    t.equal(out, '', command)
-  }
+  const { code, out, err } = await run(['policy', 'explain'], { cwd: dir })
+  t.equal(code, 3)
+  t.match(err, /comes with a later release/)
+  t.equal(out, '')
 })
 
 t.test('a wrong call ends with 2, and says what would be right', async (t) => {
