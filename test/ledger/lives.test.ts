@@ -1,5 +1,5 @@
 // Whatever happens to a ledger: what was acknowledged is there, in order and once, and what was signed fits.
-// Many more of them: lives.long.ts.
+// Many more of them: lives.soak.ts.
 
 import * as fc from 'fast-check'
 import t from 'tap'

@@ -29,7 +29,7 @@ function open(dir: string, more: Partial<SpoolOptions> = {}): Spool {
     whenFull: 'refuse',
     limitBytes: 1024 ** 3,
     now: Date.now,
-    // The thread of its own is tried in kill.test.ts; it takes half a second to start under the test runner.
+    // The thread of its own is tried in kill.long.ts; it takes half a second to start under the test runner.
     disk: realDisk,
     ...more,
   })
