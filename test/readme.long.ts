@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { cacheDirs } from '../src/config/cache.ts'
 import { Toolchain } from '../src/policy/rego/toolchain.ts'
 
@@ -17,17 +17,12 @@ const run = promisify(execFile)
 
 t.test('a first try: prohibited, refused and recorded; a secret is stopped', async (t) => {
   const [begin = '', look = '', ask = ''] = shellBlocks('## A first try')
+  const lives = endsBeforeItsFolder(t)
   const dir = t.testdir()
   const env = environment(dir)
-  const cordon = spawn('bash', ['-ec', begin], {
-    cwd: dir,
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  t.teardown(async () => {
-    cordon.kill('SIGTERM')
-    if (cordon.exitCode === null) await once(cordon, 'exit')
-  })
+  const cordon = lives(
+    spawn('bash', ['-ec', begin], { cwd: dir, env, stdio: ['ignore', 'ignore', 'pipe'] }),
+  )
   const [proxy, api] = await addressesOf(cordon)
   const here = (block: string): string =>
     block.replaceAll('http://127.0.0.1:3128', proxy).replaceAll('http://127.0.0.1:8181', api)
@@ -50,21 +45,16 @@ t.test('a first try: prohibited, refused and recorded; a secret is stopped', asy
 
 t.test('inside TLS: a secret is found in the body and nothing reaches the origin', async (t) => {
   const [begin = '', ask = ''] = shellBlocks('## See inside TLS')
+  const lives = endsBeforeItsFolder(t)
   const dir = t.testdir()
   // Nobody is there: what is refused needs no origin.
   const env = {
     ...environment(dir),
     CORDON_PROXY__RESOLVE: '{"api.openai.com:443": "127.0.0.1:9"}',
   }
-  const cordon = spawn('bash', ['-ec', begin], {
-    cwd: dir,
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  t.teardown(async () => {
-    cordon.kill('SIGTERM')
-    if (cordon.exitCode === null) await once(cordon, 'exit')
-  })
+  const cordon = lives(
+    spawn('bash', ['-ec', begin], { cwd: dir, env, stdio: ['ignore', 'ignore', 'pipe'] }),
+  )
   const [proxy] = await addressesOf(cordon)
 
   const { stdout } = await shell(ask.replaceAll('http://127.0.0.1:3128', proxy), dir, env)
@@ -114,6 +104,16 @@ t.test(
     t.match(evaluated, [{ policy_id: 'personal-data', matched: true, mode: 'warn' }, {}])
   },
 )
+
+/** To be called before `testdir`: tap takes a folder away before what is told later, and a Cordon writes on in it. */
+function endsBeforeItsFolder(t: Test): (child: ChildProcess) => ChildProcess {
+  let running: ChildProcess | undefined
+  t.teardown(async () => {
+    running?.kill('SIGTERM')
+    if (running?.exitCode === null) await once(running, 'exit')
+  })
+  return (child) => (running = child)
+}
 
 /** `npm start` and `npx cordon` of this checkout, as if the folder were one. */
 function environment(dir: string): NodeJS.ProcessEnv {

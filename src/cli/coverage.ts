@@ -1,10 +1,10 @@
 // `cordon coverage`: how much is seen of what goes to AI services.
 
-import { CordonError } from '../base/errors.ts'
 import { VISIBILITIES } from '../model/record.ts'
 import type { CoverageBy, CoverageReport } from '../store/coverage.ts'
 import { withAdmin } from './admin.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
+import { timeOf } from './times.ts'
 
 export async function coverage(
   io: Io,
@@ -17,13 +17,8 @@ export async function coverage(
   },
 ): Promise<ExitCode> {
   const { from, to, by } = options
-  for (const [name, time] of [
-    ['--from', from],
-    ['--to', to],
-  ] as const) {
-    if (time !== undefined && Number.isNaN(Date.parse(time)))
-      throw new CordonError('INPUT_INVALID', `${name} must be a time such as 2026-11-24T00:00:00Z`)
-  }
+  timeOf('--from', from)
+  timeOf('--to', to)
   const { config } = configOf(io, options)
   const report = await withAdmin(io, config, (commands) =>
     commands.coverage({

@@ -8,6 +8,7 @@ import { openLedgerKeys, pemPath } from '../ledger/ledger-keys.ts'
 import { type ProvedExport, signedLines } from '../verify/export-lines.ts'
 import { withAdmin } from './admin.ts'
 import { configOf, type ExitCode, type Io, writeOut } from './io.ts'
+import { timeOf } from './times.ts'
 
 export async function ledgerExport(
   io: Io,
@@ -21,13 +22,8 @@ export async function ledgerExport(
   },
 ): Promise<ExitCode> {
   const { table, format, from, to } = options
-  for (const [name, time] of [
-    ['--from', from],
-    ['--to', to],
-  ] as const) {
-    if (time !== undefined && Number.isNaN(Date.parse(time)))
-      throw new CordonError('INPUT_INVALID', `${name} must be a time such as 2026-11-24T00:00:00Z`)
-  }
+  timeOf('--from', from)
+  timeOf('--to', to)
   const { config } = configOf(io, options)
   if (options.proof === true) {
     if (format !== 'ndjson') throw new CordonError('INPUT_INVALID', '--proof needs --format ndjson')

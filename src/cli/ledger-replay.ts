@@ -13,6 +13,7 @@ import { openStore, type Store } from '../store/open.ts'
 import { RecordSink } from '../store/records.ts'
 import type { Common } from './common.ts'
 import { configOf, type ExitCode, type Io, printJson } from './io.ts'
+import { timeOf } from './times.ts'
 
 export interface ReplayCommand extends Common {
   readonly into: string
@@ -91,14 +92,6 @@ function configured(io: Io, options: ReplayCommand): string[] {
   const { config } = configOf(io, options)
   const archive = config.ledger.archive.dir
   return [join(config.data_dir, 'ledger'), ...(existsSync(archive) ? [archive] : [])]
-}
-
-function timeOf(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const time = Date.parse(text)
-  if (Number.isNaN(time))
-    throw new CordonError('INPUT_INVALID', `${name} must be a time such as 2026-11-24T00:00:00Z`)
-  return time
 }
 
 function print(io: Io, options: ReplayCommand, counts: ReplayCounts): void {

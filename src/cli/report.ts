@@ -4,6 +4,7 @@ import { CordonError } from '../base/errors.ts'
 import type { Answer, Bucket, Question, QuestionBy } from '../store/questions.ts'
 import { withAdmin } from './admin.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
+import { timeOf } from './times.ts'
 
 export type ReportKind = 'trend' | 'top' | 'first-seen'
 
@@ -20,14 +21,8 @@ export async function report(
   kind: ReportKind,
   { by, bucket, question, ...options }: ReportOptions,
 ): Promise<ExitCode> {
-  for (const name of ['from', 'to'] as const) {
-    const time = question[name]
-    if (time !== undefined && Number.isNaN(Date.parse(time)))
-      throw new CordonError(
-        'INPUT_INVALID',
-        `--${name} must be a time such as 2026-11-24T00:00:00Z`,
-      )
-  }
+  timeOf('--from', question.from)
+  timeOf('--to', question.to)
   const { limit } = question
   if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= 1000))
     throw new CordonError('INPUT_INVALID', '--limit must be a whole number from 1 to 1000')
