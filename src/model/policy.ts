@@ -33,6 +33,8 @@ export interface PolicyMetadata {
   readonly scope: Scope
   readonly framework?: string
   readonly article?: string
+  /** What the person is told instead of the reason, with places such as `{service}` (src/policy/explain-words.ts). */
+  readonly explanation?: string
   /** Paths of the input document that the policy can read, dotted (`user.department.name`); `['']`: all of it. */
   readonly reads: readonly string[]
   /** Whether it may oblige to redact, as far as its text tells. */

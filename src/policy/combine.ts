@@ -26,7 +26,7 @@ export interface Evaluated {
 }
 
 /** What a policy counts as, an error turned into its consequence. */
-interface Vote {
+export interface Vote {
   readonly policy: PolicyMetadata
   readonly effect: Effect | null
   readonly reasons: readonly string[]
@@ -54,10 +54,7 @@ export function combine(
   const decision = answer?.effect ?? fallback.effect
   const wouldBe = imagined?.effect ?? fallback.effect
 
-  const additions =
-    decision === 'DENY'
-      ? []
-      : enforcing.filter(({ effect, obligations }) => effect === null && obligations.length > 0)
+  const additions = additionsTo(decision, enforcing)
   const obligations = unique(
     [...(answer?.deciding ?? []), ...additions].flatMap((vote) => vote.obligations),
   )
@@ -88,7 +85,7 @@ export function combine(
 }
 
 /** Under `deny` an erring policy counts as DENY in its own tier and mode, without obligations. */
-function voteOf({ policy, outcome }: Evaluated, onError: 'deny' | 'ignore'): Vote {
+export function voteOf({ policy, outcome }: Evaluated, onError: 'deny' | 'ignore'): Vote {
   const { effect, reasons, obligations, error } = outcome
   if (error === null) return { policy, effect, reasons, obligations, error }
   const counted = onError === 'deny' ? 'DENY' : null
@@ -101,13 +98,14 @@ function voteOf({ policy, outcome }: Evaluated, onError: 'deny' | 'ignore'): Vot
   }
 }
 
-interface Answer {
+export interface Answer {
   readonly effect: Effect
   /** The votes for that effect that decided, in order. */
   readonly deciding: readonly Vote[]
 }
 
-function answerOf(votes: readonly Vote[], combining: Combining): Answer | undefined {
+/** What the votes come to; undefined where nobody answers. */
+export function answerOf(votes: readonly Vote[], combining: Combining): Answer | undefined {
   const answering = votes.filter(({ effect }) => effect !== null)
   const [first] = answering
   if (first === undefined) return undefined
@@ -121,13 +119,20 @@ function answerOf(votes: readonly Vote[], combining: Combining): Answer | undefi
   return { effect, deciding: tier.filter((vote) => vote.effect === effect) }
 }
 
+/** Enforcing policies that only oblige: their obligations join whatever comes out, unless it is DENY. */
+export function additionsTo(decision: Effect, enforcing: readonly Vote[]): readonly Vote[] {
+  return decision === 'DENY'
+    ? []
+    : enforcing.filter(({ effect, obligations }) => effect === null && obligations.length > 0)
+}
+
 /** What happens to traffic that no policy answers for. */
-function defaultOf(
+export function defaultOf(
   document: unknown,
   defaults: CombineOptions['defaults'],
-): { effect: Effect; reason: string } {
+): { readonly kind: TrafficClass; readonly effect: Effect; readonly reason: string } {
   const kind = classOf(document)
-  return { effect: DEFAULTS[defaults[kind]], reason: DEFAULT_REASONS[kind] }
+  return { kind, effect: DEFAULTS[defaults[kind]], reason: DEFAULT_REASONS[kind] }
 }
 
 const DEFAULT_REASONS: Readonly<Record<TrafficClass, string>> = {

@@ -24,10 +24,34 @@ export interface EngineInput {
   json(): Uint8Array
 }
 
+/** What stands behind an outcome: asked for by explanations only. */
+export interface PolicyDetail {
+  /** Rego: rules of the convention that exist, each with its value; without one it is undefined. */
+  readonly rules?: readonly RuleValue[]
+  /** Cedar: the parts of the statement, all of which must hold, in their order. */
+  readonly clauses?: readonly ClauseValue[]
+}
+
+export interface RuleValue {
+  readonly rule: string
+  readonly value?: unknown
+  readonly error?: string
+}
+
+export interface ClauseValue {
+  /** As Cedar writes it. */
+  readonly text: string
+  /** Null: not reached, because one before it does not hold. */
+  readonly holds: boolean | null
+  readonly error?: string
+}
+
 export interface Engine {
   readonly policies: readonly PolicyMetadata[]
   /** The outcomes of the policies at these indexes, in the same order. Never throws. */
   evaluate(indexes: readonly number[], input: EngineInput): readonly PolicyOutcome[]
+  /** What stands behind the outcome of one policy; slow. Never throws. */
+  detail?(index: number, input: EngineInput): PolicyDetail
   /** Frees what the engine holds outside of JavaScript's memory. */
   close?(): void
 }

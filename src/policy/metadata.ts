@@ -17,6 +17,7 @@ export interface RawMetadata {
   readonly scope?: unknown
   readonly framework?: unknown
   readonly article?: unknown
+  readonly explanation?: unknown
 }
 
 export interface PolicyOrigin {
@@ -31,6 +32,9 @@ export interface PolicyOrigin {
 
 const DEFAULT_PRIORITY = 100
 const MAX_ID = 256
+const MAX_EXPLANATION = 1000
+/** What an explanation may name: the service, what may be used instead, the reason, what was done. */
+export const EXPLANATION_PLACES = ['service', 'alternative', 'reason', 'action'] as const
 
 /** The metadata, or what is wrong with it; `problem` places a message in the policy's file, at a key. */
 export function readMetadata(
@@ -71,6 +75,7 @@ export function readMetadata(
     ...optional('description', raw.description),
     ...optional('framework', raw.framework),
     ...optional('article', raw.article),
+    ...explanationOf(raw.explanation, (message) => problems.push(problem(message, 'explanation'))),
   }
   return problems.length > 0 ? problems : metadata
 }
@@ -122,6 +127,24 @@ function scopeOf(value: unknown, wrong: (message: string, key: string) => void):
     else scope[key] = list
   }
   return scope
+}
+
+/** A text for the person; what stands in braces must be a place that is filled in. */
+function explanationOf(
+  value: unknown,
+  wrong: (message: string) => void,
+): { readonly explanation?: string } {
+  if (value === undefined || value === null) return {}
+  if (typeof value !== 'string' || value.trim() === '' || value.length > MAX_EXPLANATION) {
+    wrong(`explanation must be a text of 1 to ${MAX_EXPLANATION} characters`)
+    return {}
+  }
+  for (const [, place = ''] of value.matchAll(/\{(\w+)\}/g))
+    if (!(EXPLANATION_PLACES as readonly string[]).includes(place))
+      wrong(
+        `explanation has a place {${place}}${didYouMean(place, EXPLANATION_PLACES)}; there are ${EXPLANATION_PLACES.map((each) => `{${each}}`).join(', ')}`,
+      )
+  return { explanation: value.trim() }
 }
 
 function textOf(value: unknown): string | undefined {

@@ -10,8 +10,14 @@ import { stringifyExact } from '../base/exact-json.ts'
 import type { Verdict } from '../model/decision.ts'
 import type { PolicyMetadata, ScopeKey } from '../model/policy.ts'
 import type { AiService } from '../model/service.ts'
-import { byCodePoint, combine, type CombineOptions } from './combine.ts'
-import { type Engine, type EngineInput, failed, type PolicyOutcome } from './engine.ts'
+import { byCodePoint, combine, type CombineOptions, type Evaluated } from './combine.ts'
+import {
+  type Engine,
+  type EngineInput,
+  failed,
+  type PolicyDetail,
+  type PolicyOutcome,
+} from './engine.ts'
 import { isObject } from './metadata.ts'
 import { ScopeIndex } from './scope.ts'
 
@@ -103,6 +109,30 @@ export class PolicySet {
         names('vendors', service?.vendor)
       )
     })
+  }
+
+  /** How what the policies say is combined here. */
+  get combining(): CombineOptions {
+    return this.#options
+  }
+
+  /** What each policy in scope says, judged anew, in order; of these ids only, where they are given. */
+  outcomes(document: unknown, json?: Uint8Array, only?: ReadonlySet<string>): readonly Evaluated[] {
+    const members = this.#scope
+      .candidates(document)
+      .flatMap((index) => this.#members[index] ?? [])
+      .filter(({ policy }) => only === undefined || only.has(policy.id))
+    const outcomes = evaluate(members, engineInput(document, json))
+    return members.map(({ policy }, at) => ({
+      policy,
+      outcome: outcomes[at] ?? failed('no outcome'),
+    }))
+  }
+
+  /** What stands behind the outcome of a policy; slow. */
+  detail(id: string, document: unknown, json?: Uint8Array): PolicyDetail {
+    const member = this.#members.find(({ policy }) => policy.id === id)
+    return member?.engine.detail?.(member.index, engineInput(document, json)) ?? {}
   }
 
   /** After a reload: frees what the engines hold. The set must not be asked again. */

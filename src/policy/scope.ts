@@ -84,7 +84,8 @@ export class ScopeIndex {
   }
 }
 
-const READS: Readonly<Record<ScopeKey, readonly string[]>> = {
+/** The paths of the input that a dimension looks at. */
+export const READS: Readonly<Record<ScopeKey, readonly string[]>> = {
   departments: ['user.department.name', 'user.department.path'],
   groups: ['user.groups'],
   users: ['user.id', 'user.name', 'user.email'],
@@ -98,7 +99,7 @@ const READS: Readonly<Record<ScopeKey, readonly string[]>> = {
 }
 
 /** What an input offers in a dimension; what has the wrong type is absent. An absent id counts as `unknown`. */
-function valuesOf(key: ScopeKey, input: unknown): readonly string[] {
+export function valuesOf(key: ScopeKey, input: unknown): readonly string[] {
   const user = part(input, 'user')
   const resource = part(input, 'resource')
   switch (key) {

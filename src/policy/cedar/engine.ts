@@ -7,7 +7,15 @@ import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
 import type { PolicyMetadata } from '../../model/policy.ts'
-import { type Engine, type EngineInput, failed, type PolicyOutcome, SILENT } from '../engine.ts'
+import {
+  type Engine,
+  type EngineInput,
+  failed,
+  type PolicyDetail,
+  type PolicyOutcome,
+  SILENT,
+} from '../engine.ts'
+import { clausesOf } from './clauses.ts'
 import { type CedarRequest, requestMaker } from './entities.ts'
 import type { CedarPolicy } from './read.ts'
 
@@ -43,6 +51,11 @@ export class CedarEngine implements Engine {
       if (error !== undefined) return failed(error)
       return satisfied.has(String(index)) ? (this.#policies[index]?.outcome ?? SILENT) : SILENT
     })
+  }
+
+  detail(index: number, { document }: EngineInput): PolicyDetail {
+    const policy = this.#policies[index]
+    return policy === undefined ? {} : { clauses: clausesOf(policy, document) }
   }
 
   /** Frees what the wasm holds for this engine. */

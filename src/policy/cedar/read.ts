@@ -31,6 +31,7 @@ const ANNOTATIONS = [
   'article',
   'decision',
   'description',
+  'explanation',
 ] as const
 
 export interface CedarPolicy {

@@ -6,7 +6,14 @@
 import type { Effect, Obligation } from '../../model/decision.ts'
 import { EFFECTS } from '../../model/decision.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
-import { type Engine, type EngineInput, failed, type PolicyOutcome, SILENT } from '../engine.ts'
+import {
+  type Engine,
+  type EngineInput,
+  failed,
+  type PolicyDetail,
+  type PolicyOutcome,
+  SILENT,
+} from '../engine.ts'
 import { isObject, readObligations } from '../metadata.ts'
 import type { CompiledPolicy } from './compile.ts'
 import type { Shard } from './wasm.ts'
@@ -40,6 +47,22 @@ export class RegoEngine implements Engine {
       if (outcome.error !== null) ready.delete(shard)
       return outcome
     })
+  }
+
+  detail(index: number, input: EngineInput): PolicyDetail {
+    const policy = this.#policies[index]
+    if (policy === undefined) return {}
+    const { compiled, shard } = policy
+    return {
+      rules: compiled.rules.map((rule) => {
+        // Set anew for every rule: one that fails takes the instance with it.
+        const problem = shard.setInput(input.json())
+        if (problem !== undefined) return { rule, error: problem }
+        const result = shard.evaluate(`${compiled.entrypoint}/${rule}`)
+        if ('error' in result) return { rule, error: result.error }
+        return 'value' in result ? { rule, value: result.value } : { rule }
+      }),
+    }
   }
 }
 
