@@ -8,6 +8,8 @@ export interface Actor {
   readonly type: 'user' | 'system' | 'integration'
   readonly id?: string
   readonly name?: string
+  /** Of a person whom the directory does not know, such as `os:maya` at the command line. */
+  readonly login?: string
 }
 
 export interface Target {
@@ -26,6 +28,8 @@ export interface Act {
   readonly result: AuditRecord['result']
   readonly severity?: AuditRecord['severity']
   readonly data?: Readonly<Record<string, unknown>>
+  /** Of what was changed, what is other than before; without names of people and without what they wrote. */
+  readonly changes?: AuditRecord['changes']
   /** What of the data somebody wrote by hand, or names somebody. */
   readonly personalData?: Readonly<Record<string, unknown>>
 }
@@ -43,11 +47,12 @@ const NAMED_AFTER_PEOPLE = new Set(['user', 'api_key'])
 
 export function auditRecord(
   { tenant, nextId, now, personKey }: AuditParts,
-  { event_type, actor, target, action, result, severity = 'info', data, personalData }: Act,
+  { event_type, actor, target, action, result, severity = 'info', data, changes, personalData }: Act,
 ): AuditRecord {
-  const isPerson = actor.type === 'user'
+  const person = actor.type === 'user' ? (actor.id ?? actor.login) : undefined
+  const name = actor.name ?? actor.login
   const personal: PersonalPart = {
-    ...(actor.type === 'system' || actor.name === undefined ? {} : { actor_name: actor.name }),
+    ...(actor.type === 'system' || name === undefined ? {} : { actor_name: name }),
     ...(target?.name !== undefined && NAMED_AFTER_PEOPLE.has(target.type)
       ? { target_name: target.name }
       : {}),
@@ -63,10 +68,8 @@ export function auditRecord(
     actor: {
       type: actor.type,
       ...(actor.id === undefined ? {} : { id: actor.id }),
-      ...(personal.actor_name !== undefined || actor.name === undefined
-        ? {}
-        : { name: actor.name }),
-      ...(isPerson && actor.id !== undefined ? { person_key: personKey(actor.id) } : {}),
+      ...(personal.actor_name !== undefined || name === undefined ? {} : { name }),
+      ...(person === undefined ? {} : { person_key: personKey(person) }),
     },
     ...(target === undefined
       ? {}
@@ -83,6 +86,7 @@ export function auditRecord(
     action,
     result,
     ...(data === undefined ? {} : { data }),
+    ...(changes === undefined ? {} : { changes }),
     ...(Object.keys(personal).length === 0 ? {} : { personal }),
   }
 }
