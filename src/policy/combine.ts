@@ -41,16 +41,19 @@ const DEFAULTS: Readonly<Record<DefaultEffect, Effect>> = {
   deny: 'DENY',
 }
 
+/** `defaultIsExcepted`: what nobody answers for is let through, whatever its class. */
 export function combine(
   evaluated: readonly Evaluated[],
   document: unknown,
   options: CombineOptions,
+  defaultIsExcepted = false,
 ): Verdict {
   const votes = evaluated.map((candidate) => voteOf(candidate, options.onError))
   const enforcing = votes.filter(({ policy }) => policy.mode === 'enforce')
   const answer = answerOf(enforcing, options.combining)
   const imagined = answerOf(votes, options.combining)
-  const fallback = defaultOf(document, options.defaults)
+  const given = defaultOf(document, options.defaults)
+  const fallback = defaultIsExcepted ? { ...given, effect: 'ALLOW' as const } : given
   const decision = answer?.effect ?? fallback.effect
   const wouldBe = imagined?.effect ?? fallback.effect
 

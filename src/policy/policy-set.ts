@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { stringifyExact } from '../base/exact-json.ts'
 import type { Verdict } from '../model/decision.ts'
+import { BY_DEFAULT } from '../model/exception.ts'
 import type { PolicyMetadata, ScopeKey } from '../model/policy.ts'
 import type { AiService } from '../model/service.ts'
 import { byCodePoint, combine, type CombineOptions, type Evaluated } from './combine.ts'
@@ -22,6 +23,7 @@ import { isObject } from './metadata.ts'
 import { ScopeIndex } from './scope.ts'
 
 const REMEMBERED = 20_000
+const NOBODY: ReadonlySet<string> = new Set()
 const CLASS_READS = ['resource.approval_status', 'resource.ai']
 
 interface Member {
@@ -67,9 +69,11 @@ export class PolicySet {
 
   /**
    * `json`: the document as somebody wrote it, numbers in their own spelling. The memo compares values,
-   * and `1.0` is the value of `1`, so such an answer is made anew.
+   * and `1.0` is the value of `1`, so such an answer is made anew. `excepted`: ids of policies that do not
+   * vote; an empty one among them: the default refuses nothing.
    */
-  decide(document: unknown, json?: Uint8Array): Verdict {
+  decide(document: unknown, json?: Uint8Array, excepted: ReadonlySet<string> = NOBODY): Verdict {
+    if (excepted.size > 0) return this.#decideWithout(excepted, document, json)
     const { members, reads, id } = this.#candidatesFor(document)
     const key =
       reads === undefined || json !== undefined ? undefined : `${id}${projection(document, reads)}`
@@ -83,6 +87,20 @@ export class PolicySet {
     )
     if (key !== undefined && verdict.errors === 0) this.#verdicts.set(key, verdict)
     return verdict
+  }
+
+  /** Exceptions are seldom, so their answers are not remembered. */
+  #decideWithout(excepted: ReadonlySet<string>, document: unknown, json?: Uint8Array): Verdict {
+    const members = this.#candidatesFor(document).members.filter(
+      ({ policy }) => !excepted.has(policy.id),
+    )
+    const outcomes = evaluate(members, engineInput(document, json))
+    return combine(
+      members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
+      document,
+      this.#options,
+      excepted.has(BY_DEFAULT),
+    )
   }
 
   /** Whether a policy in whose scope a request to that service may be reads what its body says. */
