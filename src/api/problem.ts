@@ -1,7 +1,13 @@
 // Errors of the API: RFC 9457 problem documents, one place where codes become answers.
 
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { CordonError, ERROR_CODES, type ErrorCode } from '../base/errors.ts'
+import {
+  CordonError,
+  ERROR_CODES,
+  type ErrorCode,
+  formatProblem,
+  type Problem,
+} from '../base/errors.ts'
 import type { Log } from '../observe/log.ts'
 
 /** What is wrong with one part of the request: `pointer` is a JSON pointer (RFC 6901) into the body. */
@@ -41,8 +47,7 @@ export function problemHandler(log: Log) {
     reply: FastifyReply,
   ): FastifyReply => {
     if (error instanceof CordonError) {
-      const errors = error.problems.map(({ file, message }) => ({ pointer: file, detail: message }))
-      return sendProblem(reply, error.code, error.message, errors)
+      return sendProblem(reply, error.code, error.message, error.problems.map(detailOf))
     }
     if (error.validation !== undefined) {
       const context = error.validationContext ?? 'body'
@@ -63,6 +68,13 @@ export function problemHandler(log: Log) {
     )
     return sendProblem(reply, 'INTERNAL', 'the log has the details')
   }
+}
+
+function detailOf(problem: Problem): ProblemDetail {
+  const { pointer, file, message } = problem
+  return pointer === undefined
+    ? { pointer: file, detail: message }
+    : { pointer, detail: file === '' ? message : formatProblem(problem) }
 }
 
 /** An unknown or missing key is a fault of the key, not of the object around it. */

@@ -6,6 +6,10 @@ export const ERROR_CODES = {
     status: 422,
     means: 'A policy folder has an error; the message names the place.',
   },
+  BUNDLE_INVALID: {
+    status: 422,
+    means: 'A bundle of policies is malformed, too large, or its signature does not hold.',
+  },
   POLICY_TOOLCHAIN_MISSING: {
     status: 500,
     means: 'Rego without a compiled form needs OPA, which is not installed.',
@@ -15,6 +19,13 @@ export const ERROR_CODES = {
   FORBIDDEN: { status: 403, means: 'The API key lacks the scope that this call needs.' },
   NOT_FOUND: { status: 404, means: 'There is nothing with that id.' },
   CONFLICT: { status: 409, means: 'The state of the thing does not allow this.' },
+  STALE: { status: 412, means: 'It was changed since it was read.' },
+  UNSEEN: { status: 428, means: 'A change names what it was made from, and this one does not.' },
+  OWN_VERSION: { status: 403, means: 'Whoever wrote a version cannot approve it.' },
+  ACTIVATION_REFUSED: {
+    status: 409,
+    means: 'What would be in force is not valid, fails its tests or has a critical conflict.',
+  },
   IMPORT_INVALID: { status: 422, means: 'A directory file has lines that were refused.' },
   STORE_UNAVAILABLE: { status: 503, means: 'The database does not answer.' },
   STORE_LOCKED: { status: 503, means: 'Another process holds the data directory.' },
@@ -54,6 +65,8 @@ export interface Place {
 /** One thing that is wrong with something from outside. */
 export interface Problem extends Place {
   readonly message: string
+  /** Where in the request it came, as a JSON pointer (RFC 6901); the API then tells the place with the message. */
+  readonly pointer?: string
 }
 
 /** `file:line:column: message`, as far as the place is known. */

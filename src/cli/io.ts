@@ -23,8 +23,12 @@ const EXIT: Partial<Record<ErrorCode, ExitCode>> = {
   POLICY_INVALID: 1,
   IMPORT_INVALID: 1,
   CONFLICT: 1,
+  STALE: 1,
+  OWN_VERSION: 1,
+  ACTIVATION_REFUSED: 1,
   INPUT_INVALID: 2,
   FORBIDDEN: 2,
+  UNSEEN: 2,
 }
 
 /** Runs a command; what it throws is told on stderr, every place on a line of its own. */
@@ -36,7 +40,8 @@ export async function guard(io: Io, run: () => Promise<ExitCode>): Promise<ExitC
       io.err.write(`cordon: ${error instanceof Error ? error.message : String(error)}\n`)
       return 3
     }
-    for (const problem of error.problems) io.err.write(`${formatProblem(problem)}\n`)
+    for (const problem of error.problems)
+      io.err.write(`${problem.file === '' ? problem.message : formatProblem(problem)}\n`)
     io.err.write(`cordon: ${error.message}\n`)
     return EXIT[error.code] ?? 3
   }
