@@ -43,8 +43,10 @@ export class Nameless {
     return found.reduce((out, [name, word]) => out.replaceAll(patternOf(name), word), text)
   }
 
-  /** The decision as the record keeps it. */
-  decision(decision: Decision): Decision {
+  /** The decision as the record keeps it, or what the policies said. */
+  decision<T extends Pick<Decision, 'reason' | 'obligations' | 'policies_evaluated'>>(
+    decision: T,
+  ): T {
     const { reason, obligations, policies_evaluated: evaluated } = decision
     // Texts of most records name nobody, and the list of policies is known by its identity.
     const erred = evaluated.some(({ error }) => error !== null)

@@ -8,11 +8,15 @@
 import { hash, randomFillSync } from 'node:crypto'
 import { stringifyExact } from '../base/exact-json.ts'
 import { decisionJson } from '../model/decision-json.ts'
-import type { DecisionRecord, LedgerRecord, PersonalPart } from '../model/record.ts'
+import {
+  type DecisionRecord,
+  type LedgerRecord,
+  type PersonalPart,
+  SALT_BYTES,
+} from '../model/record.ts'
 
 const RECORD_VERSION = 1
 const MAX_RECORD_BYTES = 256 * 1024
-const SALT_BYTES = 16
 const SALTS = 256
 /** UTF-8 of one UTF-16 unit, at most. */
 const MAX_BYTES_A_UNIT = 3

@@ -5,12 +5,23 @@ import type { PersonalPart } from '../model/record.ts'
 
 export interface SplitInput {
   readonly input: unknown
+  readonly masked: readonly string[]
   readonly personal: PersonalPart
+}
+
+/** An input document on its way into a record. */
+export interface InputToKeep {
+  /** As policies saw it. */
+  readonly seen: InputDocument
+  /** Without names that were secrets. */
+  readonly kept: InputDocument
+  /** And with words in place of names of people, in texts that others have made. */
+  readonly nameless: InputDocument
 }
 
 /** `user.id` is a pseudonym and stays; so do status, department, groups and roles, which policies are about. */
 export function splitInput(
-  document: InputDocument,
+  { seen, kept, nameless: document }: InputToKeep,
   login: string | undefined,
   urlPaths: boolean,
 ): SplitInput {
@@ -46,6 +57,7 @@ export function splitInput(
         ? {}
         : { content: { ...content, attachments: content.attachments.map(withoutName) } }),
     },
+    masked: maskedOf(seen, kept, urlPaths),
     personal: present({
       user: Object.keys(person).length === 0 ? undefined : person,
       login,
@@ -54,8 +66,33 @@ export function splitInput(
       user_agent,
       geo_location,
       asset,
+      path: urlPaths && path !== kept.resource.path ? kept.resource.path : undefined,
+      model: resource.model === kept.resource.model ? undefined : kept.resource.model,
     }),
   }
+}
+
+const NONE: readonly string[] = []
+
+/** The paths that policies saw and that stand nowhere in the record, or not as they were. */
+function maskedOf(
+  { resource, content }: InputDocument,
+  kept: InputDocument,
+  urlPaths: boolean,
+): readonly string[] {
+  const { tools = NONE, attachments = NONE } = content ?? {}
+  const keptTools = kept.content?.tools ?? NONE
+  const masked = [
+    ...(urlPaths || resource.path === undefined ? NONE : ['resource.path']),
+    ...(kept.resource.model === resource.model ? NONE : ['resource.model']),
+    ...(tools.every((tool, index) => tool === keptTools[index]) ? NONE : ['content.tools']),
+    ...(attachments.some(hasName) ? ['content.attachments.filename'] : NONE),
+  ]
+  return masked.length === 0 ? NONE : masked
+}
+
+function hasName(attachment: unknown): boolean {
+  return typeof attachment === 'object' && attachment !== null && 'filename' in attachment
 }
 
 /** What people call their files may say what is in them, or who they are about. */

@@ -1,8 +1,11 @@
 // What the ledger keeps. A record is written once and never changed; personal fields live in a side
 // part that the record commits to by a salted hash, so that they can be erased and proofs stay valid.
 
-import type { Decision, Mode, Severity } from './decision.ts'
+import type { Decision, Mode, Severity, Verdict } from './decision.ts'
 import type { UserInput } from './input.ts'
+
+/** Bytes before the JSON of a personal part, without which its hash could be found by trying. */
+export const SALT_BYTES = 16
 
 /** The erasable part of a record: whatever names a person, a device or an address. */
 export interface PersonalPart {
@@ -14,6 +17,9 @@ export interface PersonalPart {
   readonly user_agent?: string
   readonly geo_location?: string
   readonly asset?: Readonly<Record<string, unknown>>
+  /** The resource's path and model as they were, where the record's text has words in place of names. */
+  readonly path?: string
+  readonly model?: string
   /** Of an audit record: what the people and their things are called, and what somebody wrote about them. */
   readonly actor_name?: string
   readonly target_name?: string
@@ -35,11 +41,22 @@ export interface DecisionRecord extends RecordBase {
   readonly mode: Mode
   /** As policies saw it, without content text and without what is in `personal`. */
   readonly input: unknown
+  /** Paths of the input that policies saw and that stand nowhere in the record, or not as they were. Absent: a former release. */
+  readonly masked?: readonly string[]
+  /** What the policies said, where something else was done: mode, monitor, a reviewer's answer, an obligation of no door. */
+  readonly verdict?: RecordedVerdict
+  /** Which exceptions had a part, and the ids of the policies that did not vote because of them; an empty one is the default. */
+  readonly excepted?: {
+    readonly exceptions: readonly string[]
+    readonly policies: readonly string[]
+  }
   /** Set where the answer was enforced and somebody must look at it (DENY or REVIEW, not monitor). */
   readonly violation?: { readonly severity: Severity; readonly type: string }
   /** Groups violations and reviews without naming anybody (src/model/person.ts). */
   readonly person_key: string
 }
+
+export type RecordedVerdict = Pick<Verdict, 'decision' | 'reason' | 'obligations' | 'would_be'>
 
 /** How much of an exchange could be seen, most first; docs/reference/api.md says what each means. */
 export const VISIBILITIES = ['content', 'metadata', 'sni', 'none'] as const

@@ -101,14 +101,20 @@ export function voteOf({ policy, outcome }: Evaluated, onError: 'deny' | 'ignore
   }
 }
 
-export interface Answer {
+/** As much of a vote as decides. */
+type Ballot = Pick<Vote, 'effect'> & { readonly policy: Pick<PolicyMetadata, 'priority'> }
+
+export interface Answer<V extends Ballot = Vote> {
   readonly effect: Effect
   /** The votes for that effect that decided, in order. */
-  readonly deciding: readonly Vote[]
+  readonly deciding: readonly V[]
 }
 
 /** What the votes come to; undefined where nobody answers. */
-export function answerOf(votes: readonly Vote[], combining: Combining): Answer | undefined {
+export function answerOf<V extends Ballot>(
+  votes: readonly V[],
+  combining: Combining,
+): Answer<V> | undefined {
   const answering = votes.filter(({ effect }) => effect !== null)
   const [first] = answering
   if (first === undefined) return undefined
