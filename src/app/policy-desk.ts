@@ -1,0 +1,80 @@
+// The life of stored policies over an open store: who may do what, what is tried, and what becomes of it.
+
+import type { IdSource } from '../base/ids.ts'
+import type { Config } from '../config/schema.ts'
+import type { Actor } from '../governance/audit.ts'
+import { PolicyActivation } from '../governance/policy-activation.ts'
+import { PolicyLife } from '../governance/policy-life.ts'
+import { PolicyPush } from '../governance/policy-push.ts'
+import { type PolicyRollout, policyRollout } from '../governance/policy-rollout.ts'
+import { Publisher } from '../governance/publisher.ts'
+import type { Spool } from '../ledger/spool.ts'
+import { personKey } from '../model/person.ts'
+import type { PolicyMetadata } from '../model/policy.ts'
+import { latestVersions } from '../store/latest-versions.ts'
+import type { Store } from '../store/open.ts'
+import { PolicyRevisions } from '../store/policy-revisions.ts'
+import { type Environment, loadOptions } from './rules.ts'
+
+export interface PolicyDesk {
+  readonly life: PolicyLife
+  readonly activation: PolicyActivation
+  readonly push: PolicyPush
+  rollout(): Promise<PolicyRollout>
+}
+
+export interface PolicyDeskParts {
+  readonly current: () => Config
+  readonly env: Environment
+  readonly store: Store
+  readonly spool: Spool
+  readonly ids: IdSource
+  readonly secret: Uint8Array
+  /** Policies that are not of the store: their files alone change them. */
+  readonly folderPolicies: () => readonly PolicyMetadata[]
+  /** Of bundles from elsewhere, as far as this process has them in force. */
+  readonly bundleFolders: () => readonly string[]
+  /** Something else is in force. */
+  readonly onPublished: () => void
+}
+
+export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
+  const { current, env, store, spool, ids, secret, folderPolicies, bundleFolders, onPublished } =
+    parts
+  const { tenant } = current()
+  const revisions = new PolicyRevisions(store.db, tenant)
+  const publisher = new Publisher({
+    revisions,
+    load: () => loadOptions(current(), env, [...current().policy.dirs, ...bundleFolders()]),
+  })
+  const check = (files: Parameters<Publisher['checkFiles']>[0]) => publisher.checkFiles(files)
+  const life = new PolicyLife({
+    db: store.db,
+    tenant,
+    nextId: () => ids.next(),
+    now: Date.now,
+    personKey: (person) => personKey(secret, tenant, person),
+    get pseudonymous() {
+      return current().ledger.pseudonymous
+    },
+    folderPolicies,
+    check,
+    audit: async (record) => {
+      await spool.append(record)
+    },
+  })
+  const activation = new PolicyActivation({
+    life,
+    check,
+    conflicts: () => Promise.resolve([]),
+    publish: (files, change, db) => publisher.publish(files, change, db),
+    onPublished,
+  })
+  const push = new PolicyPush({
+    life,
+    latest: () => latestVersions(store.db, tenant),
+    check,
+    revision: async () => (await revisions.head())?.revision,
+  })
+  return { life, activation, push, rollout: () => policyRollout(revisions) }
+}

@@ -1,0 +1,907 @@
+// The life of a stored policy until it is approved: written, edited, submitted, approved by somebody else or sent back.
+// What makes it take effect, and end, is in src/governance/policy-activation.ts.
+//
+// A version can be written while it is a draft, and by nobody afterwards. Whoever wrote any of it cannot approve it.
+
+import type { Kysely, Transaction } from 'kysely'
+import { CordonError, type Problem } from '../base/errors.ts'
+import type { PolicyMetadata } from '../model/policy.ts'
+import type { PolicyStatus, StoredFile } from '../model/stored-policy.ts'
+import { isTest } from '../policy/describe.ts'
+import {
+  type HeadFilter,
+  type PolicyHead,
+  PolicyVersions,
+  type VersionMetadata,
+  type VersionRow,
+} from '../store/policy-versions.ts'
+import type { Tables } from '../store/tables.ts'
+import type { Actor } from './audit.ts'
+import { invalid, type PolicyText, readText, type ReadText, refused, versionBehind } from './policy-draft.ts'
+import { changedKeys, type JournalParts, type PolicyEvent, PolicyJournal } from './policy-journal.ts'
+import {
+  folderView,
+  headView,
+  type Names,
+  peopleOf,
+  type PolicyView,
+  summaryOf,
+  type VersionSummary,
+  type VersionView,
+  versionView,
+} from './policy-views.ts'
+import { unifiedDiff } from './text-diff.ts'
+
+export interface PolicyLifeParts extends JournalParts {
+  readonly db: Kysely<Tables>
+  /** Whether people are shown by pseudonyms. */
+  readonly pseudonymous: boolean
+  /** Policies of `policy.dirs`, which only their files change. */
+  readonly folderPolicies: () => readonly PolicyMetadata[]
+  /** What is wrong with files that would be active together, tests among them; empty: nothing. */
+  readonly check: (files: readonly StoredFile[]) => Promise<readonly Problem[]>
+}
+
+/** What is not in the text. */
+export interface VersionNotes {
+  readonly version?: string
+  readonly change_summary?: string
+  /** RFC 3339; null takes it away. */
+  readonly effective_from?: string | null
+  readonly expires_at?: string | null
+  readonly git?: { readonly commit?: string; readonly branch?: string }
+}
+
+export type NewPolicy = PolicyText & VersionNotes
+export type NewVersion = Partial<Pick<PolicyText, 'text'>> & VersionNotes
+/** What is left out stays. */
+export type Edit = Partial<Pick<PolicyText, 'text'>> & Omit<VersionNotes, 'version'>
+
+/** One version; without `version` the newest that can be meant. */
+export interface VersionName {
+  readonly policy_id: string
+  readonly version?: string
+}
+
+/** Which edition of the version the caller saw: any of these; absent: whichever there is. */
+export type Seen = readonly number[] | undefined
+
+export interface PolicyPage {
+  readonly items: readonly PolicyView[]
+  readonly next_cursor: string | null
+}
+
+export interface PolicyFilter extends HeadFilter {
+  readonly origin?: 'store' | 'folder'
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+export interface Comparison {
+  readonly policy_id: string
+  readonly from: string
+  readonly to: string
+  /** As `diff -u` writes it; empty where the texts are the same. */
+  readonly diff: string
+  /** Metadata and dates that are other, by name. */
+  readonly changed: Readonly<Record<string, { readonly from: unknown; readonly to: unknown }>>
+}
+
+const MAX_POLICIES = 100_000
+const MAX_VERSIONS = 10_000
+const MAX_COMMENT = 4096
+const MAX_HISTORY = 200
+const DEFAULT_LIMIT = 100
+const NEWEST_SHOWN = 20
+/** RFC 3339 with its zone: a date must not depend on where it is read. */
+const TIME = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d:\d\d)$/
+/** Of SHA-1 and SHA-256, whole. */
+const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/
+
+export class PolicyLife {
+  readonly versions: PolicyVersions
+  readonly journal: PolicyJournal
+  readonly #parts: PolicyLifeParts
+
+  constructor(parts: PolicyLifeParts) {
+    this.#parts = parts
+    this.versions = new PolicyVersions(parts.db, parts.tenant)
+    this.journal = new PolicyJournal(parts, this.versions)
+  }
+
+  /** Policies of the store and of folders together, in the order of their ids by code point. */
+  async list(filter: PolicyFilter): Promise<PolicyPage> {
+    const { origin, limit = DEFAULT_LIMIT, cursor } = filter
+    const after = cursor === undefined ? undefined : readCursor(cursor)
+    const stored =
+      origin === 'folder' ? [] : await this.versions.heads(filter, after, limit + 1)
+    const ofFolders =
+      origin === 'store'
+        ? []
+        : this.#parts
+            .folderPolicies()
+            .map(folderView)
+            .filter((view) => after === undefined || byCodePoint(view.policy_id, after) > 0)
+            .filter((view) => isMeant(view, filter))
+    const found = [...stored.map(headView), ...ofFolders].toSorted((a, b) =>
+      byCodePoint(a.policy_id, b.policy_id),
+    )
+    const items = found.slice(0, limit)
+    const last = items.at(-1)
+    return {
+      items,
+      next_cursor:
+        found.length > limit && last !== undefined ? cursorText(last.policy_id) : null,
+    }
+  }
+
+  /** A policy with its newest versions. Throws NOT_FOUND. */
+  async show(
+    id: string,
+  ): Promise<PolicyView & { readonly versions: readonly VersionSummary[] }> {
+    const head = await this.versions.head(id)
+    if (head === undefined) {
+      const ofFolder = this.#folderPolicy(id)
+      if (ofFolder === undefined) throw noSuchPolicy(id)
+      return { ...folderView(ofFolder), versions: [] }
+    }
+    const rows = await this.versions.versions(id, undefined, NEWEST_SHOWN)
+    const names = await this.#names(peopleOf(rows))
+    return { ...headView(head), versions: rows.map((row) => summaryOf(row, names)) }
+  }
+
+  /** The versions of a policy, newest first. Throws NOT_FOUND. */
+  async listVersions(
+    id: string,
+    { limit = DEFAULT_LIMIT, cursor }: { readonly limit?: number; readonly cursor?: string },
+  ): Promise<{ readonly items: readonly VersionSummary[]; readonly next_cursor: string | null }> {
+    if ((await this.versions.head(id)) === undefined) throw this.#missing(id)
+    const before = cursor === undefined ? undefined : Number(readCursor(cursor))
+    if (before !== undefined && !Number.isSafeInteger(before)) throw noCursor()
+    const rows = await this.versions.versions(id, before, limit + 1)
+    const shown = rows.slice(0, limit)
+    const last = shown.at(-1)
+    const names = await this.#names(peopleOf(shown))
+    return {
+      items: shown.map((row) => summaryOf(row, names)),
+      next_cursor:
+        rows.length > limit && last !== undefined ? cursorText(String(last.number)) : null,
+    }
+  }
+
+  /** Throws NOT_FOUND. */
+  async version(name: VersionName): Promise<VersionView> {
+    return this.view(await this.find(name))
+  }
+
+  /** A policy that was not there, with its first version, a draft. Throws INPUT_INVALID, POLICY_INVALID or CONFLICT. */
+  async create(policy: NewPolicy, actor: Actor): Promise<VersionView> {
+    const read = readText(policy)
+    const { policy_id: id, path } = read
+    const ofFolder = this.#folderPolicy(id)
+    if (ofFolder !== undefined) throw readOnly(ofFolder)
+    if ((await this.versions.head(id)) !== undefined) throw exists(id)
+    const other = await this.versions.idAt(path)
+    if (other !== undefined)
+      throw new CordonError(
+        'CONFLICT',
+        `the path ${path} belongs to the policy "${other}": give another one`,
+        { problems: [{ file: '', pointer: '/path', message: 'is taken' }] },
+      )
+    if ((await this.versions.count()) >= MAX_POLICIES)
+      throw new CordonError('CONFLICT', `there are ${MAX_POLICIES} policies, the most a store holds`)
+    const row = this.#newVersion(read, policy, actor, undefined)
+    return this.write(async (transaction) => {
+      const head = { policy_id: id, policy_type: read.type, rule_engine: read.language, path }
+      if (!(await this.versions.insertHead(head, transaction))) throw exists(id)
+      await this.versions.insertVersion(row, transaction)
+      return this.#changed(transaction, row, {
+        event_type: 'policy_created',
+        action: 'create',
+        actor,
+        after: row,
+        data: { policy_type: read.type, language: read.language, path },
+        comment: policy.change_summary,
+      })
+    })
+  }
+
+  /** A new draft behind the newest version; without a text it begins with that of the active version, else of the newest. */
+  async addVersion(id: string, draft: NewVersion, actor: Actor): Promise<VersionView> {
+    return this.write(async (transaction) => {
+      const head = await this.lock(id, transaction)
+      const newest = await this.versions.newest(id, undefined, transaction)
+      const active = await this.versions.newest(id, ['active'], transaction)
+      const text = draft.text ?? (active ?? newest)?.rule_content ?? ''
+      const read = this.#readFor(head, text)
+      if ((newest?.number ?? 0) >= MAX_VERSIONS)
+        throw new CordonError(
+          'CONFLICT',
+          `"${id}" has ${MAX_VERSIONS} versions, the most a policy may have`,
+        )
+      const row = this.#newVersion(read, draft, actor, newest)
+      await this.versions.insertVersion(row, transaction)
+      return this.#changed(transaction, row, {
+        event_type: 'policy_version_created',
+        action: 'create',
+        actor,
+        after: row,
+        comment: draft.change_summary,
+      })
+    })
+  }
+
+  /**
+   * Changes a draft; of an approved or active version only its dates can be changed. Throws STALE where it is no longer
+   * what the caller saw.
+   */
+  async edit(name: VersionName, edit: Edit, seen: Seen, actor: Actor): Promise<VersionView> {
+    return this.write(async (transaction) => {
+      const head = await this.lock(name.policy_id, transaction)
+      const before = await this.find(name, ['draft'], transaction)
+      this.checkSeen(before, seen)
+      if (before.status !== 'draft')
+        throw new CordonError(
+          'CONFLICT',
+          `${titleOf(before)} is ${STATUS_WORDS[before.status]}: only a draft can be edited; ${
+            before.status === 'review' || before.status === 'approved'
+              ? 'send it back first (reject), or make a new version'
+              : 'make a new version'
+          }`,
+        )
+      const read = this.#readFor(head, edit.text ?? before.rule_content)
+      const dates = this.dates(edit, before)
+      const after = this.#written(
+        {
+          ...before,
+          rule_content: read.text,
+          rule_metadata: read.metadata,
+          text_sha256: read.sha256,
+          text_bytes: read.bytes,
+          change_summary: noteOf(edit.change_summary) ?? before.change_summary,
+          ...gitOf(edit.git, before),
+          ...dates,
+        },
+        before,
+        'edit',
+        actor,
+        edit.change_summary,
+      )
+      if (after === undefined) return { row: before, events: [] }
+      await this.versions.updateVersion(after, transaction)
+      return this.#changed(transaction, after, {
+        event_type: 'policy_edited',
+        action: 'update',
+        actor,
+        before,
+        after,
+        comment: edit.change_summary,
+      })
+    })
+  }
+
+  /** When it takes effect and when it ends: of a draft whoever writes it says so, of an approved one whoever activates. */
+  async setDates(
+    name: VersionName,
+    dates: Pick<VersionNotes, 'effective_from' | 'expires_at'>,
+    seen: Seen,
+    actor: Actor,
+    mayApprove: boolean,
+  ): Promise<VersionView> {
+    return this.write(async (transaction) => {
+      await this.lock(name.policy_id, transaction)
+      const before = await this.find(name, ['draft', 'approved', 'active'], transaction)
+      this.checkSeen(before, seen)
+      const { status } = before
+      if (status === 'review' || status === 'archived')
+        throw new CordonError(
+          'CONFLICT',
+          `${titleOf(before)} is ${STATUS_WORDS[status]}: its dates cannot be changed`,
+        )
+      if (status !== 'draft' && !mayApprove)
+        throw new CordonError(
+          'FORBIDDEN',
+          `${titleOf(before)} is ${STATUS_WORDS[status]}: its dates need policies:approve`,
+        )
+      if (status === 'active' && dates.effective_from !== undefined)
+        throw invalid('/effective_from', `${titleOf(before)} is in force already`)
+      const changed = { ...before, ...this.dates(dates, before), due_problem: null }
+      const after =
+        status === 'draft'
+          ? this.#written(changed, before, 'set dates', actor)
+          : this.touched(changed, before, 'set dates', actor)
+      if (after === undefined) return { row: before, events: [] }
+      await this.versions.updateVersion(after, transaction)
+      return this.#changed(transaction, after, {
+        event_type: 'policy_dates_changed',
+        action: 'update',
+        actor,
+        before,
+        after,
+      })
+    })
+  }
+
+  /** What is wrong with a version as it stands among the active files. */
+  async validate(name: VersionName): Promise<readonly Problem[]> {
+    const row = await this.find(name)
+    const head = await this.versions.head(name.policy_id)
+    return this.#problemsOf({ path: head?.path ?? '', text: row.rule_content })
+  }
+
+  /** The same for a text that nobody has kept. Throws INPUT_INVALID and POLICY_INVALID. */
+  async validateText(policy: PolicyText): Promise<readonly Problem[]> {
+    const read = readText(policy)
+    const ofFolder = this.#folderPolicy(read.policy_id)
+    if (ofFolder !== undefined) throw readOnly(ofFolder)
+    return this.#problemsOf({ path: read.path, text: read.text })
+  }
+
+  /**
+   * A draft is ready to be looked at. Throws POLICY_INVALID with every place where it is not valid; `isTried`: the caller
+   * has tried it, together with what it belongs to.
+   */
+  async submit(
+    name: VersionName,
+    comment: string | undefined,
+    seen: Seen,
+    actor: Actor,
+    isTried = false,
+  ): Promise<VersionView> {
+    const draft = await this.find(name, ['draft'])
+    requireStatus(draft, ['draft'], 'submitted')
+    this.checkSeen(draft, seen)
+    const head = await this.versions.head(draft.policy_id)
+    const path = head?.path ?? ''
+    const problems = isTried
+      ? []
+      : await this.#check([{ path, text: draft.rule_content }], false)
+    if (problems.length > 0) throw refused(problems)
+    const exactly = { policy_id: draft.policy_id, version: draft.version }
+    return this.#move(exactly, [draft.edition], actor, 'submit', comment, (before) => {
+      requireStatus(before, ['draft'], 'submitted')
+      const now = this.now()
+      const by = idOf(actor)
+      return {
+        event_type: 'policy_submitted',
+        after: { ...before, status: 'review', submitted_at: now, submitted_by: by },
+      }
+    })
+  }
+
+  /** Throws OWN_VERSION where the actor wrote any of it. */
+  async approve(
+    name: VersionName,
+    comment: string | undefined,
+    seen: Seen,
+    actor: Actor,
+  ): Promise<VersionView> {
+    const version = await this.find(name, ['review'])
+    if (this.#isContributor(version, actor)) {
+      requireStatus(version, ['review'], 'approved')
+      await this.journal.note({
+        event_type: 'policy_approval_refused',
+        action: 'approve',
+        actor,
+        after: version,
+        result: 'failure',
+        severity: 'warning',
+        data: { reason: 'own version' },
+      })
+      throw new CordonError(
+        'OWN_VERSION',
+        `you wrote some of ${titleOf(version)}: somebody else has to approve it`,
+      )
+    }
+    const exactly = { policy_id: version.policy_id, version: version.version }
+    return this.#move(exactly, seen, actor, 'approve', comment, (before) => {
+      requireStatus(before, ['review'], 'approved')
+      // It was sent back, written by this very person and submitted again in the meantime.
+      if (this.#isContributor(before, actor))
+        throw new CordonError('OWN_VERSION', `you wrote some of ${titleOf(before)}`)
+      const now = this.now()
+      return {
+        event_type: 'policy_approved',
+        after: { ...before, status: 'approved', approved_at: now, approved_by: idOf(actor) },
+      }
+    })
+  }
+
+  /** Back to its authors; whoever wrote it can take it back from review too. */
+  async reject(
+    name: VersionName,
+    comment: string | undefined,
+    seen: Seen,
+    actor: Actor,
+    mayApprove: boolean,
+  ): Promise<VersionView> {
+    const version = await this.find(name, ['review', 'approved'])
+    const exactly = { policy_id: version.policy_id, version: version.version }
+    return this.#move(exactly, seen, actor, 'reject', comment, (before) => {
+      requireStatus(before, ['review', 'approved'], 'sent back')
+      if (!mayApprove && !(before.status === 'review' && this.#isContributor(before, actor)))
+        throw new CordonError(
+          'FORBIDDEN',
+          `to send ${titleOf(before)} back needs policies:approve, or to have written it and not to be approved yet`,
+        )
+      return {
+        event_type: 'policy_rejected',
+        after: {
+          ...before,
+          status: 'draft',
+          submitted_at: null,
+          submitted_by: null,
+          approved_at: null,
+          approved_by: null,
+          due_problem: null,
+        },
+      }
+    })
+  }
+
+  /** Without `from`: the version that is active, else the one before; without `to`: the newest. */
+  async compare(id: string, from: string | undefined, to: string | undefined): Promise<Comparison> {
+    if ((await this.versions.head(id)) === undefined) throw this.#missing(id)
+    const newer = await this.find({ policy_id: id, ...(to === undefined ? {} : { version: to }) })
+    const older =
+      from === undefined
+        ? await this.#versionBefore(id, newer)
+        : await this.find({ policy_id: id, version: from })
+    const path = (await this.versions.head(id))?.path ?? id
+    return {
+      policy_id: id,
+      from: older.version,
+      to: newer.version,
+      diff: unifiedDiff(
+        { name: `${path} ${older.version}`, text: older.rule_content },
+        { name: `${path} ${newer.version}`, text: newer.rule_content },
+      ),
+      changed: differences(older, newer),
+    }
+  }
+
+  // What follows is for src/governance/policy-activation.ts too.
+
+  now(): Date {
+    return new Date(this.#parts.now())
+  }
+
+  async view(row: VersionRow): Promise<VersionView> {
+    return versionView(row, await this.#names(peopleOf([row])))
+  }
+
+  /** The policy, which nobody else changes until the transaction ends. Throws NOT_FOUND, CONFLICT for one of a folder. */
+  async lock(id: string, transaction: Transaction<Tables>): Promise<PolicyHead> {
+    const head = await this.versions.lockHead(id, transaction)
+    if (head === undefined) throw this.#missing(id)
+    return head
+  }
+
+  /** The version that is named, else the newest with one of the states, else the newest. Throws NOT_FOUND. */
+  async find(
+    { policy_id: id, version }: VersionName,
+    statuses?: readonly PolicyStatus[],
+    db?: Transaction<Tables>,
+  ): Promise<VersionRow> {
+    if (version === undefined) {
+      const found =
+        (statuses === undefined ? undefined : await this.versions.newest(id, statuses, db)) ??
+        (await this.versions.newest(id, undefined, db))
+      if (found === undefined) throw this.#missing(id)
+      return found
+    }
+    const found = await this.versions.version(id, version, db)
+    if (found !== undefined) return found
+    if ((await this.versions.head(id, db)) === undefined) throw this.#missing(id)
+    throw new CordonError('NOT_FOUND', `"${id}" has no version ${version.slice(0, 64)}`)
+  }
+
+  /** Throws STALE, telling what was changed since, where the version is not in an edition that the caller saw. */
+  checkSeen(row: VersionRow, seen: Seen): void {
+    if (seen === undefined || seen.includes(row.edition)) return
+    const newest = Math.max(0, ...seen.filter((edition) => edition < row.edition))
+    const since = row.history.filter(({ edition }) => edition > newest)
+    const keys = [...new Set(since.flatMap(({ changed }) => changed))]
+    throw new CordonError(
+      'STALE',
+      `${titleOf(row)} was changed since you read it: it is edition ${row.edition} now, ${STATUS_WORDS[row.status]}; read it again`,
+      {
+        problems: keys.map((key) => {
+          const last = since.findLast(({ changed }) => changed.includes(key))
+          return {
+            file: '',
+            pointer: `/${key}`,
+            message: `changed at ${last?.at ?? ''} (edition ${last?.edition ?? 0}, ${last?.act ?? ''})`,
+          }
+        }),
+      },
+    )
+  }
+
+  /** Dates as they are to be; throws INPUT_INVALID. */
+  dates(
+    { effective_from: from, expires_at: until }: Pick<VersionNotes, 'effective_from' | 'expires_at'>,
+    before: { readonly effective_from: Date | null; readonly expires_at: Date | null },
+  ): { readonly effective_from: Date | null; readonly expires_at: Date | null } {
+    const dates = {
+      effective_from: from === undefined ? before.effective_from : timeAt('/effective_from', from),
+      expires_at: until === undefined ? before.expires_at : timeAt('/expires_at', until),
+    }
+    if (until !== undefined && dates.expires_at !== null && dates.expires_at <= this.now())
+      throw invalid('/expires_at', 'the date when it ends has passed already')
+    if (
+      dates.expires_at !== null &&
+      dates.effective_from !== null &&
+      dates.expires_at <= dates.effective_from
+    )
+      throw invalid('/expires_at', 'it must end after it takes effect')
+    return dates
+  }
+
+  /** A changed version with its next edition and what was done in its history; undefined where nothing is other than before. */
+  touched(
+    after: VersionRow,
+    before: VersionRow,
+    act: string,
+    actor: Actor,
+    comment?: string,
+  ): VersionRow | undefined {
+    const changed = [
+      ...changedKeys(before, after),
+      ...(after.change_summary === before.change_summary ? [] : ['change_summary']),
+      ...(after.git_branch === before.git_branch ? [] : ['git_branch']),
+    ]
+    if (changed.length === 0) return undefined
+    const edition = before.edition + 1
+    const now = this.now()
+    const by = idOf(actor)
+    const note = noteOf(comment)
+    const entry = {
+      edition,
+      at: now.toISOString(),
+      by,
+      act,
+      changed,
+      ...(note === undefined ? {} : { comment: note }),
+    }
+    const [first, ...others] = [...before.history, entry]
+    return {
+      ...after,
+      edition,
+      changed_at: now,
+      changed_by: by,
+      history: first === undefined ? [] : [first, ...others.slice(1 - MAX_HISTORY)],
+    }
+  }
+
+  /** A change with its event, told to the ledger when the store has it. */
+  async write(
+    run: (
+      transaction: Transaction<Tables>,
+    ) => Promise<{ readonly row: VersionRow; readonly events: readonly string[] }>,
+  ): Promise<VersionView> {
+    const { row, events } = await this.versions.transaction(run)
+    await this.journal.tell(events)
+    return this.view(row)
+  }
+
+  async #changed(
+    transaction: Transaction<Tables>,
+    row: VersionRow,
+    event: PolicyEvent,
+  ): Promise<{ readonly row: VersionRow; readonly events: readonly string[] }> {
+    const by = idOf(event.actor)
+    await this.versions.refreshHead(row.policy_id, by, this.now(), transaction)
+    return { row, events: [await this.journal.keep(event, transaction)] }
+  }
+
+  /** From one state to another. */
+  async #move(
+    name: VersionName,
+    seen: Seen,
+    actor: Actor,
+    act: 'submit' | 'approve' | 'reject',
+    comment: string | undefined,
+    turn: (before: VersionRow) => { readonly event_type: string; readonly after: VersionRow },
+  ): Promise<VersionView> {
+    noteOf(comment)
+    return this.write(async (transaction) => {
+      await this.lock(name.policy_id, transaction)
+      const before = await this.find(name, undefined, transaction)
+      this.checkSeen(before, seen)
+      const { event_type, after } = turn(before)
+      const row = this.touched(after, before, act, actor, comment) ?? after
+      await this.versions.updateVersion(row, transaction)
+      return this.#changed(transaction, row, {
+        event_type,
+        action: act,
+        actor,
+        before,
+        after: row,
+        comment,
+      })
+    })
+  }
+
+  #newVersion(
+    read: ReadText,
+    notes: VersionNotes,
+    actor: Actor,
+    newest: VersionRow | undefined,
+  ): VersionRow {
+    const now = this.now()
+    const by = idOf(actor)
+    const summary = noteOf(notes.change_summary)
+    return {
+      policy_id: read.policy_id,
+      version: versionBehind(newest?.version, notes.version, read.metadata.version),
+      number: (newest?.number ?? 0) + 1,
+      status: 'draft',
+      edition: 1,
+      rule_content: read.text,
+      rule_metadata: read.metadata,
+      text_sha256: read.sha256,
+      text_bytes: read.bytes,
+      change_summary: summary ?? null,
+      ...gitOf(notes.git, { git_commit_sha: null, git_branch: null }),
+      ...this.#authorship([], [], actor),
+      history: [
+        {
+          edition: 1,
+          at: now.toISOString(),
+          by,
+          act: 'create',
+          changed: ['text'],
+          ...(summary === undefined ? {} : { comment: summary }),
+        },
+      ],
+      created_at: now,
+      created_by: by,
+      changed_at: now,
+      changed_by: by,
+      submitted_at: null,
+      submitted_by: null,
+      approved_at: null,
+      approved_by: null,
+      activated_at: null,
+      archived_at: null,
+      ...this.dates(notes, { effective_from: null, expires_at: null }),
+      rejudge: false,
+      due_problem: null,
+    }
+  }
+
+  /** As `touched`, by somebody who is an author from now on. */
+  #written(
+    after: VersionRow,
+    before: VersionRow,
+    act: string,
+    actor: Actor,
+    comment?: string,
+  ): VersionRow | undefined {
+    const { contributors, contributor_keys: keys } = before
+    const row = this.touched(after, before, act, actor, comment)
+    return row === undefined ? undefined : { ...row, ...this.#authorship(contributors, keys, actor) }
+  }
+
+  #authorship(
+    contributors: readonly string[],
+    keys: readonly string[],
+    actor: Actor,
+  ): Pick<VersionRow, 'contributors' | 'contributor_keys'> {
+    return {
+      contributors: [...new Set([...contributors, idOf(actor)])],
+      contributor_keys: [...new Set([...keys, this.#nameKey(actor)])],
+    }
+  }
+
+  #isContributor({ contributors, contributor_keys: keys }: VersionRow, actor: Actor): boolean {
+    return contributors.includes(idOf(actor)) || keys.includes(this.#nameKey(actor))
+  }
+
+  /**
+   * Of the name, so that somebody who was removed and added again, or has an account of the operating system of the same
+   * name, is the same person.
+   */
+  #nameKey(actor: Actor): string {
+    const name = (actor.name ?? actor.login ?? idOf(actor)).replace(OS_PREFIX, '')
+    return this.#parts.personKey(`author ${name.toLowerCase()}`)
+  }
+
+  /** The text as another version of the policy: it must stay what it was. */
+  #readFor(head: PolicyHead, text: string): ReadText {
+    const read = readText({ text, policy_id: head.policy_id, path: head.path })
+    if (read.type !== head.policy_type || read.language !== head.rule_engine)
+      throw invalid(
+        '/text',
+        `"${head.policy_id}" is a ${head.policy_type} in ${head.rule_engine}, and the text is a ${read.type} in ${read.language}`,
+      )
+    return read
+  }
+
+  async #problemsOf(file: StoredFile): Promise<readonly Problem[]> {
+    return this.#check([file], true)
+  }
+
+  /** These files in their places among the active ones. */
+  async #check(files: readonly StoredFile[], tested: boolean): Promise<readonly Problem[]> {
+    const active = await this.versions.activeFiles()
+    const own = new Set(files.map(({ path }) => path))
+    const all = [...active.filter(({ path }) => !own.has(path)), ...files]
+    return this.#parts.check(
+      all.filter((file) => tested || own.has(file.path) || !isTest(file)).map(({ path, text }) => ({ path, text })),
+    )
+  }
+
+  async #versionBefore(id: string, newer: VersionRow): Promise<VersionRow> {
+    const active = await this.versions.newest(id, ['active'])
+    if (active !== undefined && active.version !== newer.version) return active
+    const [before] = await this.versions.versions(id, newer.number, 1)
+    if (before === undefined)
+      throw new CordonError(
+        'NOT_FOUND',
+        `"${id}" has no version before ${newer.version} to compare with`,
+      )
+    return this.find({ policy_id: id, version: before.version })
+  }
+
+  async #names(ids: readonly string[]): Promise<Names> {
+    return this.#parts.pseudonymous ? new Map() : this.versions.namesOf(ids)
+  }
+
+  #folderPolicy(id: string): PolicyMetadata | undefined {
+    return this.#parts.folderPolicies().find((policy) => policy.id === id)
+  }
+
+  #missing(id: string): CordonError {
+    const ofFolder = this.#folderPolicy(id)
+    return ofFolder === undefined ? noSuchPolicy(id) : readOnly(ofFolder)
+  }
+}
+
+export const STATUS_WORDS: Readonly<Record<PolicyStatus, string>> = {
+  draft: 'a draft',
+  review: 'in review',
+  approved: 'approved',
+  active: 'active',
+  archived: 'archived',
+}
+
+const OS_PREFIX = /^os:/
+
+export function titleOf({ policy_id: id, version }: VersionRow): string {
+  return `"${id}" ${version}`
+}
+
+/** Throws CONFLICT. */
+export function requireStatus(
+  row: VersionRow,
+  wanted: readonly PolicyStatus[],
+  what: string,
+): void {
+  if (wanted.includes(row.status)) return
+  throw new CordonError(
+    'CONFLICT',
+    `${titleOf(row)} is ${STATUS_WORDS[row.status]}: only what is ${wanted.map((each) => STATUS_WORDS[each]).join(' or ')} can be ${what}`,
+  )
+}
+
+/** Authorship is compared by it. Throws FORBIDDEN for who is nobody in particular. */
+export function idOf({ type, id, login, name }: Actor): string {
+  const by = type === 'system' ? name : (id ?? login)
+  if (by === undefined)
+    throw new CordonError(
+      'FORBIDDEN',
+      'changes of policies have authors: use a key that belongs to somebody (cordon key create --user)',
+    )
+  return by
+}
+
+export function noteOf(text: string | undefined): string | undefined {
+  if (text === undefined || text.trim() === '') return undefined
+  if (text.length > MAX_COMMENT || text.includes('\0') || !text.isWellFormed())
+    throw invalid('/comment', `a comment has at most ${MAX_COMMENT} characters, and no NUL`)
+  return text
+}
+
+export function timeAt(pointer: string, text: string | null): Date | null {
+  if (text === null) return null
+  const time = new Date(text)
+  if (!TIME.test(text) || Number.isNaN(time.getTime()))
+    throw invalid(pointer, 'must be a time with its zone, such as 2026-11-24T00:00:00Z')
+  return time
+}
+
+function gitOf(
+  git: VersionNotes['git'],
+  before: Pick<VersionRow, 'git_commit_sha' | 'git_branch'>,
+): Pick<VersionRow, 'git_commit_sha' | 'git_branch'> {
+  if (git === undefined) return before
+  const { commit, branch } = git
+  if (commit !== undefined && !COMMIT.test(commit))
+    throw invalid('/git/commit', 'must be a whole commit id: 40 or 64 hex digits')
+  if (branch !== undefined && (branch === '' || branch.length > 255 || /[\p{Cc}\s~^:?*[\\]/u.test(branch)))
+    throw invalid('/git/branch', 'must be the name of a branch, at most 255 characters')
+  return { git_commit_sha: commit ?? null, git_branch: branch ?? null }
+}
+
+function differences(older: VersionRow, newer: VersionRow): Comparison['changed'] {
+  const changed: Record<string, { from: unknown; to: unknown }> = {}
+  const tell = (key: string, from: unknown, to: unknown): void => {
+    if (JSON.stringify(from) !== JSON.stringify(to)) changed[key] = { from, to }
+  }
+  const [from, to] = [older.rule_metadata, newer.rule_metadata]
+  for (const key of METADATA_KEYS) {
+    if (key !== 'scope') tell(key, from[key] ?? null, to[key] ?? null)
+    else
+      for (const part of new Set([...Object.keys(from.scope ?? {}), ...Object.keys(to.scope ?? {})]))
+        tell(`scope.${part}`, from.scope?.[part] ?? [], to.scope?.[part] ?? [])
+  }
+  tell('effective_from', older.effective_from, newer.effective_from)
+  tell('expires_at', older.expires_at, newer.expires_at)
+  return changed
+}
+
+const METADATA_KEYS = [
+  'name',
+  'description',
+  'version',
+  'priority',
+  'severity',
+  'mode',
+  'scope',
+  'framework',
+  'article',
+] as const satisfies readonly (keyof VersionMetadata)[]
+
+function isMeant(view: PolicyView, { status, type, language, q }: PolicyFilter): boolean {
+  const words = q?.toLowerCase()
+  return (
+    (status === undefined || view.status === status) &&
+    (type === undefined || view.type === type) &&
+    (language === undefined || view.language === language) &&
+    (words === undefined ||
+      view.policy_id.toLowerCase().includes(words) ||
+      view.name.toLowerCase().includes(words))
+  )
+}
+
+function noSuchPolicy(id: string): CordonError {
+  return new CordonError('NOT_FOUND', `there is no policy "${id.slice(0, 256)}"`)
+}
+
+function exists(id: string): CordonError {
+  return new CordonError(
+    'CONFLICT',
+    `there is a policy "${id}" already: make a new version of it`,
+    { problems: [{ file: '', pointer: '/policy_id', message: 'is taken' }] },
+  )
+}
+
+function readOnly({ id, file, line }: PolicyMetadata): CordonError {
+  return new CordonError(
+    'CONFLICT',
+    `"${id}" is a policy of a folder, which only its file changes: ${file}${line === undefined ? '' : `:${line}`}`,
+  )
+}
+
+function byCodePoint(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}
+
+function cursorText(place: string): string {
+  return Buffer.from(place).toString('base64url')
+}
+
+function readCursor(cursor: string): string {
+  const place = Buffer.from(cursor, 'base64url').toString('utf8')
+  if (place === '' || place.includes('\0') || cursorText(place) !== cursor) throw noCursor()
+  return place
+}
+
+function noCursor(): CordonError {
+  return new CordonError('INPUT_INVALID', 'the cursor is not one of ours', {
+    problems: [{ file: '/querystring/cursor', message: 'is not valid' }],
+  })
+}
+
