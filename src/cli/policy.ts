@@ -1,4 +1,4 @@
-// `cordon policy compile|test|list|eval`.
+// `cordon policy compile|list|eval`.
 
 import { resolve } from 'node:path'
 import { compileOptions } from '../app/rules.ts'
@@ -10,8 +10,7 @@ import { readFolder } from '../policy/folder.ts'
 import { loadPolicySet } from '../policy/load.ts'
 import type { PolicySet } from '../policy/policy-set.ts'
 import { compileBeside } from '../policy/rego/compile.ts'
-import { runPolicyTests } from '../policy/test-runner.ts'
-import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
+import { configOf, type ExitCode, type Io, printRows } from './io.ts'
 import { eachLine } from './lines.ts'
 
 interface Common {
@@ -26,7 +25,7 @@ export async function policyCompile(
   options: Common,
 ): Promise<ExitCode> {
   const { config } = configOf(io, options)
-  const compile = compileOptions(io.env, true)
+  const compile = { ...compileOptions(io.env, true), onProgress: progressOn(io) }
   const rows = []
   for (const dir of foldersOf(io, dirs, config)) {
     const manifest = await compileBeside(readFolder(dir), compile)
@@ -41,31 +40,16 @@ export async function policyCompile(
   return 0
 }
 
-export async function policyTest(
-  io: Io,
-  dirs: readonly string[],
-  options: Common,
-): Promise<ExitCode> {
-  const { config } = configOf(io, options)
-  const folders = foldersOf(io, dirs, config)
-  const { toolchain } = compileOptions(io.env, false)
-  const policies = await loadFrom(io, config, folders, config.policy.combining)
-  const results = await runPolicyTests({ dirs: folders, toolchain, policies })
-  const count = (outcome: string): number =>
-    results.filter((result) => result.outcome === outcome).length
-  if (options.json === true) printJson(io, results)
-  else {
-    for (const { outcome, name, file, line, detail } of results) {
-      if (outcome !== 'pass')
-        io.out.write(
-          `${outcome} ${file}:${line}: ${name}${detail === undefined ? '' : `: ${detail}`}\n`,
-        )
-    }
-    io.out.write(`${count('pass')} passed, ${count('fail')} failed, ${count('skip')} skipped\n`)
+/** A line for each tenth of many shards; few are done before anybody asks. */
+function progressOn(io: Io): (done: number, of: number) => void {
+  return (done, of) => {
+    const step = Math.ceil(of / 10)
+    if (of >= 10 && (done % step === 0 || done === of))
+      io.err.write(`compiled ${done} of ${of} shards\n`)
   }
-  return count('fail') > 0 ? 1 : 0
 }
 
+/** Of folders what is in force; of the store everything, where there is one. */
 export async function policyList(
   io: Io,
   dirs: readonly string[],
@@ -78,11 +62,29 @@ export async function policyList(
     foldersOf(io, dirs, config),
     config.policy.combining,
   )
+  const stored =
+    dirs.length > 0 ? [] : await (await import('./policy-life.ts')).storedPolicies(io, config)
+  const rows = [
+    ...policies.map((policy) => ({ ...policy, origin: 'folder', status: 'active' })),
+    ...stored.map(({ policy_id: id, path: file, ...policy }) => ({ id, ...policy, file })),
+  ]
   printRows(
     io,
     options.json === true,
-    ['id', 'mode', 'priority', 'severity', 'language', 'name', 'framework', 'article'],
-    policies as never,
+    [
+      'id',
+      'origin',
+      'status',
+      'version',
+      'mode',
+      'priority',
+      'severity',
+      'language',
+      'name',
+      'framework',
+      'article',
+    ],
+    rows,
   )
   return 0
 }
@@ -103,11 +105,11 @@ export async function policyEval(
   return 0
 }
 
-function foldersOf(io: Io, dirs: readonly string[], config: Config): readonly string[] {
+export function foldersOf(io: Io, dirs: readonly string[], config: Config): readonly string[] {
   return dirs.length === 0 ? config.policy.dirs : dirs.map((dir) => resolve(io.cwd, dir))
 }
 
-function loadFrom(
+export function loadFrom(
   io: Io,
   { policy }: Config,
   dirs: readonly string[],

@@ -197,5 +197,17 @@ export function canonical(value: unknown): string {
 
 /** By code point, which differs from JavaScript's order of UTF-16 units beyond the basic plane. */
 export function byCodePoint(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const shorter = Math.min(a.length, b.length)
+  for (let index = 0; index < shorter; index++) {
+    const one = a.charCodeAt(index)
+    const other = b.charCodeAt(index)
+    if (one !== other) return rankOf(one) - rankOf(other)
+  }
+  return a.length - b.length
+}
+
+/** Surrogates stand for what comes after every unit of the basic plane. */
+function rankOf(unit: number): number {
+  if (unit < 0xd800) return unit
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800
 }

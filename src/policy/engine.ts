@@ -2,6 +2,8 @@
 
 import type { Effect, Obligation } from '../model/decision.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
+import type { ReadTree } from './projection.ts'
+import type { QuarantineListener } from './quarantine.ts'
 
 /** What one policy says. `effect: null` with obligations: it only adds them. */
 export interface PolicyOutcome {
@@ -22,6 +24,8 @@ export interface EngineInput {
   readonly document: unknown
   /** The document as JSON with exact integers. */
   json(): Uint8Array
+  /** As JSON what policies with these reads can see of it; absent where the whole must be given. */
+  readonly part?: (reads: ReadTree) => string
 }
 
 /** What stands behind an outcome: asked for by explanations only. */
@@ -48,10 +52,15 @@ export interface ClauseValue {
 
 export interface Engine {
   readonly policies: readonly PolicyMetadata[]
-  /** The outcomes of the policies at these indexes, in the same order. Never throws. */
+  /**
+   * The outcomes of the policies at these indexes, in the same order. Never throws. What an engine prepares
+   * for a list it keeps as long as that list (the same array) is around.
+   */
   evaluate(indexes: readonly number[], input: EngineInput): readonly PolicyOutcome[]
   /** What stands behind the outcome of one policy; slow. Never throws. */
   detail?(index: number, input: EngineInput): PolicyDetail
+  /** Tells of policies that take too long again and again, where the engine holds them. */
+  onQuarantine?(listener: QuarantineListener): void
   /** Frees what the engine holds outside of JavaScript's memory. */
   close?(): void
 }

@@ -6,6 +6,8 @@ import { basename, dirname, join, relative, sep } from 'node:path'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { CordonError, type Problem } from '../base/errors.ts'
 import { parseExact } from '../base/exact-json.ts'
+import { Pace } from '../base/pace.ts'
+import type { StoredFile } from '../model/stored-policy.ts'
 import { isObject } from './metadata.ts'
 
 export interface SourceFile {
@@ -37,7 +39,35 @@ const MAX_DEPTH = 32
 
 /** Throws NOT_FOUND where the folder cannot be read, POLICY_INVALID for data documents that are malformed. */
 export function readFolder(dir: string): PolicyFolder {
-  const files = policyFiles(dir)
+  const reading = readingOf(dir)
+  for (;;) {
+    const step = reading.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** The files of a folder as they lie there, tests and data documents too. Throws NOT_FOUND. */
+export function policyFilesIn(dir: string): readonly StoredFile[] {
+  return policyFiles(dir).map((path) => ({
+    path: relative(dir, path).split(sep).join('/'),
+    text: readText(path),
+  }))
+}
+
+/** The same in slices, for a process that has something else to do meanwhile. */
+export async function readFolderInSlices(dir: string): Promise<PolicyFolder> {
+  const reading = readingOf(dir)
+  const pace = new Pace()
+  for (;;) {
+    const step = reading.next()
+    if (step.done === true) return step.value
+    await pace.point()
+  }
+}
+
+/** Stops after each file. */
+function* readingOf(dir: string): Generator<undefined, PolicyFolder> {
+  const files = yield* policyFiles(dir)
   const problems: Problem[] = []
   const rego: SourceFile[] = []
   const cedar: SourceFile[] = []
@@ -46,6 +76,7 @@ export function readFolder(dir: string): PolicyFolder {
   const data: Record<string, unknown> = {}
   const hash = createHash('sha256')
   for (const path of files) {
+    yield
     const name = relative(dir, path).split(sep).join('/')
     const text = readText(path)
     const file = { path, name, text }
@@ -133,9 +164,9 @@ function merge(
   return undefined
 }
 
-function policyFiles(dir: string): string[] {
+function* policyFiles(dir: string): Generator<undefined, string[]> {
   const found: string[] = []
-  const walk = (folder: string, depth: number): void => {
+  const walk = function* (folder: string, depth: number): Generator<undefined, void> {
     let entries
     try {
       entries = readdirSync(folder, { withFileTypes: true })
@@ -154,16 +185,17 @@ function policyFiles(dir: string): string[] {
       ) {
         if (depth >= MAX_DEPTH)
           throw new CordonError('POLICY_INVALID', `${path}: folders nest deeper than ${MAX_DEPTH}`)
-        walk(path, depth + 1)
+        yield* walk(path, depth + 1)
       } else if (isPolicyFile(entry.name)) {
         found.push(path)
         if (found.length > MAX_FILES)
           throw new CordonError('POLICY_INVALID', `${dir}: more than ${MAX_FILES} files`)
         checkFile(path)
+        yield
       }
     }
   }
-  walk(dir, 0)
+  yield* walk(dir, 0)
   return found
 }
 

@@ -1,76 +1,177 @@
 // From policy folders to a PolicySet. A folder with one bad policy is refused as a whole, with every place.
+//
+// All of it happens in slices, beside a process that decides with the former set; what both sets have in common
+// (compiled shards, statements, annotations) is made once.
 
 import { createHash } from 'node:crypto'
 import { CordonError, type Problem } from '../base/errors.ts'
+import { Pace } from '../base/pace.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
 import { CedarEngine } from './cedar/engine.ts'
-import { type CedarPolicy, readCedar } from './cedar/read.ts'
+import { type CedarPolicy, readCedarFiles } from './cedar/read.ts'
 import type { CombineOptions } from './combine.ts'
 import type { Engine } from './engine.ts'
-import { type PolicyFolder, readFolder } from './folder.ts'
+import { type PolicyFolder, readFolderInSlices, type SourceFile } from './folder.ts'
 import { PolicySet } from './policy-set.ts'
+import { Quarantine } from './quarantine.ts'
 import { metadataOf } from './rego/annotations.ts'
-import { type CompileOptions, type CompiledRego, loadCompiled } from './rego/compile.ts'
+import { type CompileOptions, loadCompiled } from './rego/compile.ts'
 import { RegoEngine, type RegoPolicy } from './rego/engine.ts'
-import { Shard } from './rego/wasm.ts'
+import type { CompiledPolicy, CompiledRego } from './rego/manifest.ts'
+import { openShard, type Shard, type ShardCode } from './rego/wasm.ts'
+import { SharedValues } from './shared-values.ts'
+import { type Trial, tryOut } from './trial.ts'
 
 export interface LoadOptions extends CompileOptions {
   readonly dirs: readonly string[]
   readonly combining: CombineOptions
+  /** For what decides about traffic: policies run over the worst inputs first, and those that take too long are held. */
+  readonly isLive?: boolean
 }
+
+/** Cedar statements that are tried out together. */
+const TRIED_AT_ONCE = 100
+
+const SHARDS = new SharedValues<Shard>()
+const METADATA = new SharedValues<PolicyMetadata>()
 
 /** Throws CordonError POLICY_INVALID, NOT_FOUND, or POLICY_TOOLCHAIN_MISSING. */
 export async function loadPolicySet(options: LoadOptions): Promise<PolicySet> {
-  const folders = options.dirs.map(readFolder)
+  const folders: PolicyFolder[] = []
+  for (const dir of options.dirs) folders.push(await readFolderInSlices(dir))
   const problems: Problem[] = []
   const engines: Engine[] = []
-  const cedarPolicies: CedarPolicy[] = []
-  for (const folder of folders) {
-    for (const file of folder.cedar) {
-      const read = readCedar(file)
-      cedarPolicies.push(...read.policies)
-      problems.push(...read.problems)
-    }
+  const trials: Trial[] = []
+  const statements: CedarPolicy[] = []
+  for (const read of await readCedarFiles(folders.flatMap(({ cedar }) => cedar))) {
+    statements.push(...read.policies)
+    problems.push(...read.problems)
   }
   for (const folder of folders) {
     try {
-      engines.push(regoEngine(folder, await loadCompiled(folder, options), options, problems))
+      const compiled = await loadCompiled(folder, options)
+      const policies = await regoPolicies(folder, compiled, options, problems)
+      trials.push(...regoTrials(compiled, policies))
+      engines.push(new RegoEngine(policies, quarantineOf(policies, options)))
     } catch (error) {
       if (!(error instanceof CordonError) || error.problems.length === 0) throw error
       problems.push(...error.problems)
     }
   }
-  if (problems.length === 0 && cedarPolicies.length > 0)
-    engines.push(new CedarEngine(cedarPolicies))
+  if (problems.length === 0 && statements.length > 0) {
+    trials.push(...cedarTrials(statements))
+    engines.push(new CedarEngine(statements))
+  }
   problems.push(...twins(engines.flatMap(({ policies }) => policies)))
-  if (problems.length > 0)
+  if (problems.length === 0 && options.isLive === true)
+    problems.push(...(await tryOut(trials, options.cacheDir)))
+  if (problems.length > 0) {
+    for (const engine of engines) engine.close?.()
     throw new CordonError('POLICY_INVALID', 'the policies are refused', { problems })
+  }
   const digest = createHash('sha256')
   for (const folder of folders) digest.update(folder.digest)
   return new PolicySet(engines, digest.digest('hex'), options.combining)
 }
 
-function regoEngine(
+async function regoPolicies(
   folder: PolicyFolder,
-  compiled: CompiledRego,
+  { manifest, shards: codes }: CompiledRego,
   options: LoadOptions,
   problems: Problem[],
-): RegoEngine {
-  const shards = compiled.shards.map((code) => new Shard(code, options.builtins))
+): Promise<readonly RegoPolicy[]> {
+  const shards: Shard[] = []
+  for (const [index, code] of codes.entries())
+    shards.push(await sharedShard(code, manifest.shards[index]?.sha256 ?? '', options))
   const files = new Map(folder.rego.map((file) => [file.name, file]))
   const policies: RegoPolicy[] = []
-  for (const policy of compiled.manifest.policies) {
-    const file = files.get(policy.file)
-    const shard = shards[policy.shard]
+  const pace = new Pace()
+  for (const compiled of manifest.policies) {
+    const file = files.get(compiled.file)
+    const shard = shards[compiled.shard]
     if (file === undefined || shard === undefined)
       throw new CordonError(
         'POLICY_INVALID',
         `${folder.dir}: the manifest does not fit its sources`,
       )
-    const metadata = metadataOf(file, policy.package, policy.reads, problems)
-    if (metadata !== undefined) policies.push({ metadata, compiled: policy, shard })
+    const metadata = sharedMetadata(file, compiled, problems)
+    if (metadata !== undefined) policies.push({ metadata, compiled, shard })
+    await pace.point()
   }
-  return new RegoEngine(policies)
+  return policies
+}
+
+/** Revisions that have a shard in common ask one instance of it: none of them is ever in the midst of a question. */
+async function sharedShard(code: ShardCode, hash: string, options: LoadOptions): Promise<Shard> {
+  const parts = [hash, code.data]
+  const known = SHARDS.get(parts)
+  if (known !== undefined && known.builtins === options.builtins) return known
+  const shard = await openShard(code, options.builtins)
+  SHARDS.set(parts, shard)
+  return shard
+}
+
+function sharedMetadata(
+  file: SourceFile,
+  { package: packageName, reads }: CompiledPolicy,
+  problems: Problem[],
+): PolicyMetadata | undefined {
+  const parts = [file.name, packageName, reads.join(), file.text]
+  const known = METADATA.get(parts)
+  const metadata =
+    known === undefined
+      ? metadataOf(file, packageName, reads, problems)
+      : // A revision may lie in a folder of its own.
+        { ...known, file: file.path }
+  if (metadata !== undefined) METADATA.set(parts, metadata)
+  return metadata
+}
+
+function quarantineOf(
+  policies: readonly RegoPolicy[],
+  { isLive = false }: LoadOptions,
+): Quarantine | undefined {
+  return isLive ? new Quarantine(policies.map(({ metadata }) => metadata.id)) : undefined
+}
+
+function regoTrials(
+  { manifest, shards }: CompiledRego,
+  policies: readonly RegoPolicy[],
+): readonly Trial[] {
+  return shards.map((code, index) => {
+    const members = policies.filter(({ compiled }) => compiled.shard === index)
+    const reads = new Set(members.flatMap(({ compiled }) => compiled.reads))
+    return {
+      job: {
+        kind: 'rego' as const,
+        code,
+        answers: members.map(({ compiled }) => compiled.answer),
+        reads: [...reads],
+      },
+      policies: members.map(({ metadata }) => metadata),
+      key: hashOf([manifest.shards[index]?.sha256 ?? '', code.data]),
+    }
+  })
+}
+
+function cedarTrials(statements: readonly CedarPolicy[]): readonly Trial[] {
+  const trials: Trial[] = []
+  for (let at = 0; at < statements.length; at += TRIED_AT_ONCE) {
+    const policies = statements.slice(at, at + TRIED_AT_ONCE)
+    const reads = new Set(policies.flatMap(({ metadata }) => metadata.reads))
+    trials.push({
+      job: { kind: 'cedar', policies, reads: [...reads] },
+      policies: policies.map(({ metadata }) => metadata),
+      key: hashOf(policies.map(({ text }) => text)),
+    })
+  }
+  return trials
+}
+
+function hashOf(parts: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(`${part.length}:${part}`)
+  return hash.digest('base64url')
 }
 
 function twins(policies: readonly PolicyMetadata[]): Problem[] {

@@ -1,8 +1,8 @@
 // All active policies of a revision: an input document goes in, a Verdict comes out.
 //
-// Answers are remembered by what the candidates can read of the input (their read-sets, the scope's
-// fields and the class of traffic), absent fields included. That is sound because policies are
-// deterministic and the time is an input. Errors are never remembered.
+// Answers are remembered by what the candidates can read of the input (their read-sets and the class of
+// traffic), absent fields included. That is sound because policies are deterministic and the time is an
+// input. Errors are never remembered.
 
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
@@ -19,10 +19,17 @@ import {
   type PolicyDetail,
   type PolicyOutcome,
 } from './engine.ts'
-import { isObject } from './metadata.ts'
+import { fingerprint, project, type ReadTree, readTree } from './projection.ts'
+import type { QuarantineListener } from './quarantine.ts'
 import { ScopeIndex } from './scope.ts'
 
-const REMEMBERED = 20_000
+/** Verdicts and their keys, as far as their size can be told. */
+const REMEMBERED_BYTES = 32 * 1024 * 1024
+/** A longer key is kept as its SHA-256. */
+const LONGEST_KEY = 2048
+const VIEWS = 20_000
+/** Candidates of all remembered views together. */
+const REMEMBERED_CANDIDATES = 400_000
 const NOBODY: ReadonlySet<string> = new Set()
 const CLASS_READS = ['resource.approval_status', 'resource.ai']
 
@@ -33,26 +40,50 @@ interface Member {
   readonly index: number
 }
 
+/** What one engine is asked: the same list for every input with these candidates, which engines know again. */
+interface Question {
+  readonly engine: Engine
+  readonly indexes: readonly number[]
+  /** Where the answers stand among the candidates. */
+  readonly places: readonly number[]
+}
+
 interface Candidates {
   readonly members: readonly Member[]
+  readonly questions: readonly Question[]
   /** What the memo key is made of; undefined: a candidate reads everything. */
-  readonly reads: readonly (readonly string[])[] | undefined
+  readonly reads: ReadTree | undefined
   readonly id: number
 }
 
 export class PolicySet {
   readonly revision: string
   readonly policies: readonly PolicyMetadata[]
+  readonly #engines: readonly Engine[]
   readonly #members: readonly Member[]
   readonly #readers: readonly PolicyMetadata[]
   readonly #readContent = new Map<string, boolean>()
+  readonly #riskReaders: ReadonlySet<string>
   readonly #scope: ScopeIndex
   readonly #options: CombineOptions
-  readonly #verdicts = new LRUCache<string, Verdict>({ max: REMEMBERED })
-  readonly #candidates = new LRUCache<string, Candidates>({ max: REMEMBERED })
+  readonly #verdicts = new LRUCache<string, Verdict>({
+    maxSize: REMEMBERED_BYTES,
+    sizeCalculation: (verdict, key) => sizeOf(verdict) + 2 * key.length,
+  })
+  /** By what the scopes see of an input, and by themselves: several views have the same candidates. */
+  readonly #byView = new LRUCache<string, Candidates>({
+    max: VIEWS,
+    maxSize: REMEMBERED_CANDIDATES,
+    sizeCalculation: weightOf,
+  })
+  readonly #byMembers = new LRUCache<string, Candidates>({
+    maxSize: REMEMBERED_CANDIDATES,
+    sizeCalculation: weightOf,
+  })
   #nextId = 1
 
   constructor(engines: readonly Engine[], digest: string, options: CombineOptions) {
+    this.#engines = engines
     const members = engines.flatMap((engine) =>
       engine.policies.map((policy, index) => ({ policy, engine, index })),
     )
@@ -61,6 +92,7 @@ export class PolicySet {
     )
     this.policies = this.#members.map(({ policy }) => policy)
     this.#readers = this.policies.filter(readsBody)
+    this.#riskReaders = new Set(this.policies.filter(readsRisk).map(({ id }) => id))
     this.#scope = new ScopeIndex(this.policies)
     this.#options = options
     const settings = JSON.stringify([options.combining, options.defaults, options.onError])
@@ -74,12 +106,14 @@ export class PolicySet {
    */
   decide(document: unknown, json?: Uint8Array, excepted: ReadonlySet<string> = NOBODY): Verdict {
     if (excepted.size > 0) return this.#decideWithout(excepted, document, json)
-    const { members, reads, id } = this.#candidatesFor(document)
+    const { members, questions, reads, id } = this.#candidatesFor(document)
     const key =
-      reads === undefined || json !== undefined ? undefined : `${id}${projection(document, reads)}`
+      reads === undefined || json !== undefined
+        ? undefined
+        : bounded(`${id}${fingerprint(document, reads)}`)
     const known = key === undefined ? undefined : this.#verdicts.get(key)
     if (known !== undefined) return known
-    const outcomes = evaluate(members, engineInput(document, json))
+    const outcomes = evaluate(questions, members.length, engineInput(document, json))
     const verdict = combine(
       members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
       document,
@@ -94,13 +128,18 @@ export class PolicySet {
     const members = this.#candidatesFor(document).members.filter(
       ({ policy }) => !excepted.has(policy.id),
     )
-    const outcomes = evaluate(members, engineInput(document, json))
+    const outcomes = evaluate(questionsOf(members), members.length, engineInput(document, json))
     return combine(
       members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
       document,
       this.#options,
       excepted.has(BY_DEFAULT),
     )
+  }
+
+  /** Whether what the policy of that id says may hang on the risk score. */
+  readsRisk(policyId: string): boolean {
+    return this.#riskReaders.has(policyId)
   }
 
   /** Whether a policy in whose scope a request to that service may be reads what its body says. */
@@ -140,7 +179,7 @@ export class PolicySet {
       .candidates(document)
       .flatMap((index) => this.#members[index] ?? [])
       .filter(({ policy }) => only === undefined || only.has(policy.id))
-    const outcomes = evaluate(members, engineInput(document, json))
+    const outcomes = evaluate(questionsOf(members), members.length, engineInput(document, json))
     return members.map(({ policy }, at) => ({
       policy,
       outcome: outcomes[at] ?? failed('no outcome'),
@@ -153,23 +192,57 @@ export class PolicySet {
     return member?.engine.detail?.(member.index, engineInput(document, json)) ?? {}
   }
 
+  /** Who is told of policies that take too long again and again, and of those that are asked again. */
+  onQuarantine(listener: QuarantineListener): void {
+    for (const engine of this.#engines) engine.onQuarantine?.(listener)
+  }
+
   /** After a reload: frees what the engines hold. The set must not be asked again. */
   close(): void {
-    for (const engine of new Set(this.#members.map((member) => member.engine))) engine.close?.()
+    for (const engine of this.#engines) engine.close?.()
   }
 
   #candidatesFor(document: unknown): Candidates {
+    const view = this.#scope.view(document)
+    const known = this.#byView.get(view)
+    if (known !== undefined) return known
     const indexes = this.#scope.candidates(document)
     const key = indexes.join()
-    const known = this.#candidates.get(key)
-    if (known !== undefined) return known
-    const members = indexes.flatMap((index) => this.#members[index] ?? [])
-    const paths = new Set([...CLASS_READS, ...members.flatMap(({ policy }) => policy.reads)])
-    const reads = paths.has('') ? undefined : [...paths].toSorted().map((path) => path.split('.'))
-    const candidates = { members, reads, id: this.#nextId++ }
-    this.#candidates.set(key, candidates)
+    const candidates = this.#byMembers.get(key) ?? this.#newCandidates(indexes)
+    this.#byMembers.set(key, candidates)
+    this.#byView.set(view, candidates)
     return candidates
   }
+
+  #newCandidates(indexes: readonly number[]): Candidates {
+    const members = indexes.flatMap((index) => this.#members[index] ?? [])
+    const tree = readTree([...CLASS_READS, ...members.flatMap(({ policy }) => policy.reads)])
+    return {
+      members,
+      questions: questionsOf(members),
+      reads: tree.whole ? undefined : tree,
+      id: this.#nextId++,
+    }
+  }
+}
+
+function weightOf({ members }: Candidates): number {
+  return members.length + 16
+}
+
+/** Bytes, roughly: what grows with the policies and with their words. */
+function sizeOf({ policies_evaluated: entries, reason, obligations, warnings }: Verdict): number {
+  const words = warnings.reduce((sum, text) => sum + text.length, reason.length)
+  const obliged = obligations.length === 0 ? 0 : stringifyExact(obligations).length
+  return 500 + 160 * entries.length + 2 * words + 4 * obliged
+}
+
+function bounded(key: string): string {
+  return key.length <= LONGEST_KEY ? key : createHash('sha256').update(key, 'utf16le').digest('hex')
+}
+
+function readsRisk({ reads }: PolicyMetadata): boolean {
+  return reads.some((path) => /^(?:|context|context\.risk(?:\..*)?)$/.test(path))
 }
 
 /** What a policy can learn from a body alone; one that may oblige to redact must see what there is. */
@@ -181,18 +254,25 @@ function readsBody({ reads, scope, redacts }: PolicyMetadata): boolean {
   )
 }
 
-/** The outcomes in the order of the members; each engine is asked once. */
-function evaluate(members: readonly Member[], input: EngineInput): PolicyOutcome[] {
-  const outcomes: PolicyOutcome[] = Array.from({ length: members.length })
-  for (const engine of new Set(members.map((member) => member.engine))) {
+function questionsOf(members: readonly Member[]): readonly Question[] {
+  return [...new Set(members.map(({ engine }) => engine))].map((engine) => {
     const places = members.flatMap((member, place) => (member.engine === engine ? [place] : []))
-    const answers = askSafely(
-      engine,
-      places.map((place) => members[place]?.index ?? -1),
-      input,
-    )
-    for (const [at, place] of places.entries())
-      outcomes[place] = answers[at] ?? failed('no outcome')
+    return { engine, places, indexes: places.map((place) => members[place]?.index ?? -1) }
+  })
+}
+
+const NO_OUTCOME = failed('no outcome')
+
+/** The outcomes in the order of the members; each engine is asked once. */
+function evaluate(
+  questions: readonly Question[],
+  count: number,
+  input: EngineInput,
+): PolicyOutcome[] {
+  const outcomes = Array.from({ length: count }, () => NO_OUTCOME)
+  for (const { engine, indexes, places } of questions) {
+    const answers = askSafely(engine, indexes, input)
+    for (const [at, place] of places.entries()) outcomes[place] = answers[at] ?? NO_OUTCOME
   }
   return outcomes
 }
@@ -218,7 +298,16 @@ function engineInput(document: unknown, given: Uint8Array | undefined): EngineIn
       json ??= Buffer.from(wellFormed(stringifyExact(document)))
       return json
     },
+    // What somebody wrote has numbers in their own spelling: it goes in as it is.
+    ...(given === undefined
+      ? { part: (reads: ReadTree) => wellFormed(partOf(document, reads)) }
+      : {}),
   }
+}
+
+function partOf(document: unknown, reads: ReadTree): string {
+  const seen = project(document, reads)
+  return seen === undefined ? '{}' : stringifyExact(seen)
 }
 
 /** OPA's wasm refuses half a surrogate pair; as in Go, it becomes U+FFFD. JSON.stringify escapes no whole pair. */
@@ -226,28 +315,4 @@ function wellFormed(json: string): string {
   return json.includes('\\ud')
     ? json.replaceAll(/(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g, '$1\ufffd')
     : json
-}
-
-/** The values at the paths as one text; an absent one differs from every value. */
-function projection(document: unknown, reads: readonly (readonly string[])[]): string {
-  let text = ''
-  for (const path of reads) {
-    let value = document
-    for (const part of path)
-      value = isObject(value) && Object.hasOwn(value, part) ? value[part] : undefined
-    switch (typeof value) {
-      case 'undefined':
-        text += '\u0000'
-        break
-      case 'string':
-        text += `\u0001${value.length}:${value}`
-        break
-      case 'object':
-        text += `\u0002${stringifyExact(value)}`
-        break
-      default:
-        text += `\u0003${String(value)}`
-    }
-  }
-  return text
 }

@@ -10,7 +10,7 @@ import t, { type Test } from 'tap'
 import { parseExact } from '../../src/base/exact-json.ts'
 import { canonical } from '../../src/policy/combine.ts'
 import { createHostBuiltins } from '../../src/policy/rego/builtins/registry.ts'
-import type { Manifest } from '../../src/policy/rego/compile.ts'
+import type { Manifest } from '../../src/policy/rego/manifest.ts'
 import { type EntrypointResult, Shard } from '../../src/policy/rego/wasm.ts'
 import { compileFiles, opaMissing } from '../support/rego-policies.ts'
 

@@ -8,7 +8,8 @@ import { readFolder } from '../../src/policy/folder.ts'
 import { loadPolicySet } from '../../src/policy/load.ts'
 import type { PolicySet } from '../../src/policy/policy-set.ts'
 import { createHostBuiltins } from '../../src/policy/rego/builtins/registry.ts'
-import { compileRego, type Manifest } from '../../src/policy/rego/compile.ts'
+import { compileRego } from '../../src/policy/rego/compile.ts'
+import type { Manifest } from '../../src/policy/rego/manifest.ts'
 import { OPA_VERSION, Toolchain } from '../../src/policy/rego/toolchain.ts'
 import { differences, readTableTests } from '../../src/policy/table-tests.ts'
 import { runPolicyTests } from '../../src/policy/test-runner.ts'
@@ -66,8 +67,14 @@ for (const name of COMPILED) {
         }),
       )
     const listed = manifestOf(dir).policies.map(
-      ({ package: _package, entrypoint: _entrypoint, rules: _rules, shard: _shard, ...rest }) =>
-        rest,
+      ({
+        package: _package,
+        entrypoint: _entrypoint,
+        answer: _answer,
+        rules: _rules,
+        shard: _shard,
+        ...rest
+      }) => rest,
     )
     t.same(byId(described), byId(listed))
   })

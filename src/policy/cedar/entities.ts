@@ -105,6 +105,15 @@ const CONTENT: Shape = {
   data_classification: texts,
 }
 const TIME: Shape = { epoch_ms: long, hour: long, weekday: long, date: text }
+const FACTORS: Shape = {
+  user: long,
+  service: long,
+  data: long,
+  device: long,
+  history: long,
+  time: long,
+}
+const RISK: Shape = { score: long, level: text, own_score: long, factors: recordOf(FACTORS) }
 const CONTEXT: Shape = {
   source: text,
   ip_address: address,
@@ -114,6 +123,7 @@ const CONTEXT: Shape = {
   geo_location: text,
   tenant: text,
   time: recordOf(TIME),
+  risk: recordOf(RISK),
 }
 
 const UNKNOWN = 'unknown'
@@ -130,14 +140,17 @@ export function requestMaker(
   const wantsContent = reads.some(
     (path) => path === '' || path === 'content' || path.startsWith('content.'),
   )
+  const named = byType(entities)
   /** Only parents that a statement names can matter. */
   const parents = (type: string, names: unknown): EntityId[] => {
-    const unique = new Set(
-      listOf(names).flatMap((name) => (typeof name === 'string' ? [name.toWellFormed()] : [])),
-    )
-    return [...unique]
-      .filter((name) => entities.has(entityKey(`Cordon::${type}`, name)))
-      .map((name) => entity(type, name))
+    const wanted = named.get(`Cordon::${type}`)
+    if (wanted === undefined) return []
+    const found = new Set<string>()
+    for (const name of listOf(names)) {
+      const plain = typeof name === 'string' ? name.toWellFormed() : undefined
+      if (plain !== undefined && wanted.has(plain)) found.add(plain)
+    }
+    return [...found].map((name) => entity(type, name))
   }
   return (document) => {
     const input = isObject(document) ? document : {}
@@ -174,6 +187,18 @@ export function requestMaker(
 /** How an entity that a statement names is known to `requestMaker`. */
 export function entityKey(type: string, id: string): string {
   return `${type}\0${id}`
+}
+
+function byType(entities: ReadonlySet<string>): ReadonlyMap<string, ReadonlySet<string>> {
+  const named = new Map<string, Set<string>>()
+  for (const key of entities) {
+    const at = key.indexOf('\0')
+    const type = key.slice(0, at)
+    const names = named.get(type)
+    if (names === undefined) named.set(type, new Set([key.slice(at + 1)]))
+    else names.add(key.slice(at + 1))
+  }
+  return named
 }
 
 function fieldsRead(shape: Shape, part: string, reads: readonly string[]): Fields {

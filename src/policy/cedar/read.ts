@@ -7,11 +7,13 @@ import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
 import type { Problem } from '../../base/errors.ts'
 import { parseExact } from '../../base/exact-json.ts'
 import { didYouMean, nearest } from '../../base/nearest.ts'
+import { Pace } from '../../base/pace.ts'
 import type { Effect, Obligation } from '../../model/decision.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import type { PolicyOutcome } from '../engine.ts'
 import type { SourceFile } from '../folder.ts'
 import { readMetadata, readObligations } from '../metadata.ts'
+import { SharedValues } from '../shared-values.ts'
 import { impliedScope, namedEntities } from './heads.ts'
 import { readsOfCedar } from './reads.ts'
 import { splitStatements, type Statement } from './statements.ts'
@@ -56,8 +58,73 @@ export interface CedarFile {
 
 const CEDAR_SCHEMA = readFileSync(join(import.meta.dirname, 'schema.cedarschema'), 'utf8')
 
+/** Statements that are validated together: reading the schema costs as much as some of them. */
+const VALIDATED_AT_ONCE = 100
+
+/** Files as they were read, shared by the revisions that hold their policies. */
+const READ = new SharedValues<CedarFile>()
+
+/** A file whose statements are whole, before Cedar has validated them. */
+interface Parsed {
+  readonly file: SourceFile
+  readonly statements: readonly Statement[]
+  readonly policies: readonly CedarPolicy[]
+}
+
+type Validated = Pick<CedarFile, 'problems' | 'warnings'>
+
 export function readCedar(file: SourceFile): CedarFile {
-  const refused = (...problems: Problem[]): CedarFile => ({ policies: [], problems, warnings: [] })
+  const parsed = parse(file)
+  if (!('statements' in parsed)) return parsed
+  return fileOf(parsed, validateOne(parsed))
+}
+
+/** The same for many files, in slices, in their order. */
+export async function readCedarFiles(files: readonly SourceFile[]): Promise<readonly CedarFile[]> {
+  const pace = new Pace()
+  const read = new Map<SourceFile, CedarFile>()
+  let batch: Parsed[] = []
+  const validateBatch = (): void => {
+    for (const [parsed, validated] of validate(batch)) read.set(parsed.file, fileOf(parsed, validated))
+    batch = []
+  }
+  for (const file of files) {
+    const known = READ.get([file.name, file.text])
+    const parsed = known === undefined ? parse(file) : movedTo(file, known)
+    if (!('statements' in parsed)) read.set(file, parsed)
+    else {
+      batch.push(parsed)
+      if (batch.reduce((sum, { statements }) => sum + statements.length, 0) >= VALIDATED_AT_ONCE)
+        validateBatch()
+    }
+    await pace.point()
+  }
+  validateBatch()
+  return files.flatMap((file) => {
+    const found = read.get(file)
+    if (found === undefined) return []
+    if (found.problems.length === 0) {
+      READ.set([file.name, file.text], found)
+      for (const policy of found.policies) READ.keep(found, policy)
+    }
+    return [found]
+  })
+}
+
+/** What was read at one place as if it had been read at another: a revision may lie in a folder of its own. */
+function movedTo({ path }: SourceFile, read: CedarFile): CedarFile {
+  const policies = read.policies.map((policy) => ({
+    ...policy,
+    metadata: { ...policy.metadata, file: path },
+  }))
+  return { policies, problems: [], warnings: [] }
+}
+
+function refused(...problems: Problem[]): CedarFile {
+  return { policies: [], problems, warnings: [] }
+}
+
+function parse(file: SourceFile): Parsed | CedarFile {
   const { statements, tooLarge } = splitStatements(file.text)
   if (tooLarge !== undefined)
     return refused({ ...placeAt(file, tooLarge.at), message: tooLarge.message })
@@ -71,30 +138,61 @@ export function readCedar(file: SourceFile): CedarFile {
     if ('text' in read) policies.push(read)
     else problems.push(...read)
   }
-  if (problems.length > 0) return refused(...problems)
-  const validated = validate(file, statements)
+  return problems.length > 0 ? refused(...problems) : { file, statements, policies }
+}
+
+function fileOf({ policies }: Parsed, validated: Validated): CedarFile {
   return { policies: validated.problems.length > 0 ? [] : policies, ...validated }
 }
 
+function validateOne(parsed: Parsed): Validated {
+  return validate([parsed]).get(parsed) ?? { problems: [], warnings: [] }
+}
+
 /** Strict: an attribute that may be absent must be tested with `has` first. */
-function validate(
-  file: SourceFile,
-  statements: readonly Statement[],
-): { problems: readonly Problem[]; warnings: readonly Problem[] } {
-  const texts = statements.map(({ text }, index): [string, string] => [String(index), text])
+function validate(batch: readonly Parsed[]): ReadonlyMap<Parsed, Validated> {
+  if (batch.length === 0) return new Map()
+  const all = batch.flatMap((parsed) => parsed.statements.map((statement) => ({ parsed, statement })))
   const answer = cedar.validate({
     schema: CEDAR_SCHEMA,
-    policies: { staticPolicies: Object.fromEntries(texts) },
+    policies: {
+      staticPolicies: Object.fromEntries(
+        all.map(({ statement: { text } }, id): [string, string] => [String(id), text]),
+      ),
+    },
     validationSettings: { mode: 'strict' },
   })
-  if (answer.type === 'failure')
-    return { problems: answer.errors.map((each) => placed(file, 0, each)), warnings: [] }
-  const place = ({ policyId, error }: CedarWasm.ValidationError): Problem =>
-    placed(file, statements[Number(policyId)]?.start ?? 0, error)
-  return {
-    problems: distinct(answer.validationErrors.map(place)),
-    warnings: distinct(answer.validationWarnings.map(place)),
+  if (answer.type === 'failure') {
+    // What is wrong with all of them together is told of the file that it is wrong with.
+    if (batch.length > 1) return new Map(batch.map((parsed) => [parsed, validateOne(parsed)]))
+    const [only] = batch
+    return new Map(
+      only === undefined
+        ? []
+        : [[only, { problems: answer.errors.map((each) => placed(only.file, 0, each)), warnings: [] }]],
+    )
   }
+  const told = new Map<Parsed, { problems: Problem[]; warnings: Problem[] }>(
+    batch.map((parsed) => [parsed, { problems: [], warnings: [] }]),
+  )
+  for (const [kind, errors] of [
+    ['problems', answer.validationErrors],
+    ['warnings', answer.validationWarnings],
+  ] as const) {
+    for (const { policyId, error } of errors) {
+      const found = all[Number(policyId)]
+      if (found !== undefined)
+        told
+          .get(found.parsed)
+          ?.[kind].push(placed(found.parsed.file, found.statement.start, error))
+    }
+  }
+  return new Map(
+    [...told].map(([parsed, { problems, warnings }]) => [
+      parsed,
+      { problems: distinct(problems), warnings: distinct(warnings) },
+    ]),
+  )
 }
 
 function readStatement(

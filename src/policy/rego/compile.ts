@@ -1,86 +1,55 @@
 // From the Rego files of a folder to compiled shards with a manifest.
 //
-// The compiler is OPA: what it refuses is refused here, with its places. The manifest names every source
-// by hash, so that a compiled form is used only while it is fresh.
+// The compiler is OPA: what it refuses is refused here, with its places. A shard is made again only where
+// something that it is made of has changed: its policies, the modules that they use, what they may call, or OPA.
 
 import { createHash } from 'node:crypto'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { CordonError, type Problem } from '../../base/errors.ts'
-import { stringifyExact } from '../../base/exact-json.ts'
+import { Pace } from '../../base/pace.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
 import { metadataOf } from './annotations.ts'
-import { fileOfBundle } from './bundle.ts'
-import { canRefer, factsOf, type ModuleFacts, readsOf } from './syntax.ts'
-import { OPA_VERSION, type RunResult, type Toolchain } from './toolchain.ts'
-import type { HostBuiltins, ShardCode } from './wasm.ts'
+import { Desk, NON_DETERMINISTIC, refused } from './desk.ts'
+import { groupByScope } from './grouping.ts'
+import {
+  type CompiledRego,
+  described,
+  FORMAT,
+  isFresh,
+  type Manifest,
+  readManifest,
+  readShards,
+  sha256,
+  sourcesOf,
+  staleness,
+  withData,
+  writeCompiled,
+} from './manifest.ts'
+import { dataOf, type Module, ModuleGraph } from './modules.ts'
+import { ShardCache } from './shard-cache.ts'
+import type { ModuleFacts } from './syntax.ts'
+import { OPA_VERSION, type Toolchain } from './toolchain.ts'
+import type { HostBuiltins } from './wasm.ts'
 
-const POLICIES_PER_SHARD = 100
-const MANIFEST = 'manifest.json'
-const FORMAT = 3
+/** Each takes some hundred megabytes. */
+const MOST_BUILDS = 4
+/** The package of the modules that gather the rules of each policy of a shard. */
+const ANSWERS = 'cordon_answers'
 const CONVENTION = new Set(['decision', 'deny', 'review', 'allow', 'obligations'])
-/** Same input, same answer: what these read is not in the input. */
-const NON_DETERMINISTIC = new Set([
-  'http.send',
-  'time.now_ns',
-  'rand.intn',
-  'uuid.rfc4122',
-  'opa.runtime',
-  'net.lookup_ip_addr',
-])
 /** The compiler puts their results in their places. */
 const AT_COMPILE_TIME = new Set(['rego.metadata.chain', 'rego.metadata.rule'])
-
-/** What a reader of the manifest wants to know; what is enforced is read from the sources. */
-type Described = Pick<
-  PolicyMetadata,
-  'id' | 'version' | 'priority' | 'severity' | 'mode' | 'scope' | 'framework' | 'article'
->
-
-export interface CompiledPolicy extends Described {
-  readonly title: string
-  /** File name within the folder. */
-  readonly file: string
-  readonly package: string
-  /** Entrypoint prefix: the package path joined with `/`. */
-  readonly entrypoint: string
-  readonly rules: readonly string[]
-  readonly reads: readonly string[]
-  readonly shard: number
-}
-
-export interface Manifest {
-  readonly format: number
-  readonly opa: string
-  /** sha256 of every source that matters, by name. */
-  readonly sources: Readonly<Record<string, string>>
-  readonly shards: readonly { readonly file: string; readonly sha256: string }[]
-  readonly policies: readonly CompiledPolicy[]
-}
-
-export interface CompiledRego {
-  readonly manifest: Manifest
-  readonly shards: readonly ShardCode[]
-}
 
 export interface CompileOptions {
   readonly toolchain: Toolchain
   readonly builtins: HostBuiltins
-  /** Compiled forms of folders that have none beside them. */
+  /** Compiled forms of folders that have none beside them, and shards that can be used again. */
   readonly cacheDir: string
+  /** After each shard: how many there are, and how many are done. */
+  readonly onProgress?: (done: number, of: number) => void
 }
 
 /** The compiled form beside the sources where it is fresh, else that of the cache, else a new one in the cache. */
@@ -93,19 +62,41 @@ export async function loadCompiled(
       manifest: { format: FORMAT, opa: OPA_VERSION, sources: {}, shards: [], policies: [] },
       shards: [],
     }
-  const beside = readCompiled(join(folder.dir, COMPILED_DIR), folder)
-  if (beside !== undefined) return beside
-  const cached = join(
-    options.cacheDir,
-    createHash('sha256').update(`${FORMAT} ${OPA_VERSION} ${folder.digest}`).digest('hex'),
+  const sources = await sourcesOf(folder)
+  const compiled = join(folder.dir, COMPILED_DIR)
+  const beside = await readFresh(compiled, folder, sources, (manifest) =>
+    readShards(compiled, manifest),
   )
-  const known = readCompiled(cached, folder)
+  if (beside !== undefined) return beside
+  const cache = cacheOf(options)
+  const cached = join(options.cacheDir, sha256(`${FORMAT} ${OPA_VERSION} ${folder.digest}`))
+  const known = await readFresh(cached, folder, sources, (manifest) => cache.readAll(manifest))
   if (known !== undefined) return known
-  const compiled = await compileRego(folder, options).catch((error: unknown) => {
-    throw isMissing(error) ? withReason(error, staleness(folder)) : error
-  })
-  writeCompiled(cached, compiled)
-  return compiled
+  try {
+    const made = await compileRego(folder, options)
+    // A cache that cannot be written costs time at the next start, nothing else.
+    await writeCompiled(cached, made.manifest, []).catch(() => undefined)
+    return made
+  } catch (error) {
+    throw isMissing(error) ? withReason(error, await staleness(folder)) : error
+  }
+}
+
+/** Missing, stale or damaged are the same: it must be compiled again. */
+async function readFresh(
+  dir: string,
+  folder: PolicyFolder,
+  sources: Readonly<Record<string, string>>,
+  readCodes: (manifest: Manifest) => Promise<readonly Uint8Array[] | undefined>,
+): Promise<CompiledRego | undefined> {
+  const manifest = await readManifest(dir)
+  if (manifest === undefined || !isFresh(manifest, sources)) return undefined
+  const codes = await readCodes(manifest)
+  return codes === undefined ? undefined : { manifest, shards: withData(folder, manifest, codes) }
+}
+
+function cacheOf({ cacheDir }: CompileOptions): ShardCache {
+  return new ShardCache(join(cacheDir, 'shards'))
 }
 
 function isMissing(error: unknown): error is CordonError {
@@ -116,269 +107,198 @@ function withReason(error: CordonError, reason: string): CordonError {
   return new CordonError(error.code, `${reason}; ${error.message}`, { cause: error })
 }
 
-/** Why the compiled form beside the sources cannot be used. */
-function staleness(folder: PolicyFolder): string {
-  let known: Readonly<Record<string, unknown>>
-  try {
-    const manifest = JSON.parse(
-      readFileSync(join(folder.dir, COMPILED_DIR, MANIFEST), 'utf8'),
-    ) as Manifest
-    if (manifest.format !== FORMAT) return `${folder.dir}: compiled by another release of Cordon`
-    known = manifest.sources
-  } catch {
-    return `${folder.dir}: its Rego has no compiled form`
-  }
-  const sources = sourcesOf(folder)
-  const names = [...new Set([...Object.keys(sources), ...Object.keys(known)])]
-  const changed = names.filter((name) => sources[name] !== known[name])
-  return changed.length === 0
-    ? `${folder.dir}: its compiled form is damaged`
-    : `${folder.dir}: changed since it was compiled (${changed.slice(0, 5).join(', ')})`
-}
-
 /** Writes the compiled form beside the sources. */
 export async function compileBeside(
   folder: PolicyFolder,
   options: CompileOptions,
 ): Promise<Manifest> {
-  const compiled = await compileRego(folder, options)
-  writeCompiled(join(folder.dir, COMPILED_DIR), compiled)
-  return compiled.manifest
+  const { manifest, shards } = await compileRego(folder, options)
+  await writeCompiled(
+    join(folder.dir, COMPILED_DIR),
+    manifest,
+    shards.map(({ wasm }) => wasm),
+  )
+  return manifest
 }
 
 export async function compileRego(
   folder: PolicyFolder,
   options: CompileOptions,
 ): Promise<CompiledRego> {
-  const work = mkdtempSync(join(tmpdir(), 'cordon-rego-'))
+  const work = await mkdtemp(join(tmpdir(), 'cordon-rego-'))
   try {
-    const desk = openDesk(work, folder, options.toolchain)
-    await writeFile(desk.capabilities, await capabilitiesFor(options))
-    const modules = await parseModules(desk)
-    await check(desk)
+    const capabilities = await capabilitiesFor(options)
+    const desk = await Desk.open(work, folder, options.toolchain, capabilities)
+    const cache = cacheOf(options)
+    const modules = await readModules(desk, folder, cache)
+    await desk.check()
+    refuseReserved(modules, folder)
     const policies = modules.filter(({ facts: { rules } }) =>
       rules.some((rule) => CONVENTION.has(rule)),
     )
     refuseTwice(policies)
     refuseShadowing(modules, folder)
-    const groups = chunks(policies, POLICIES_PER_SHARD)
-    const data = stringifyExact(folder.data)
-    const shards: ShardCode[] = []
-    const compiled: CompiledPolicy[] = []
-    const problems: Problem[] = []
-    for (const [shard, group] of groups.entries()) {
-      shards.push({ wasm: await build(desk, shard, group, needed(group, modules)), data })
-      for (const { file, facts } of group) {
-        const packageName = facts.packagePath.join('.')
-        const reads = readsOf(needed([{ file, facts }], modules).map((module) => module.facts))
-        const metadata = metadataOf(file, packageName, reads, problems)
-        if (metadata === undefined) continue
-        compiled.push({
+    const graph = new ModuleGraph(modules)
+    const known = await describe(folder, policies, graph)
+    const groups = groupByScope(known).map((group) => planOf(group, graph, desk, capabilities))
+    const codes = await inParallel(groups, options.onProgress, (group) =>
+      buildOnce(group, desk, cache),
+    )
+    await cache.prune()
+    const manifest: Manifest = {
+      format: FORMAT,
+      opa: OPA_VERSION,
+      sources: await sourcesOf(folder),
+      shards: groups.map(({ key, needed }, index) => ({
+        file: `shard-${index}.wasm`,
+        sha256: sha256(codes[index] ?? ''),
+        key,
+        data: dataOf(needed),
+      })),
+      policies: groups.flatMap(({ policies: members }, shard) =>
+        members.map(({ module: { file, facts }, metadata, packageName, reads }, place) => ({
           ...described(metadata),
           file: file.name,
           package: packageName,
           entrypoint: facts.packagePath.join('/'),
+          answer: `${ANSWERS}/p${place}`,
           rules: facts.rules,
           reads,
           shard,
-        })
-      }
+        })),
+      ),
     }
-    if (problems.length > 0) throw refused(folder, problems)
-    const manifest: Manifest = {
-      format: FORMAT,
-      opa: OPA_VERSION,
-      sources: sourcesOf(folder),
-      shards: shards.map(({ wasm }, index) => ({
-        file: `shard-${index}.wasm`,
-        sha256: sha256(wasm),
-      })),
-      policies: compiled,
-    }
-    return { manifest, shards }
+    return { manifest, shards: withData(folder, manifest, codes) }
   } finally {
-    rmSync(work, { recursive: true, force: true })
+    await rm(work, { recursive: true, force: true })
   }
 }
 
-function described(metadata: PolicyMetadata): Described & { readonly title: string } {
-  const { id, name, version, priority, severity, mode, scope, framework, article } = metadata
-  return {
-    id,
-    title: name,
-    ...(version === undefined ? {} : { version }),
-    priority,
-    severity,
-    mode,
-    scope,
-    ...(framework === undefined ? {} : { framework }),
-    ...(article === undefined ? {} : { article }),
-  }
+interface KnownPolicy {
+  readonly module: Module
+  readonly metadata: PolicyMetadata
+  readonly packageName: string
+  readonly scope: PolicyMetadata['scope']
+  readonly reads: readonly string[]
 }
 
-interface Module {
-  readonly file: SourceFile
-  readonly facts: ModuleFacts
+/** A shard before it is built. */
+interface Plan {
+  readonly policies: readonly KnownPolicy[]
+  /** All modules of the shard. */
+  readonly needed: readonly Module[]
+  readonly answers: string
+  readonly entrypoints: readonly string[]
+  /** sha256 over everything that decides what comes of it. */
+  readonly key: string
 }
 
-/**
- * Where one compilation works. OPA sees copies of the texts that were read: what is compiled is what was
- * hashed. It runs among them, because the wasm holds their paths as OPA was told them.
- */
-interface Desk {
-  readonly work: string
-  readonly folder: PolicyFolder
-  readonly capabilities: string
-  readonly copies: ReadonlyMap<SourceFile, string>
-  readonly originals: ReadonlyMap<string, SourceFile>
-  opa(args: readonly string[], input?: string): Promise<RunResult>
-}
-
-/** Names that OPA takes for nothing else: a leading dash is an option, a colon ends a prefix. */
-const PLAIN_NAME = /^\w[\w./-]*$/
-
-function openDesk(work: string, folder: PolicyFolder, toolchain: Toolchain): Desk {
-  const sources = join(work, 'sources')
-  mkdirSync(sources)
-  const copies = new Map<SourceFile, string>()
-  const originals = new Map<string, SourceFile>()
-  for (const [index, file] of folder.rego.entries()) {
-    const copy = PLAIN_NAME.test(file.name) ? file.name : `file-${index}.rego`
-    if (originals.has(copy))
-      throw refused(folder, [{ file: file.path, message: 'the file needs another name' }])
-    mkdirSync(dirname(join(sources, copy)), { recursive: true })
-    writeFileSync(join(sources, copy), file.text)
-    copies.set(file, copy)
-    originals.set(copy, file)
-  }
-  return {
-    work,
-    folder,
-    capabilities: join(work, 'capabilities.json'),
-    copies,
-    originals,
-    opa: (args, input) => toolchain.run(args, { cwd: sources, input }),
-  }
-}
-
-/** The syntax trees of all files from one run of OPA. */
-async function parseModules(desk: Desk): Promise<Module[]> {
-  const { folder } = desk
-  const input = JSON.stringify({ texts: folder.rego.map(({ text }) => text) })
-  const query =
-    '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]'
-  const { code, stdout } = await desk.opa(
-    ['eval', '--format', 'raw', '--stdin-input', '--strict-builtin-errors', query],
-    input,
-  )
-  if (code === 0) {
-    const trees = JSON.parse(stdout) as unknown[]
-    return folder.rego.map((file, index) => ({ file, facts: factsOf(trees[index]) }))
-  }
-  const report = await desk.opa(['check', '--format', 'json', '.'])
-  throw refused(folder, problemsOf(report, desk))
-}
-
-/** The modules that these can refer to, directly or not, themselves included. */
-function needed(start: readonly Module[], all: readonly Module[]): readonly Module[] {
-  const seen = new Set(start)
-  for (const { facts } of seen) {
-    for (const other of all) if (!seen.has(other) && canRefer(facts, other.facts)) seen.add(other)
-  }
-  return [...seen]
-}
-
-async function build(
+/** What the modules define and read; OPA parses those whose text it has not parsed before. */
+async function readModules(
   desk: Desk,
-  shard: number,
-  policies: readonly Module[],
-  modules: readonly Module[],
-): Promise<Uint8Array> {
-  const bundle = join(desk.work, `bundle-${shard}.tar.gz`)
-  const entrypoints = policies.flatMap(({ facts: { packagePath, rules } }) =>
-    rules.flatMap((rule) => ['-e', [...packagePath, rule].join('/')]),
+  folder: PolicyFolder,
+  cache: ShardCache,
+): Promise<readonly Module[]> {
+  const known = await cache.readFacts()
+  const keys = new Map(
+    folder.rego.map((file) => [file, sha256(`${FORMAT} ${OPA_VERSION} ${file.text}`)]),
   )
-  const result = await desk.opa([
-    'build',
-    '--target',
-    'wasm',
-    '--capabilities',
-    desk.capabilities,
-    '--output',
-    bundle,
-    ...entrypoints,
-    ...modules.map(({ file }) => desk.copies.get(file) ?? ''),
-  ])
-  if (result.code !== 0) throw refused(desk.folder, problemsOf(result, desk))
-  return fileOfBundle(await readFile(bundle), 'policy.wasm')
-}
-
-/** Throws POLICY_INVALID with OPA's own places where it finds anything in any file. */
-async function check(desk: Desk): Promise<void> {
-  const result = await desk.opa([
-    'check',
-    '--format',
-    'json',
-    '--capabilities',
-    desk.capabilities,
-    '.',
-  ])
-  if (result.code !== 0) throw refused(desk.folder, problemsOf(result, desk))
-}
-
-interface OpaError {
-  readonly message: string
-  readonly location?: { readonly file: string; readonly row: number; readonly col: number }
-}
-
-/** What OPA complains of, as JSON or as lines of `file:row: code: message`, at the places that people know. */
-function problemsOf({ stdout, stderr }: RunResult, { folder, originals }: Desk): Problem[] {
-  const errors = jsonErrors(stdout) ?? jsonErrors(stderr) ?? lineErrors(stderr || stdout)
-  return errors.map(({ message, location }) => {
-    const [, name = ''] = /undefined function (\S+)/.exec(message) ?? []
-    const text = NON_DETERMINISTIC.has(name)
-      ? `${name} is not allowed: the same input must always give the same answer`
-      : message
-    const original = location === undefined ? undefined : originals.get(location.file)
-    return original === undefined || location === undefined
-      ? { file: folder.dir, message: text }
-      : {
-          file: original.path,
-          line: location.row,
-          column: Math.max(1, location.col),
-          message: text,
-        }
-  })
-}
-
-function jsonErrors(text: string): readonly OpaError[] | undefined {
-  try {
-    const { errors } = JSON.parse(text) as { errors?: readonly OpaError[] }
-    return errors === undefined || errors.length === 0 ? undefined : errors
-  } catch {
-    return undefined
+  const unknown = folder.rego.filter((file) => !known.has(keys.get(file) ?? ''))
+  const parsed = await desk.parse(unknown)
+  for (const [index, file] of unknown.entries()) {
+    const facts = parsed[index]
+    if (facts !== undefined) known.set(keys.get(file) ?? '', facts)
   }
+  if (unknown.length > 0) await cache.writeFacts(known)
+  return folder.rego.flatMap((file) => {
+    const facts: ModuleFacts | undefined = known.get(keys.get(file) ?? '')
+    return facts === undefined ? [] : [{ file, facts }]
+  })
 }
 
-function lineErrors(text: string): readonly OpaError[] {
-  const errors = text.split('\n').flatMap((line): OpaError[] => {
-    const [, file, row, col, message] =
-      /(?:^|\s)(\S+?\.rego):(\d+):(?:(\d+):)? (.+)$/.exec(line) ?? []
-    return file === undefined || message === undefined
-      ? []
-      : [{ message, location: { file, row: Number(row), col: Number(col ?? 1) } }]
-  })
-  const first = text
-    .trim()
-    .split('\n', 1)[0]
-    ?.replace(/^error: /, '')
-  return errors.length > 0 ? errors : [{ message: first || 'OPA refuses the policies' }]
+async function describe(
+  folder: PolicyFolder,
+  policies: readonly Module[],
+  graph: ModuleGraph,
+): Promise<readonly KnownPolicy[]> {
+  const pace = new Pace()
+  const problems: Problem[] = []
+  const known: KnownPolicy[] = []
+  for (const module of policies) {
+    const packageName = module.facts.packagePath.join('.')
+    const reads = graph.reads(module)
+    const metadata = metadataOf(module.file, packageName, reads, problems)
+    if (metadata !== undefined)
+      known.push({ module, metadata, packageName, scope: metadata.scope, reads })
+    await pace.point()
+  }
+  if (problems.length > 0) throw refused(folder, problems)
+  return known
 }
 
-function refused(folder: PolicyFolder, problems: readonly Problem[]): CordonError {
-  return new CordonError('POLICY_INVALID', `${folder.dir}: the policy folder is refused`, {
-    problems,
-  })
+function planOf(
+  policies: readonly KnownPolicy[],
+  graph: ModuleGraph,
+  desk: Desk,
+  capabilities: string,
+): Plan {
+  const needed = graph.needed(policies.map(({ module }) => module))
+  const answers = `package ${ANSWERS}\n\n${policies.map(answerOf).join('\n')}\n`
+  const entrypoints = policies.flatMap(({ module: { facts } }, place) => [
+    `${ANSWERS}/p${place}`,
+    ...facts.rules.map((rule) => [...facts.packagePath, rule].join('/')),
+  ])
+  const key = createHash('sha256')
+  for (const part of [String(FORMAT), OPA_VERSION, capabilities, answers, ...entrypoints])
+    key.update(`${part.length}:${part}`)
+  const files = needed.map(({ file }) => ({ name: desk.nameOf(file), text: file.text }))
+  for (const { name, text } of files.toSorted((a, b) => (a.name < b.name ? -1 : 1)))
+    key.update(`${name.length}:${name}${text.length}:${text}`)
+  return { policies, needed, answers, entrypoints, key: key.digest('hex') }
+}
+
+/** The rules of a policy in one value, so that they are asked at once: a list for each, empty where it is undefined. */
+function answerOf({ module: { facts } }: KnownPolicy, place: number): string {
+  const path = facts.packagePath.map((part) => `[${JSON.stringify(part)}]`).join('')
+  const lists = facts.rules.map((rule) => `[v | v := data${path}.${rule}]`)
+  return `p${place} := [${lists.join(', ')}]`
+}
+
+async function buildOnce(plan: Plan, desk: Desk, cache: ShardCache): Promise<Uint8Array> {
+  const { key, answers, entrypoints, needed } = plan
+  const known = await cache.read(key)
+  if (known !== undefined) return known
+  const wasm = await desk.build(key, answers, entrypoints, needed)
+  await cache.write(key, wasm)
+  return wasm
+}
+
+/** Results in the order of the items; after the first failure nothing new begins, and that one is thrown. */
+async function inParallel<T, R>(
+  items: readonly T[],
+  onProgress: CompileOptions['onProgress'],
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = []
+  const waiting = [...items.entries()]
+  let done = 0
+  const runner = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [index, item] = next
+      try {
+        results[index] = await work(item)
+      } catch (error) {
+        waiting.length = 0
+        throw error
+      }
+      onProgress?.((done += 1), items.length)
+    }
+  }
+  const runners = Array.from({ length: Math.min(MOST_BUILDS, availableParallelism()) }, runner)
+  // All have ended before the folder that they work in goes.
+  const ended = await Promise.allSettled(runners)
+  for (const each of ended) if (each.status === 'rejected') throw each.reason
+  return results
 }
 
 function refuseTwice(policies: readonly Module[]): void {
@@ -400,6 +320,18 @@ function refuseTwice(policies: readonly Module[]): void {
     }
     seen.set(name, file)
   }
+}
+
+function refuseReserved(modules: readonly Module[], folder: PolicyFolder): void {
+  const problems = modules
+    .filter(({ facts: { packagePath } }) => packagePath[0] === ANSWERS)
+    .map(({ file }) => ({
+      file: file.path,
+      line: packageLine(file),
+      column: 1,
+      message: `the package ${ANSWERS} is Cordon's own: give this one another name`,
+    }))
+  if (problems.length > 0) throw refused(folder, problems)
 }
 
 function packageLine({ text }: SourceFile): number {
@@ -441,55 +373,4 @@ async function capabilitiesFor({ toolchain, builtins }: CompileOptions): Promise
     ({ name }) => !NON_DETERMINISTIC.has(name) && (builtins.has(name) || AT_COMPILE_TIME.has(name)),
   )
   return JSON.stringify(capabilities)
-}
-
-function readCompiled(dir: string, folder: PolicyFolder): CompiledRego | undefined {
-  try {
-    const manifest = JSON.parse(readFileSync(join(dir, MANIFEST), 'utf8')) as Manifest
-    if (
-      manifest.format !== FORMAT ||
-      JSON.stringify(manifest.sources) !== JSON.stringify(sourcesOf(folder))
-    )
-      return undefined
-    const data = stringifyExact(folder.data)
-    const shards = manifest.shards.map(({ file, sha256: expected }) => {
-      const wasm = readFileSync(join(dir, file))
-      if (sha256(wasm) !== expected) throw new Error('damaged')
-      return { wasm, data }
-    })
-    return { manifest, shards }
-  } catch {
-    // Missing, stale or damaged are the same: it must be compiled again.
-    return undefined
-  }
-}
-
-function writeCompiled(dir: string, { manifest, shards }: CompiledRego): void {
-  mkdirSync(dirname(dir), { recursive: true })
-  const fresh = mkdtempSync(join(dirname(dir), '.compiling-'))
-  for (const [index, { wasm }] of shards.entries())
-    writeFileSync(join(fresh, manifest.shards[index]?.file ?? ''), wasm)
-  writeFileSync(join(fresh, MANIFEST), `${JSON.stringify(manifest, undefined, 2)}\n`)
-  // Whoever compiles need not be who runs Cordon.
-  chmodSync(fresh, 0o755)
-  if (existsSync(dir)) rmSync(dir, { recursive: true, force: true })
-  renameSync(fresh, dir)
-}
-
-function sourcesOf(folder: PolicyFolder): Record<string, string> {
-  const sources = folder.rego.map(({ name, text }) => [name, sha256(Buffer.from(text))])
-  return Object.fromEntries([
-    ...sources,
-    ['data', sha256(Buffer.from(stringifyExact(folder.data)))],
-  ]) as Record<string, string>
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
-
-function chunks<T>(items: readonly T[], size: number): T[][] {
-  const out: T[][] = []
-  for (let at = 0; at < items.length; at += size) out.push(items.slice(at, at + size))
-  return out
 }

@@ -1,7 +1,8 @@
 // What each Rego policy says of an input, by the convention of INTERFACES section 4.
 //
 // `decision` takes precedence; else `deny`, then `review`, then `allow`. All rules are evaluated: an
-// error in any of them is an error of the policy.
+// error in any of them is an error of the policy. One entrypoint of the shard gives them together
+// (compile.ts), over the part of the input that the policies of that shard can read.
 
 import type { Effect, Obligation } from '../../model/decision.ts'
 import { EFFECTS } from '../../model/decision.ts'
@@ -15,8 +16,10 @@ import {
   SILENT,
 } from '../engine.ts'
 import { isObject, readObligations } from '../metadata.ts'
-import type { CompiledPolicy } from './compile.ts'
-import type { Shard } from './wasm.ts'
+import { type ReadTree, readTree } from '../projection.ts'
+import type { Quarantine, QuarantineListener } from '../quarantine.ts'
+import type { CompiledPolicy } from './manifest.ts'
+import type { Answer, Shard, ShardFailure } from './wasm.ts'
 
 export interface RegoPolicy {
   readonly metadata: PolicyMetadata
@@ -24,40 +27,119 @@ export interface RegoPolicy {
   readonly shard: Shard
 }
 
+/** A policy that is asked, and what its last answer came to. */
+interface Asked {
+  readonly policy: RegoPolicy
+  /** Of the entrypoint that gives all rules. */
+  readonly entrypoint: number | undefined
+  /** For the quarantine. */
+  readonly index: number
+  answer: Answer | undefined
+  outcome: PolicyOutcome
+}
+
+/** The policies of a list that lie in one shard. */
+interface ShardQuestion {
+  readonly shard: Shard
+  readonly reads: ReadTree
+  readonly asked: readonly { readonly at: number; readonly who: Asked }[]
+}
+
 export class RegoEngine implements Engine {
   readonly policies: readonly PolicyMetadata[]
-  readonly #policies: readonly RegoPolicy[]
+  readonly #asked: readonly Asked[]
+  readonly #shards: ReadonlySet<Shard>
+  readonly #quarantine: Quarantine | undefined
+  readonly #questions = new WeakMap<readonly number[], readonly ShardQuestion[]>()
 
-  constructor(policies: readonly RegoPolicy[]) {
-    this.#policies = policies
+  constructor(policies: readonly RegoPolicy[], quarantine?: Quarantine) {
     this.policies = policies.map(({ metadata }) => metadata)
+    this.#asked = policies.map((policy, index) => ({
+      policy,
+      entrypoint: policy.shard.idOf(policy.compiled.answer),
+      index,
+      answer: undefined,
+      outcome: SILENT,
+    }))
+    this.#quarantine = quarantine
+    this.#shards = new Set(policies.map(({ shard }) => shard))
+    for (const shard of this.#shards) shard.hold()
+  }
+
+  onQuarantine(listener: QuarantineListener): void {
+    if (this.#quarantine !== undefined) this.#quarantine.onChange = listener
+  }
+
+  /** Instances of shards that no other engine holds are freed. */
+  close(): void {
+    for (const shard of this.#shards) shard.letGo()
   }
 
   evaluate(indexes: readonly number[], input: EngineInput): readonly PolicyOutcome[] {
-    // The input is parsed once in each shard; an error throws the instance away, so it must be set again.
-    const ready = new Map<Shard, string | undefined>()
-    return indexes.map((index) => {
-      const policy = this.#policies[index]
-      if (policy === undefined) return failed('no such policy')
-      const { shard } = policy
-      if (!ready.has(shard)) ready.set(shard, shard.setInput(input.json()))
-      const problem = ready.get(shard)
-      if (problem !== undefined) return failed(problem)
-      const outcome = outcomeOf(policy)
-      if (outcome.error !== null) ready.delete(shard)
-      return outcome
-    })
+    let questions = this.#questions.get(indexes)
+    if (questions === undefined) {
+      questions = this.#questionsOf(indexes)
+      this.#questions.set(indexes, questions)
+    }
+    const outcomes = Array.from(indexes, () => NO_SUCH_POLICY)
+    for (const question of questions) this.#ask(question, input, outcomes)
+    return outcomes
+  }
+
+  #questionsOf(indexes: readonly number[]): readonly ShardQuestion[] {
+    const shards = new Map<Shard, { at: number; who: Asked }[]>()
+    for (const [at, index] of indexes.entries()) {
+      const who = this.#asked[index]
+      if (who === undefined) continue
+      const { shard } = who.policy
+      const asked = shards.get(shard)
+      if (asked === undefined) shards.set(shard, [{ at, who }])
+      else asked.push({ at, who })
+    }
+    return [...shards].map(([shard, asked]) => ({
+      shard,
+      asked,
+      reads: readTree(asked.flatMap(({ who }) => who.policy.metadata.reads)),
+    }))
+  }
+
+  /** The input is parsed once in the shard; an error throws the instance away, so it must be set again. */
+  #ask({ shard, reads, asked }: ShardQuestion, input: EngineInput, into: PolicyOutcome[]): void {
+    const json = reads.whole ? input.json() : (input.part?.(reads) ?? input.json())
+    let problem: ShardFailure | undefined
+    let isSet = false
+    let began = performance.now()
+    for (const { at, who } of asked) {
+      const held = this.#quarantine?.problemOf(who.index)
+      if (held !== undefined) {
+        into[at] = failed(held)
+        continue
+      }
+      if (!isSet) {
+        problem = shard.setInput(json)
+        isSet = true
+        began = performance.now()
+      }
+      const outcome: RegoOutcome =
+        problem === undefined ? outcomeOf(who, json) : failed(problem.error)
+      into[at] = outcome
+      const ended = performance.now()
+      this.#quarantine?.ran(who.index, ended - began, outcome.isLimit === true)
+      began = ended
+      if (problem === undefined && outcome.error !== null) isSet = false
+    }
+    shard.rest()
   }
 
   detail(index: number, input: EngineInput): PolicyDetail {
-    const policy = this.#policies[index]
-    if (policy === undefined) return {}
-    const { compiled, shard } = policy
+    const asked = this.#asked[index]
+    if (asked === undefined) return {}
+    const { compiled, shard } = asked.policy
     return {
       rules: compiled.rules.map((rule) => {
         // Set anew for every rule: one that fails takes the instance with it.
         const problem = shard.setInput(input.json())
-        if (problem !== undefined) return { rule, error: problem }
+        if (problem !== undefined) return { rule, error: problem.error }
         const result = shard.evaluate(`${compiled.entrypoint}/${rule}`)
         if ('error' in result) return { rule, error: result.error }
         return 'value' in result ? { rule, value: result.value } : { rule }
@@ -66,12 +148,45 @@ export class RegoEngine implements Engine {
   }
 }
 
-function outcomeOf({ compiled, shard }: RegoPolicy): PolicyOutcome {
-  const values = new Map<string, unknown>()
+const NO_SUCH_POLICY = failed('no such policy')
+
+/** An outcome; `isLimit`: the policy ran into a limit. */
+type RegoOutcome = PolicyOutcome & { readonly isLimit?: true }
+
+function outcomeOf(who: Asked, json: Uint8Array | string): RegoOutcome {
+  const { policy, entrypoint } = who
+  if (entrypoint === undefined) return failed('its compiled form has no answer of it')
+  const answer = policy.shard.answer(entrypoint, who.answer)
+  if ('error' in answer) return failedOf(policy, answer, json)
+  if (answer !== who.answer) {
+    who.outcome = readAnswer(policy.compiled.rules, answer.value)
+    who.answer = answer
+  }
+  return who.outcome
+}
+
+/** An error is told with its rule, found by asking them one by one; after a limit nothing is run again. */
+function failedOf(
+  { compiled, shard }: RegoPolicy,
+  { error, isLimit }: ShardFailure,
+  json: Uint8Array | string,
+): RegoOutcome {
+  if (isLimit) return { ...failed(error), isLimit }
   for (const rule of compiled.rules) {
+    if (shard.setInput(json) !== undefined) break
     const result = shard.evaluate(`${compiled.entrypoint}/${rule}`)
     if ('error' in result) return failed(`${rule}: ${result.error}`)
-    if ('value' in result) values.set(rule, result.value)
+  }
+  return failed(error)
+}
+
+/** `value`: for each rule in order a list, empty where the rule is undefined. */
+function readAnswer(rules: readonly string[], value: unknown): PolicyOutcome {
+  const lists = Array.isArray(value) ? (value as readonly unknown[]) : []
+  const values = new Map<string, unknown>()
+  for (const [at, rule] of rules.entries()) {
+    const list = lists[at]
+    if (Array.isArray(list) && list.length > 0) values.set(rule, list[0])
   }
   try {
     return read(values)

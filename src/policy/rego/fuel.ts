@@ -4,7 +4,7 @@
 // entry a global is decremented, and at zero the module traps. The host refills the exported global
 // (`fuel`) before each evaluation. WebAssembly core specification 2.0, chapter 5 (binary format).
 
-import { Cursor, joined, section, SECTION, sectionsOf, u32 } from './wasm-binary.ts'
+import { Cursor, joined, section, SECTION, sectionsOf, u32, Writer } from './wasm-binary.ts'
 
 const GLOBAL_KIND = 3
 const I32 = 0x7f
@@ -17,14 +17,14 @@ export function meter(wasm: Uint8Array): Uint8Array<ArrayBuffer> {
   const own = globals === undefined ? 0 : new Cursor(globals.body).u32()
   const fuel = imported + own
 
-  const out: number[][] = []
+  const out: Uint8Array[] = []
   // Mutable, and full (2^31 - 1, signed LEB128), because the start function runs before the host can fill it.
   const newGlobal = [I32, 1, 0x41, 0xff, 0xff, 0xff, 0xff, 0x07, 0x0b]
   let placed = false
   for (const { id, body } of sections) {
     // Sections stand in the order of their ids; a missing global section goes before the export section.
     if (!placed && globals === undefined && id >= SECTION.export && id !== 0) {
-      out.push(section(SECTION.global, [1, ...newGlobal]))
+      out.push(section(SECTION.global, Uint8Array.of(1, ...newGlobal)))
       placed = true
     }
     if (id === SECTION.global) out.push(section(id, append(body, newGlobal)))
@@ -36,55 +36,48 @@ export function meter(wasm: Uint8Array): Uint8Array<ArrayBuffer> {
   return joined(wasm, out)
 }
 
-function meterCode(body: Uint8Array, fuel: number): number[] {
+function meterCode(body: Uint8Array, fuel: number): Uint8Array {
   const cursor = new Cursor(body)
   const count = cursor.u32()
-  const out = [...u32(count)]
+  const out = new Writer(2 * body.length)
+  const one = new Writer(4096)
+  out.u32(count)
+  const check = checkOf(fuel)
   for (let index = 0; index < count; index++) {
     const size = cursor.u32()
-    const code = meterFunction(body.subarray(cursor.at, cursor.at + size), fuel)
-    out.push(...u32(code.length))
-    for (const byte of code) out.push(byte)
+    meterFunction(body.subarray(cursor.at, cursor.at + size), check, one)
+    out.u32(one.length)
+    out.bytes(one.take())
     cursor.at += size
   }
-  return out
+  return out.done()
 }
 
-function meterFunction(code: Uint8Array, fuel: number): number[] {
-  // global.get f; i32.eqz; if; unreachable; end; global.get f; i32.const 1; i32.sub; global.set f
-  const index = u32(fuel)
-  const check = [
-    0x23,
-    ...index,
-    0x45,
-    0x04,
-    0x40,
-    0x00,
-    0x0b,
-    0x23,
-    ...index,
-    0x41,
-    1,
-    0x6b,
-    0x24,
-    ...index,
-  ]
+/** global.get f; i32.eqz; if; unreachable; end; global.get f; i32.const 1; i32.sub; global.set f */
+function checkOf(fuel: number): Uint8Array {
+  const get = [0x23, ...u32(fuel)]
+  const set = [0x24, ...u32(fuel)]
+  return Uint8Array.of(...get, 0x45, 0x04, 0x40, 0x00, 0x0b, ...get, 0x41, 1, 0x6b, ...set)
+}
+
+function meterFunction(code: Uint8Array, check: Uint8Array, out: Writer): void {
   const cursor = new Cursor(code)
   for (let groups = cursor.u32(); groups > 0; groups--) {
     cursor.u32()
     cursor.at += 1
   }
-  const out = [...code.subarray(0, cursor.at), ...check]
+  out.bytes(code.subarray(0, cursor.at))
+  out.bytes(check)
   let copied = cursor.at
   while (cursor.at < code.length) {
     const opcode = cursor.instruction()
     if (opcode === 0x03) {
-      for (; copied < cursor.at; copied++) out.push(code[copied] ?? 0)
-      out.push(...check)
+      out.bytes(code.subarray(copied, cursor.at))
+      out.bytes(check)
+      copied = cursor.at
     }
   }
-  for (; copied < code.length; copied++) out.push(code[copied] ?? 0)
-  return out
+  out.bytes(code.subarray(copied))
 }
 
 function importedGlobals(body: Uint8Array | undefined): number {
@@ -100,8 +93,12 @@ function importedGlobals(body: Uint8Array | undefined): number {
 }
 
 /** The vector of a section with one item more. */
-function append(body: Uint8Array, item: readonly number[]): number[] {
+function append(body: Uint8Array, item: readonly number[]): Uint8Array {
   const cursor = new Cursor(body)
   const count = cursor.u32()
-  return [...u32(count + 1), ...body.subarray(cursor.at), ...item]
+  const out = new Writer(body.length + item.length + 1)
+  out.u32(count + 1)
+  out.bytes(body.subarray(cursor.at))
+  out.bytes(item)
+  return out.done()
 }

@@ -5,7 +5,16 @@
 // replaced by a call of the imported `opa_builtinN` with an id beyond those that OPA gives out. The walk over
 // sets and objects of more than one member asks the host too.
 
-import { Cursor, joined, section, SECTION, type Section, sectionsOf, u32 } from './wasm-binary.ts'
+import {
+  Cursor,
+  joined,
+  section,
+  SECTION,
+  type Section,
+  sectionsOf,
+  u32,
+  Writer,
+} from './wasm-binary.ts'
 
 /** Above every id of the compiler; bit 20 would be the sign of a number of three LEB128 bytes. */
 const FIRST_ID = 0x0f_00_00
@@ -107,33 +116,34 @@ function walkPrefix(target: number, id: number): readonly number[] {
 }
 
 /** A function's code with instructions before its first one, after its locals. */
-function prefixed(code: Uint8Array, prefix: readonly number[]): readonly number[] {
+function prefixed(code: Uint8Array, prefix: readonly number[]): Uint8Array {
   const cursor = new Cursor(code)
   for (let groups = cursor.u32(); groups > 0; groups--) {
     cursor.u32()
     cursor.at += 1
   }
-  return [...code.subarray(0, cursor.at), ...prefix, ...code.subarray(cursor.at)]
+  return Uint8Array.of(...code.subarray(0, cursor.at), ...prefix, ...code.subarray(cursor.at))
 }
 
 function replaced(
   body: Uint8Array,
   bodies: ReadonlyMap<number, readonly number[]>,
   prefixes: ReadonlyMap<number, readonly number[]>,
-): number[] {
+): Uint8Array {
   const cursor = new Cursor(body)
   const count = cursor.u32()
-  const out = [...u32(count)]
+  const out = new Writer(body.length)
+  out.u32(count)
   for (let index = 0; index < count; index++) {
     const size = cursor.u32()
     const own = body.subarray(cursor.at, cursor.at + size)
     const prefix = prefixes.get(index)
     const code = bodies.get(index) ?? (prefix === undefined ? own : prefixed(own, prefix))
-    out.push(...u32(code.length))
-    for (const byte of code) out.push(byte)
+    out.u32(code.length)
+    out.bytes(code)
     cursor.at += size
   }
-  return out
+  return out.done()
 }
 
 /** Names of the imported functions, in their order: they have the first indexes. */

@@ -48,24 +48,19 @@ export function factsOf(module: unknown): ModuleFacts {
   }
 }
 
-/** Whether a module may use rules of another: by a reference, or because both are one package. */
-export function canRefer(facts: ModuleFacts, other: ModuleFacts): boolean {
-  const path = other.packagePath.join('/')
-  if (path === facts.packagePath.join('/')) return true
-  for (const reference of facts.refers)
-    if (isPrefix(path, reference) || isPrefix(reference, path)) return true
-  return false
-}
-
 /** The paths of the input that any of these modules can read; `['']`: all of it. */
 export function readsOf(modules: readonly ModuleFacts[]): readonly string[] {
   const reads = new Set<string>()
   for (const facts of modules) for (const path of facts.reads) reads.add(path)
   if (reads.has(READS_ALL)) return [READS_ALL]
   // A path below another one adds nothing.
-  return [...reads]
-    .filter((path) => ![...reads].some((other) => other !== path && path.startsWith(`${other}.`)))
-    .toSorted()
+  return [...reads].filter((path) => !isBelow(path, reads)).toSorted()
+}
+
+function isBelow(path: string, others: ReadonlySet<string>): boolean {
+  for (let at = path.indexOf('.'); at !== -1; at = path.indexOf('.', at + 1))
+    if (others.has(path.slice(0, at))) return true
+  return false
 }
 
 function walk(node: unknown, reads: Set<string>, refers: Set<string>): void {
@@ -106,10 +101,6 @@ function pathOf(ref: unknown): string[] {
 
 function isVar(term: unknown, name: string): boolean {
   return isObject(term) && term['type'] === 'var' && term['value'] === name
-}
-
-function isPrefix(path: string, of: string): boolean {
-  return path === '' || path === of || of.startsWith(`${path}/`)
 }
 
 function listOf(value: unknown): readonly unknown[] {

@@ -3,6 +3,7 @@
 // WebAssembly core specification 2.0, chapter 5.
 
 const MAGIC_BYTES = 8
+const UTF8 = new TextDecoder()
 
 export const SECTION = { custom: 0, import: 2, global: 6, export: 7, code: 10 } as const
 
@@ -25,23 +26,72 @@ export function* sectionsOf(wasm: Uint8Array): Generator<Section> {
 /** A module with these sections and the head of another. */
 export function joined(
   wasm: Uint8Array,
-  sections: readonly Iterable<number>[],
+  sections: readonly Uint8Array[],
 ): Uint8Array<ArrayBuffer> {
-  const parts = [wasm.subarray(0, MAGIC_BYTES), ...sections.map((bytes) => Uint8Array.from(bytes))]
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
+  const out = new Writer(sections.reduce((sum, part) => sum + part.length, MAGIC_BYTES))
+  out.bytes(wasm.subarray(0, MAGIC_BYTES))
+  for (const part of sections) out.bytes(part)
+  return out.done()
 }
 
-export function section(id: number, body: Iterable<number>): number[] {
-  const bytes = [...body]
-  const out = [id, ...u32(bytes.length)]
-  for (const byte of bytes) out.push(byte)
-  return out
+export function section(id: number, body: Uint8Array): Uint8Array {
+  const out = new Writer(body.length + 6)
+  out.byte(id)
+  out.u32(body.length)
+  out.bytes(body)
+  return out.done()
+}
+
+/** Bytes one after the other; the size that is expected is not a bound. */
+export class Writer {
+  #bytes: Uint8Array<ArrayBuffer>
+  #at = 0
+
+  constructor(size: number) {
+    this.#bytes = new Uint8Array(size)
+  }
+
+  byte(value: number): void {
+    this.#room(1)
+    this.#bytes[this.#at++] = value
+  }
+
+  bytes(values: Uint8Array | readonly number[]): void {
+    this.#room(values.length)
+    this.#bytes.set(values, this.#at)
+    this.#at += values.length
+  }
+
+  u32(value: number): void {
+    let rest = value
+    do {
+      const low = rest & 0x7f
+      rest >>>= 7
+      this.byte(rest === 0 ? low : low | 0x80)
+    } while (rest !== 0)
+  }
+
+  get length(): number {
+    return this.#at
+  }
+
+  /** What was written; the writer begins anew, and overwrites it. */
+  take(): Uint8Array {
+    const written = this.#bytes.subarray(0, this.#at)
+    this.#at = 0
+    return written
+  }
+
+  done(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#at)
+  }
+
+  #room(size: number): void {
+    if (this.#at + size <= this.#bytes.length) return
+    const larger = new Uint8Array(2 * (this.#at + size))
+    larger.set(this.#bytes)
+    this.#bytes = larger
+  }
 }
 
 export function u32(value: number): number[] {
@@ -92,7 +142,7 @@ export class Cursor {
   name(): string {
     const size = this.u32()
     this.at += size
-    return new TextDecoder().decode(this.#bytes.subarray(this.at - size, this.at))
+    return UTF8.decode(this.#bytes.subarray(this.at - size, this.at))
   }
 
   /** Steps over what an import is, after its names. */

@@ -2,9 +2,11 @@
 //
 // The input is parsed once a request; every entrypoint then runs from the same heap position. Memory and
 // fuel are bounded. After a trap or an abort the instance is thrown away and made anew from the module.
+// Instances are opened when they are first asked; `open-shards.ts` closes those that nobody asks.
 
 import { CordonError } from '../../base/errors.ts'
 import { meter } from './fuel.ts'
+import { OPEN_SHARDS } from './open-shards.ts'
 import { SortedIteration } from './order.ts'
 import { NEXT_MEMBER_ID, redirect, REDIRECTED } from './redirect.ts'
 import {
@@ -47,10 +49,10 @@ interface Exports {
 
 interface Instance {
   readonly exports: Exports
-  readonly memory: WebAssembly.Memory
+  readonly memory: MemoryView
+  /** Where the heap stands while no input is there. */
   readonly base: number
   readonly data: number
-  readonly entrypoints: ReadonlyMap<string, number>
   readonly order: SortedIteration
 }
 
@@ -58,6 +60,10 @@ const PAGE_BYTES = 65_536
 const INITIAL_PAGES = 4
 /** 64 MiB an instance. */
 const MAX_PAGES = 1024
+/** What a long input made of the memory is given back, beyond what the data documents need. */
+const KEPT_BYTES = 4 * 1024 * 1024
+/** Data documents that take some milliseconds to read. */
+const COSTLY_CHARS = 64 * 1024
 /** Loop turns and calls for one entrypoint: some tens of milliseconds. */
 const FUEL = 20_000_000
 const FUEL_MAX = 0x7fff_ffff
@@ -76,96 +82,171 @@ export interface ShardCode {
 export type EntrypointResult =
   | { readonly value: unknown }
   | { readonly undefined: true }
-  | { readonly error: string }
+  | ShardFailure
+
+export interface ShardFailure {
+  readonly error: string
+  /** It took too many steps or too much memory: it would again. */
+  readonly isLimit: boolean
+}
+
+/** The result of an entrypoint with the text that it was made of, so that the same text is read once. */
+export interface Answer {
+  /** With its final zero. */
+  readonly text: Uint8Array
+  /** Undefined: the entrypoint is. */
+  readonly value: unknown
+}
+
+/** A shard whose code is compiled where it stops nobody, and checked. Throws POLICY_INVALID. */
+export async function openShard(code: ShardCode, builtins: HostBuiltins): Promise<Shard> {
+  let module
+  try {
+    module = await WebAssembly.compile(meter(redirect(code.wasm)))
+  } catch (error) {
+    throw unloadable(error)
+  }
+  const shard = new Shard(code, builtins, module)
+  if (!shard.isCostly) shard.close()
+  return shard
+}
+
+function unloadable(error: unknown): CordonError {
+  if (error instanceof CordonError) return error
+  return new CordonError(
+    'POLICY_INVALID',
+    `compiled policies and their data documents cannot be loaded: ${reasonOf(error)}`,
+    { cause: error },
+  )
+}
 
 export class Shard {
   readonly #module: WebAssembly.Module
   readonly #data: string
-  readonly #builtins: HostBuiltins
+  readonly builtins: HostBuiltins
+  #ids: ReadonlyMap<string, number> = new Map()
+  #names: ReadonlyMap<number, string> = new Map()
   #instance: Instance | undefined
   #input = 0
   #heap = 0
+  #holders = 0
 
-  constructor({ wasm, data }: ShardCode, builtins: HostBuiltins) {
-    this.#module = new WebAssembly.Module(meter(redirect(wasm)))
+  /** Without the compiled module of the same code, that is compiled here and now. Throws POLICY_INVALID. */
+  constructor({ wasm, data }: ShardCode, builtins: HostBuiltins, module?: WebAssembly.Module) {
     this.#data = data
-    this.#builtins = builtins
+    this.builtins = builtins
     try {
-      this.#instance = this.#open()
+      this.#module = module ?? new WebAssembly.Module(meter(redirect(wasm)))
+      this.#current()
     } catch (error) {
-      if (error instanceof CordonError) throw error
-      throw new CordonError(
-        'POLICY_INVALID',
-        `compiled policies and their data documents cannot be loaded: ${reasonOf(error)}`,
-        { cause: error },
-      )
+      throw unloadable(error)
     }
   }
 
-  /** Parses the input that the following `evaluate` calls see; an error says why it could not. */
-  setInput(json: Uint8Array): string | undefined {
+  get isCostly(): boolean {
+    return this.#data.length > COSTLY_CHARS
+  }
+
+  /** The number of an entrypoint, for `answer`; undefined: there is none of that name. */
+  idOf(entrypoint: string): number | undefined {
+    return this.#ids.get(entrypoint)
+  }
+
+  /** Parses the input that the following evaluations see; an error says why it could not. */
+  setInput(json: Uint8Array | string): ShardFailure | undefined {
     try {
       const { exports, memory, base } = this.#current()
-      exports.fuel.value = Math.min(FUEL_MAX, FUEL + json.length * FUEL_PER_INPUT_BYTE)
+      const size = typeof json === 'string' ? Buffer.byteLength(json) : json.length
+      exports.fuel.value = Math.min(FUEL_MAX, FUEL + size * FUEL_PER_INPUT_BYTE)
       exports.opa_heap_ptr_set(base)
-      const address = exports.opa_malloc(json.length)
-      new Uint8Array(memory.buffer).set(json, address)
-      this.#input = exports.opa_json_parse(address, json.length)
+      const address = exports.opa_malloc(size)
+      memory.write(address, json)
+      this.#input = exports.opa_json_parse(address, size)
       this.#heap = exports.opa_heap_ptr_get()
-      return this.#input === 0 ? 'the input is no JSON' : undefined
+      return this.#input === 0 ? { error: 'the input is no JSON', isLimit: false } : undefined
     } catch (error) {
-      this.#discard()
-      return reasonOf(error)
+      this.close()
+      return failureOf(error)
     }
   }
 
   /** The value of a rule for the input set last. After an error the input must be set again. */
   evaluate(entrypoint: string): EntrypointResult {
-    const instance = this.#current()
-    const id = instance.entrypoints.get(entrypoint)
+    const id = this.idOf(entrypoint)
     if (id === undefined) return { undefined: true }
-    const { exports, memory } = instance
+    const answer = this.answer(id)
+    if ('error' in answer) return answer
+    return answer.value === undefined ? { undefined: true } : { value: answer.value }
+  }
+
+  /** As `evaluate`; an answer with the text of `former` is `former` itself. */
+  answer(id: number, former?: Answer): Answer | ShardFailure {
     try {
+      const { exports, memory, order, data } = this.#current()
       exports.fuel.value = FUEL
       exports.opa_heap_ptr_set(this.#heap)
-      instance.order.clear()
+      order.clear()
       const context = exports.opa_eval_ctx_new()
       exports.opa_eval_ctx_set_input(context, this.#input)
-      exports.opa_eval_ctx_set_data(context, instance.data)
+      exports.opa_eval_ctx_set_data(context, data)
       exports.opa_eval_ctx_set_entrypoint(context, id)
       exports.eval(context)
-      const result = exports.opa_eval_ctx_get_result(context)
-      return resultOf(readText(memory, exports.opa_value_dump(result)))
+      const address = exports.opa_value_dump(exports.opa_eval_ctx_get_result(context))
+      if (former !== undefined && memory.holds(address, former.text)) return former
+      const text = memory.bytesAt(address)
+      // The same text again is not read again: most policies say the same of most inputs.
+      return { text, value: valueOf(text.toString('utf8', 0, text.length - 1)) }
     } catch (error) {
-      this.#discard()
-      return { error: reasonOf(error) }
+      this.close()
+      return failureOf(error)
     }
+  }
+
+  /** After the last evaluation with an input: memory that a long one took is given back. */
+  rest(): void {
+    const instance = this.#instance
+    if (instance === undefined) return
+    if (instance.memory.size > Math.max(KEPT_BYTES, 4 * instance.base)) this.close()
+  }
+
+  /** Whoever holds a shard lets go of it once; with the last one its instance goes. */
+  hold(): void {
+    this.#holders += 1
+  }
+
+  letGo(): void {
+    this.#holders -= 1
+    if (this.#holders <= 0) this.close()
+  }
+
+  /** Frees the instance; asked again, the shard opens another one. */
+  close(): void {
+    this.#instance = undefined
+    OPEN_SHARDS.delete(this)
   }
 
   #current(): Instance {
     this.#instance ??= this.#open()
+    OPEN_SHARDS.used(this)
     return this.#instance
   }
 
-  #discard(): void {
-    this.#instance = undefined
-  }
-
   #open(): Instance {
+    OPEN_SHARDS.makeRoom()
     const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES })
-    const names = new Map(REDIRECTED)
+    const view = new MemoryView(memory)
     const order = new SortedIteration(memory, (address) =>
-      readText(memory, exports.opa_value_dump(address)),
+      view.textAt(exports.opa_value_dump(address)),
     )
     const call = (id: number, _context: number, ...args: number[]): number =>
-      this.#call(exports, memory, names, id, args)
+      this.#call(exports, view, id, args)
     const call2 = (id: number, context: number, a: number, b: number): number =>
       id === NEXT_MEMBER_ID ? order.next(a, b) : call(id, context, a, b)
     const instance = new WebAssembly.Instance(this.#module, {
       env: {
         memory,
         opa_abort: (address: number) => {
-          throw new PolicyAbort(readText(memory, address))
+          throw new PolicyAbort(view.textAt(address))
         },
         opa_println: () => undefined,
         opa_builtin0: call,
@@ -177,97 +258,138 @@ export class Shard {
     })
     const exports = { ...instance.exports, memory } as unknown as Exports
     exports.fuel.value = FUEL_MAX
+    // Names are those of the module: the first instance tells them for all that follow.
+    if (this.#ids.size === 0) this.#readNames(exports, view)
+    const data = writeText(view, exports, this.#data, 'opa_json_parse')
+    return { exports, memory: view, base: exports.opa_heap_ptr_get(), data, order }
+  }
+
+  #readNames(exports: Exports, memory: MemoryView): void {
+    const names = new Map(REDIRECTED)
     for (const [name, id] of Object.entries(jsonAt(memory, exports, exports.builtins()))) {
       // A call that nothing answers would be undefined in silence.
-      if (!this.#builtins.has(name))
+      if (!this.builtins.has(name))
         throw new CordonError(
           'POLICY_INVALID',
           `a compiled policy calls ${name}, which this release does not offer`,
         )
       names.set(id, name)
     }
-    const entrypoints = new Map(Object.entries(jsonAt(memory, exports, exports.entrypoints())))
-    const data = writeText(memory, exports, this.#data, 'opa_json_parse')
-    return { exports, memory, base: exports.opa_heap_ptr_get(), data, entrypoints, order }
+    this.#names = names
+    this.#ids = new Map(Object.entries(jsonAt(memory, exports, exports.entrypoints())))
   }
 
-  #call(
-    exports: Exports,
-    memory: WebAssembly.Memory,
-    names: ReadonlyMap<number, string>,
-    id: number,
-    args: readonly number[],
-  ): number {
-    const name = names.get(id)
+  #call(exports: Exports, memory: MemoryView, id: number, args: readonly number[]): number {
+    const name = this.#names.get(id)
     if (name === undefined) throw new PolicyAbort('a built-in without a name was called')
-    const exactly = this.#builtins.exact?.(name) === true
-    const texts = args.map((address) => readText(memory, exports.opa_value_dump(address)))
+    const exactly = this.builtins.exact?.(name) === true
+    const texts = args.map((address) => memory.textAt(exports.opa_value_dump(address)))
     // What the host does takes time too; at nothing the next step traps.
     const cost = texts.reduce((sum, text) => sum + text.length, FUEL_PER_CALL)
     exports.fuel.value = Math.max(0, exports.fuel.value - cost)
     const values = texts.map((text) => decode(text, exactly))
-    const result = this.#builtins.call(name, values)
+    const result = this.builtins.call(name, values)
     return result === undefined ? 0 : writeText(memory, exports, encode(result), 'opa_value_parse')
   }
+}
+
+/** The bytes of a memory that grows: a view of the former ones has length 0 then. */
+class MemoryView {
+  readonly #memory: WebAssembly.Memory
+  #bytes: Buffer
+
+  constructor(memory: WebAssembly.Memory) {
+    this.#memory = memory
+    this.#bytes = Buffer.from(memory.buffer)
+  }
+
+  get size(): number {
+    return this.#current().length
+  }
+
+  write(address: number, content: Uint8Array | string): void {
+    const bytes = this.#current()
+    if (typeof content === 'string') bytes.write(content, address)
+    else bytes.set(content, address)
+  }
+
+  /** Whether these bytes stand at an address; a text among them ends with its zero. */
+  holds(address: number, text: Uint8Array): boolean {
+    const bytes = this.#current()
+    for (let index = 0; index < text.length; index++)
+      if (bytes[address + index] !== text[index]) return false
+    return true
+  }
+
+  textAt(address: number): string {
+    const bytes = this.#current()
+    return bytes.toString('utf8', address, endOf(bytes, address))
+  }
+
+  /** A copy of a text with its final zero. */
+  bytesAt(address: number): Buffer {
+    const bytes = this.#current()
+    return Buffer.from(bytes.subarray(address, endOf(bytes, address) + 1))
+  }
+
+  #current(): Buffer {
+    if (this.#bytes.length === 0) this.#bytes = Buffer.from(this.#memory.buffer)
+    return this.#bytes
+  }
+}
+
+function endOf(bytes: Buffer, address: number): number {
+  return bytes.indexOf(0, address)
 }
 
 class PolicyAbort extends Error {
   override readonly name = 'PolicyAbort'
 }
 
-const HOLDS = '{{"result":true}}'
-const FAILS = '{{"result":false}}'
-const UNDEFINED: EntrypointResult = { undefined: true }
-
-/** The text of the result set: empty, or one `{"result": value}`. Sets come out as sorted lists. */
-function resultOf(text: string): EntrypointResult {
-  if (text === 'set()') return UNDEFINED
-  if (text === HOLDS) return { value: true }
-  if (text === FAILS) return { value: false }
+/** The value in the text of the result set: empty, or one `{"result": value}`. Sets come out as sorted lists. */
+function valueOf(text: string): unknown {
+  if (text === 'set()') return undefined
   const results = decode(text)
   const items = results instanceof RegoSet ? results.items : isArray(results) ? results : []
   const [first] = items as readonly RegoObject[]
   const value = first?.get('result')
-  return value === undefined ? UNDEFINED : { value: toJson(value) }
+  return value === undefined ? undefined : toJson(value)
 }
 
-function jsonAt(
-  memory: WebAssembly.Memory,
-  exports: Exports,
-  value: number,
-): Record<string, number> {
-  return JSON.parse(readText(memory, exports.opa_json_dump(value))) as Record<string, number>
-}
-
-function readText(memory: WebAssembly.Memory, address: number): string {
-  const bytes = Buffer.from(memory.buffer, address)
-  return bytes.toString('utf8', 0, bytes.indexOf(0))
+function jsonAt(memory: MemoryView, exports: Exports, value: number): Record<string, number> {
+  return JSON.parse(memory.textAt(exports.opa_json_dump(value))) as Record<string, number>
 }
 
 function writeText(
-  memory: WebAssembly.Memory,
+  memory: MemoryView,
   exports: Exports,
   text: string,
   parse: 'opa_json_parse' | 'opa_value_parse',
 ): number {
-  const bytes = Buffer.from(text)
-  const needed = Math.ceil(bytes.length / PAGE_BYTES)
-  if (needed > MAX_PAGES) throw new PolicyAbort('a value is larger than the memory limit')
-  const address = exports.opa_malloc(bytes.length)
-  new Uint8Array(memory.buffer).set(bytes, address)
-  return exports[parse](address, bytes.length)
+  const size = Buffer.byteLength(text)
+  if (Math.ceil(size / PAGE_BYTES) > MAX_PAGES)
+    throw new PolicyAbort('a value is larger than the memory limit')
+  const address = exports.opa_malloc(size)
+  memory.write(address, text)
+  return exports[parse](address, size)
+}
+
+const TOO_MUCH_TIME = 'time limit: the policy took too many steps'
+const TOO_MUCH_MEMORY = 'memory limit: the policy needs more than 64 MiB'
+
+function failureOf(error: unknown): ShardFailure {
+  const reason = reasonOf(error)
+  return { error: reason, isLimit: /^(?:time|memory) limit: /.test(reason) }
 }
 
 /** Says which limit was hit, in words that help the author of the policy. */
 function reasonOf(error: unknown): string {
   if (error instanceof WebAssembly.RuntimeError) {
-    if (error.message.includes('unreachable')) return 'time limit: the policy took too many steps'
-    if (error.message.includes('out of bounds'))
-      return 'memory limit: the policy needs more than 64 MiB'
+    if (error.message.includes('unreachable')) return TOO_MUCH_TIME
+    if (error.message.includes('out of bounds')) return TOO_MUCH_MEMORY
     return `runtime error: ${error.message}`
   }
-  if (error instanceof PolicyAbort && error.message.startsWith('opa_malloc'))
-    return 'memory limit: the policy needs more than 64 MiB'
+  if (error instanceof PolicyAbort && error.message.startsWith('opa_malloc')) return TOO_MUCH_MEMORY
   if (error instanceof RangeError)
     return 'memory limit: the policy nests too deep or needs more than 64 MiB'
   return error instanceof Error ? error.message.replace(/^\{[^}]*\}: /, '').slice(0, 500) : 'failed'

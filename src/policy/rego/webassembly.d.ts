@@ -16,4 +16,5 @@ declare namespace WebAssembly {
     value: number
   }
   class RuntimeError extends Error {}
+  function compile(bytes: Uint8Array<ArrayBuffer>): Promise<Module>
 }

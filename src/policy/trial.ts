@@ -1,0 +1,183 @@
+// Policies run over the worst inputs before they are in force, where a hang stops nobody.
+//
+// WebAssembly that runs cannot be interrupted, so a thread runs it, which is killed where a policy does not
+// come back. One that exceeds its limits is refused with its name and its place. What has passed once is not
+// tried again: passes are remembered by the hash of code and data.
+
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Worker } from 'node:worker_threads'
+import type { Problem } from '../base/errors.ts'
+import { openThread } from '../base/thread.ts'
+import type { PolicyMetadata } from '../model/policy.ts'
+import type { CedarPolicy } from './cedar/read.ts'
+import type { ShardCode } from './rego/wasm.ts'
+
+/** What is tried out together. */
+export type TrialJob =
+  | {
+      readonly kind: 'rego'
+      readonly code: ShardCode
+      /** Entrypoints that give all rules of a policy. */
+      readonly answers: readonly string[]
+      readonly reads: readonly string[]
+    }
+  | {
+      readonly kind: 'cedar'
+      readonly policies: readonly CedarPolicy[]
+      readonly reads: readonly string[]
+    }
+
+/** Policies by their number in the job, with what they exceeded. */
+export type TrialAnswer = readonly Exceeded[]
+
+interface Exceeded {
+  readonly index: number
+  readonly problem: string
+}
+
+/** In memory that both threads see: the policy that runs, and how many runs have begun. */
+export const PROGRESS = { policy: 0, steps: 1 } as const
+
+export interface Trial {
+  readonly job: TrialJob
+  /** Of the job's policies, in its order. */
+  readonly policies: readonly PolicyMetadata[]
+  /** sha256 over what runs: policies with the same one behave the same. */
+  readonly key: string
+}
+
+/** Longer than any evaluation that its limits end, on a machine with other work. */
+const HANG_MS = 10_000
+const LOOK_EVERY_MS = 100
+const MOST_PASSED = 50_000
+
+/** What is wrong with these policies; `cacheDir`: where passes are remembered. */
+export async function tryOut(
+  trials: readonly Trial[],
+  cacheDir: string,
+): Promise<readonly Problem[]> {
+  const file = join(cacheDir, 'passed.json')
+  const passed = await readPassed(file)
+  const fresh = trials.filter(({ key }) => !passed.has(key))
+  if (fresh.length === 0) return []
+  const problems: Problem[] = []
+  const thread = new TrialThread()
+  try {
+    for (const trial of fresh) {
+      const found = await tryOne(thread, trial)
+      problems.push(...found)
+      if (found.length === 0) passed.add(trial.key)
+    }
+  } finally {
+    await thread.close()
+  }
+  await writePassed(file, passed)
+  return problems
+}
+
+async function tryOne(thread: TrialThread, { job, policies }: Trial): Promise<readonly Problem[]> {
+  const skip: number[] = []
+  const problems: Problem[] = []
+  const refuse = ({ index, problem }: Exceeded): void => {
+    const policy = policies[index]
+    if (policy === undefined) return
+    problems.push({
+      file: policy.file,
+      line: policy.line ?? 1,
+      column: 1,
+      message: `${policy.id} takes too long for a large input: ${problem}`,
+    })
+  }
+  for (;;) {
+    const answer = await thread.run(job, skip)
+    if (!('index' in answer)) {
+      answer.forEach(refuse)
+      return problems
+    }
+    refuse(answer)
+    skip.push(answer.index)
+  }
+}
+
+/** One thread at a time; after a kill there is another one. */
+class TrialThread {
+  readonly #progress = new Int32Array(new SharedArrayBuffer(8))
+  #worker: Worker | undefined
+
+  /** The job's answer, or the policy that the thread did not survive. */
+  run(job: TrialJob, skip: readonly number[]): Promise<TrialAnswer | Exceeded> {
+    const worker = this.#open()
+    return new Promise((resolve, reject) => {
+      Atomics.store(this.#progress, PROGRESS.steps, 0)
+      let steps = -1
+      let since = performance.now()
+      const look = setInterval(() => {
+        const now = Atomics.load(this.#progress, PROGRESS.steps)
+        if (now !== steps) {
+          steps = now
+          since = performance.now()
+        } else if (performance.now() - since > HANG_MS) {
+          const index = Atomics.load(this.#progress, PROGRESS.policy)
+          end()
+          const problem = `it did not come back within ${HANG_MS / 1000} s`
+          void this.close().then(() => resolve({ index, problem }))
+        }
+      }, LOOK_EVERY_MS)
+      const onMessage = (answer: TrialAnswer): void => {
+        end()
+        resolve(answer)
+      }
+      const onError = (error: Error): void => {
+        end()
+        this.#worker = undefined
+        const index = Atomics.load(this.#progress, PROGRESS.policy)
+        if (Atomics.load(this.#progress, PROGRESS.steps) === 0) reject(error)
+        else resolve({ index, problem: `the thread that ran it has ended: ${error.message}` })
+      }
+      const end = (): void => {
+        clearInterval(look)
+        worker.off('message', onMessage)
+        worker.off('error', onError)
+      }
+      worker.on('message', onMessage)
+      worker.on('error', onError)
+      worker.postMessage({ ...job, skip })
+    })
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker
+    this.#worker = undefined
+    await worker?.terminate()
+  }
+
+  #open(): Worker {
+    this.#worker ??= openThread(
+      new URL('./trial-thread.ts', import.meta.url),
+      this.#progress.buffer,
+    )
+    return this.#worker
+  }
+}
+
+async function readPassed(file: string): Promise<Set<string>> {
+  try {
+    return new Set(JSON.parse(await readFile(file, 'utf8')) as string[])
+  } catch {
+    return new Set()
+  }
+}
+
+/** A cache: what cannot be written is tried again the next time. */
+async function writePassed(file: string, passed: ReadonlySet<string>): Promise<void> {
+  const fresh = `${file}.${randomBytes(6).toString('hex')}`
+  try {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(fresh, JSON.stringify([...passed].slice(-MOST_PASSED)))
+    await rename(fresh, file)
+  } catch {
+    await rm(fresh, { force: true }).catch(() => undefined)
+  }
+}
