@@ -26,6 +26,15 @@ export interface ExceptionConditions {
   readonly actions?: readonly string[]
 }
 
+export const EXCEPTION_CONDITIONS = [
+  'max_uses',
+  'data_types',
+  'hours',
+  'weekdays',
+  'sources',
+  'actions',
+] as const satisfies readonly (keyof ExceptionConditions)[]
+
 /** Whom and what it is for; AND between those that are given. */
 export interface ExceptionScope {
   readonly user_id?: string
