@@ -50,7 +50,7 @@ function read(
     truncated,
   )
   readings.set(id, reading)
-  const { text, format, parsed, action, model, stream, tools, attachments } = reading
+  const { text, format, parsed, action, model, stream, max_tokens, tools, attachments } = reading
   // The text stays here: whoever asked gets what was found in it.
   const searched =
     text === undefined ? undefined : search({ text, media_type: 'text/plain' }, maxBytes)
@@ -63,6 +63,7 @@ function read(
     attachments,
     ...(model === undefined ? {} : { model }),
     ...(stream === undefined ? {} : { stream }),
+    ...(max_tokens === undefined ? {} : { max_tokens }),
   }
   return { facts, searched }
 }

@@ -33,6 +33,15 @@ export function parseDuration(text: string): number | undefined {
   return parseQuantity(text, DURATION_UNITS)
 }
 
+/** Milliseconds as people write them, in the largest unit that fits: `90m`, `30d`. */
+export function durationText(ms: number): string {
+  for (const unit of ['d', 'h', 'm', 's']) {
+    const size = DURATION_UNITS.get(unit) ?? 1
+    if (ms >= size && ms % size === 0) return `${ms / size}${unit}`
+  }
+  return `${ms}ms`
+}
+
 function parseQuantity(text: string, units: ReadonlyMap<string, number>): number | undefined {
   const [, digits = '', unit = ''] = /^(\d{1,12}(?:\.\d{1,3})?) ?([A-Za-z]{1,3})$/.exec(text) ?? []
   const factor = units.get(unit)

@@ -13,7 +13,9 @@ import {
   TimeoutStrategy,
   wrap,
 } from 'cockatiel'
+import { LRUCache } from 'lru-cache'
 import type { Principal, RequestContext } from '../model/request.ts'
+import type { OwnRisk } from '../model/risk.ts'
 import type { Asset, Subject } from '../model/subject.ts'
 import type { SharedCache } from './shared-cache.ts'
 import { Tier } from './tier.ts'
@@ -40,12 +42,17 @@ const DEVICES = 20_000
 const SHARED_WAIT_MS = 50
 const BREAK_MS = 5000
 
+/** Until then whatever is cached of a person has been read anew. */
+const MOVED_MS = 600_000
+
 const NOBODY: ReadonlySet<string> = new Set()
 
 export class Directory {
   readonly #parts: DirectoryParts
   readonly #people: Tier<Subject>
   readonly #devices: Tier<Asset>
+  /** By user id: own risks that have moved since their people were read. */
+  readonly #moved = new LRUCache<string, OwnRisk>({ max: PEOPLE, ttl: MOVED_MS })
 
   constructor(parts: DirectoryParts) {
     this.#parts = parts
@@ -83,6 +90,20 @@ export class Directory {
       : (found ?? unknown(principal))
   }
 
+  /** What a person's violations come to, as far as this process has heard. */
+  ownRisk({ user, own_risk: read }: Subject): OwnRisk | undefined {
+    const moved = user.id === undefined ? undefined : this.#moved.get(user.id)
+    if (moved === undefined || read === undefined) return moved ?? read
+    // Points only grow within a day.
+    const isNewer = moved.as_of - read.as_of || moved.points - read.points
+    return isNewer > 0 ? moved : read
+  }
+
+  /** The own risk of somebody has moved. */
+  moveRisk(userId: string, own: OwnRisk): void {
+    this.#moved.set(userId, own)
+  }
+
   /** The device of a request, by its host name. */
   asset({ device }: RequestContext): Asset | undefined | Promise<Asset | undefined> {
     const hostname = device?.['hostname']
@@ -95,6 +116,7 @@ export class Directory {
   forget(): void {
     this.#people.forget()
     this.#devices.forget()
+    this.#moved.clear()
   }
 }
 
@@ -133,6 +155,7 @@ function unknown({ login, name, email, department }: Principal): Subject {
 function serialiseSubject({
   user,
   person,
+  own_risk,
   allowed_services: allowed,
   prohibited_services: prohibited,
   units,
@@ -140,6 +163,7 @@ function serialiseSubject({
   return JSON.stringify({
     user,
     person,
+    own_risk,
     allowed: [...allowed],
     prohibited: [...prohibited],
     units: [...units],
@@ -147,9 +171,10 @@ function serialiseSubject({
 }
 
 function reviveSubject(text: string): Subject {
-  const { user, person, allowed, prohibited, units } = JSON.parse(text) as {
+  const { user, person, own_risk, allowed, prohibited, units } = JSON.parse(text) as {
     user: Subject['user']
     person?: string
+    own_risk?: OwnRisk
     allowed: string[]
     prohibited: string[]
     units: string[]
@@ -157,6 +182,7 @@ function reviveSubject(text: string): Subject {
   return {
     user,
     ...(person === undefined ? {} : { person }),
+    ...(own_risk === undefined ? {} : { own_risk }),
     allowed_services: new Set(allowed),
     prohibited_services: new Set(prohibited),
     units: new Set(units),

@@ -1,6 +1,8 @@
 // The input document that policies see. Names are those of INTERFACES section 3; absent is absent.
 
+import type { BudgetInput } from './budget.ts'
 import type { Finding } from './finding.ts'
+import type { RiskInput } from './risk.ts'
 
 export interface DepartmentInput {
   readonly id?: string
@@ -82,7 +84,9 @@ export interface ContextInput {
   readonly geo_location?: string
   readonly asset?: Readonly<Record<string, unknown>>
   readonly time?: TimeInput
-  readonly budget?: Readonly<Record<string, unknown>>
+  /** By the id of the budget. */
+  readonly budget?: Readonly<Record<string, BudgetInput>>
+  readonly risk?: RiskInput
   readonly tenant?: string
 }
 

@@ -84,6 +84,8 @@ export interface MessageFacts {
   /** Of the body as it was sent. */
   readonly bytes: number
   readonly stream?: boolean
+  /** The most tokens that its answer may have, where it says so. */
+  readonly max_tokens?: number
   readonly tools: readonly string[]
   readonly attachments: readonly object[]
 }

@@ -55,5 +55,5 @@ export function seenRequest(
   }
 }
 
-const SEEN = ['inspect'] as const
-const SEEN_AND_REDACTABLE = ['inspect', 'redact'] as const
+const SEEN = ['inspect', 'cut_stream'] as const
+const SEEN_AND_REDACTABLE = ['inspect', 'cut_stream', 'redact'] as const

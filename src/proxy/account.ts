@@ -73,6 +73,7 @@ export class Account {
       bytes_out: this.bytesOut,
       duration_ms: Math.round(performance.now() - this.#startedAt),
       ...this.#seen(),
+      ...(this.answer?.measured === undefined ? {} : { measured_tokens: this.answer.measured }),
     }
     const usage = this.answer?.usage(this.result === 'allowed')
     if (!(usage instanceof Promise)) outcome.finish({ ...ending, ...usage })

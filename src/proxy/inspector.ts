@@ -209,6 +209,7 @@ export class Inspection {
         tools: reading?.tools ?? [],
         attachments: reading?.attachments ?? [],
         ...(reading?.stream === undefined ? {} : { stream: reading.stream }),
+        ...(reading?.max_tokens === undefined ? {} : { max_tokens: reading.max_tokens }),
       },
     }
   }

@@ -76,7 +76,7 @@ export class MessageJudge {
 
   async #decide(reading: WireReading, bytes: number, truncated: boolean): Promise<Outcome> {
     const { ids, judge } = this.#parts
-    const { action, format, model, text, parsed, stream, tools, attachments } = reading
+    const { action, format, model, text, parsed, stream, max_tokens, tools, attachments } = reading
     const request = this.#request
     const first = await judge.decide({
       ...request,
@@ -97,6 +97,7 @@ export class MessageJudge {
           tools,
           attachments,
           ...(stream === undefined ? {} : { stream }),
+          ...(max_tokens === undefined ? {} : { max_tokens }),
         },
       },
       context: {

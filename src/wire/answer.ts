@@ -2,6 +2,7 @@
 
 import type { Transform } from 'node:stream'
 import { codingsOf, openDecoder } from './coding.ts'
+import { OutputScan } from './output-scan.ts'
 import { tellsUsage, UsageScan } from './usage-scan.ts'
 import type { Usage } from './usage.ts'
 
@@ -13,39 +14,54 @@ const WAITING_MOST = 256 * 1024
 const DECODED_MOST = 256 * 1024 * 1024
 const TEXTUAL = /json|event-stream|^text\/|eventstream|^application\/(?:grpc|connect)/i
 
+/** Whatever reads an answer in passing. */
+interface Scan {
+  push(bytes: Buffer): void
+}
+
 export class AnswerMeter {
-  readonly #scan: UsageScan | undefined
+  readonly #usage: UsageScan | undefined
+  readonly #output: OutputScan | undefined
+  readonly #scans: readonly Scan[]
   readonly #coding: string | undefined
   #decoder: Transform | undefined
   #decoded = 0
   #ended: Promise<void> | undefined
   #gaveUp = false
 
-  /** `format`: of the request. */
+  /** `format`: of the request. `counts`: whether the length of the text is wanted too, as it grows. */
   constructor(
     format: string,
     contentType: string | undefined,
     contentEncoding: string | undefined,
+    counts = false,
   ) {
     const codings = codingsOf(contentEncoding ?? '')
     const isReadable = contentType === undefined || TEXTUAL.test(contentType)
-    this.#scan =
-      tellsUsage(format) && isReadable && codings.length <= 1 ? new UsageScan(format) : undefined
+    const isRead = isReadable && codings.length <= 1
+    this.#usage = isRead && tellsUsage(format) ? new UsageScan(format) : undefined
+    this.#output = isRead && counts ? new OutputScan() : undefined
+    this.#scans = [this.#usage, this.#output].filter((scan) => scan !== undefined)
     this.#coding = codings[0]
   }
 
   /** The rest of the answer is not worth handing over. */
   get isDone(): boolean {
-    return this.#scan === undefined || this.#gaveUp
+    return this.#scans.length === 0 || this.#gaveUp
+  }
+
+  /** How many tokens of text have passed, about; what the service has told of it so far counts more. */
+  get outputTokens(): number {
+    return Math.max(this.#usage?.usage?.output_tokens ?? 0, this.#output?.tokens ?? 0)
   }
 
   push(bytes: Buffer): void {
-    if (this.#scan === undefined || this.#gaveUp || bytes.length === 0) return
+    if (this.isDone || bytes.length === 0) return
     if (this.#coding === undefined) {
-      this.#scan.push(bytes)
+      this.#scan(bytes)
       return
     }
-    this.#decoder ??= this.#open(this.#coding, bytes, this.#scan)
+    this.#decoder ??= this.#open(this.#coding, bytes)
     if (this.#decoder === undefined || this.#decoder.writableLength > WAITING_MOST) this.#giveUp()
     // The caller's bytes may be used again once this returns.
     else this.#decoder.write(Buffer.from(bytes))
@@ -54,9 +70,9 @@ export class AnswerMeter {
   /** What the answer told, once all of it is here. */
   end(): Usage | Promise<Usage | undefined> | undefined {
     const decoder = this.#decoder
-    if (decoder === undefined || this.#ended === undefined) return this.#scan?.usage
+    if (decoder === undefined || this.#ended === undefined) return this.#usage?.usage
     decoder.end()
-    return this.#ended.then(() => this.#scan?.usage)
+    return this.#ended.then(() => this.#usage?.usage)
   }
 
   /** The answer broke off. */
@@ -64,13 +80,17 @@ export class AnswerMeter {
     this.#giveUp()
   }
 
-  #open(coding: string, first: Buffer, scan: UsageScan): Transform | undefined {
+  #scan(bytes: Buffer): void {
+    for (const scan of this.#scans) scan.push(bytes)
+  }
+
+  #open(coding: string, first: Buffer): Transform | undefined {
     const decoder = openDecoder(coding, first)
     if (decoder === undefined) return undefined
     decoder.on('data', (part: Buffer) => {
       this.#decoded += part.length
       if (this.#decoded > DECODED_MOST) this.#giveUp()
-      else scan.push(part)
+      else this.#scan(part)
     })
     this.#ended = new Promise((resolve) => {
       decoder.once('close', resolve)

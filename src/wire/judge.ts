@@ -148,16 +148,49 @@ function modelAndStream(
   head: WireHead,
   format: string | undefined,
   roots: readonly JsonNode[],
-): { model?: string; stream?: boolean } {
+): { model?: string; stream?: boolean; max_tokens?: number } {
   const [root] = roots
   const model =
     modelOfBody(root) ??
     (format === undefined ? undefined : (modelOfPath(head) ?? modelOfQuery(head.query)))
   const stream = streamOf(head, format, root)
+  const most = format === undefined ? undefined : maxTokensOf(root)
   return {
     ...(model !== undefined && model !== '' && { model: model.slice(0, MODEL_MOST) }),
     ...(stream !== undefined && { stream }),
+    ...(most !== undefined && { max_tokens: most }),
   }
+}
+
+const MAX_TOKENS_PATHS: readonly (readonly string[])[] = [
+  ['max_tokens'],
+  ['max_completion_tokens'],
+  ['max_output_tokens'],
+  ['max_tokens_to_sample'],
+  ['max_gen_len'],
+  ['maxTokens'],
+  ['generationConfig', 'maxOutputTokens'],
+  ['generation_config', 'max_output_tokens'],
+  ['inferenceConfig', 'maxTokens'],
+  ['textGenerationConfig', 'maxTokenCount'],
+  ['options', 'num_predict'],
+  ['parameters', 'max_new_tokens'],
+  ['input', 'max_tokens'],
+  ['response', 'max_output_tokens'],
+]
+/** Beyond what any model writes. */
+const MAX_TOKENS_MOST = 1e9
+
+/** The greatest that is named; -1 and the like mean none. */
+function maxTokensOf(root: JsonNode | undefined): number | undefined {
+  let most: number | undefined
+  for (const path of MAX_TOKENS_PATHS) {
+    let node = root
+    for (const key of path) node = member(node, key)
+    if (node?.kind !== 'number' || !/^\d{1,10}$/.test(node.value)) continue
+    most = Math.max(most ?? 0, Math.min(Number(node.value), MAX_TOKENS_MOST))
+  }
+  return most
 }
 
 /** Realtime sessions name theirs in the query. */

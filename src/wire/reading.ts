@@ -16,6 +16,8 @@ export interface Judgement {
   readonly action: WireAction
   readonly model?: string
   readonly stream?: boolean
+  /** The most tokens that the answer may have, where the request says so. */
+  readonly max_tokens?: number
   /** Names of the tools that are offered or called. */
   readonly tools: readonly string[]
 }

@@ -1,0 +1,101 @@
+// Budgets counted in memory: exact for whoever asks this process, gone with it.
+
+import { CordonError } from '../base/errors.ts'
+import {
+  type Asked,
+  type BudgetCounter,
+  type Change,
+  type Counted,
+  slotWidth,
+  type Taken,
+} from './budget-counter.ts'
+
+interface Entry {
+  /** What was counted, by slot. */
+  readonly slots: Map<number, number>
+  expiresAt: number
+}
+
+/** Some 40 MB; models are named by clients, so counts of them have to be bounded. */
+const MOST_ENTRIES = 200_000
+const SWEEP_EVERY_MS = 1000
+
+export class MemoryBudgets implements BudgetCounter {
+  readonly #now: () => number
+  readonly #most: number
+  readonly #entries = new Map<string, Entry>()
+  #sweptAt = -Infinity
+
+  constructor(now: () => number, most: number = MOST_ENTRIES) {
+    this.#now = now
+    this.#most = most
+  }
+
+  /** Throws TOO_BUSY where there are too many counts. */
+  take(asked: readonly Asked[]): Taken {
+    const now = this.#now()
+    const counted = asked.map((each) => this.#look(each, now))
+    const granted = asked.every(
+      ({ holds, cost, limit }, index) => !holds || (counted[index]?.used ?? 0) + cost <= limit,
+    )
+    if (granted)
+      for (const [index, each] of asked.entries()) this.#add(each, counted[index]?.slot ?? 0, now)
+    return { granted, counted }
+  }
+
+  adjust(changes: readonly Change[]): void {
+    for (const { key, slot, by } of changes) {
+      const slots = this.#entries.get(key)?.slots
+      const before = slots?.get(slot)
+      if (before !== undefined) slots?.set(slot, Math.max(0, before + by))
+    }
+  }
+
+  #look({ key, window, kind }: Asked, now: number): Counted {
+    const width = slotWidth({ window, kind })
+    const slot = Math.floor(now / width)
+    const oldest = kind === 'fixed' ? slot : Math.floor((now - window) / width)
+    let used = 0
+    let first: number | undefined
+    for (const [at, count] of this.#entries.get(key)?.slots ?? []) {
+      if (at < oldest) {
+        this.#entries.get(key)?.slots.delete(at)
+        continue
+      }
+      used += count
+      if (count > 0 && (first === undefined || at < first)) first = at
+    }
+    const resets_at =
+      kind === 'fixed'
+        ? (slot + 1) * width
+        : first === undefined
+          ? now + window
+          : (first + 1) * width + window
+    return { used, resets_at, slot }
+  }
+
+  #add(asked: Asked, slot: number, now: number): void {
+    const { key, cost, window } = asked
+    if (cost === 0) return
+    let entry = this.#entries.get(key)
+    if (entry === undefined) {
+      this.#makeRoom(now)
+      entry = { slots: new Map(), expiresAt: 0 }
+      this.#entries.set(key, entry)
+    }
+    entry.slots.set(slot, (entry.slots.get(slot) ?? 0) + cost)
+    entry.expiresAt = now + window + slotWidth(asked)
+  }
+
+  /** A count that is forgotten while it runs would be a budget that begins anew. */
+  #makeRoom(now: number): void {
+    if (this.#entries.size < this.#most) return
+    if (Math.abs(now - this.#sweptAt) >= SWEEP_EVERY_MS) {
+      this.#sweptAt = now
+      for (const [key, { expiresAt }] of this.#entries)
+        if (expiresAt <= now) this.#entries.delete(key)
+    }
+    if (this.#entries.size >= this.#most)
+      throw new CordonError('TOO_BUSY', 'too many budgets are being counted')
+  }
+}

@@ -1,0 +1,162 @@
+// What one request costs its budgets: taken beforehand, more while its answer runs, settled or given back in the end.
+//
+// Steps follow each other, and nobody waits for them but a running answer that needs more.
+
+import type { Asked, BudgetCounter, Change, Counted } from '../context/budget-counter.ts'
+import type { Budget } from '../model/budget.ts'
+
+export interface Item {
+  readonly budget: Budget
+  readonly asked: Asked
+}
+
+export interface ChargeParts {
+  readonly counter: BudgetCounter
+  readonly items: readonly Item[]
+  /** What was added, in the order of the items; undefined where nothing was. */
+  readonly taken: readonly Counted[] | undefined
+  /** Told of every step that could not be counted. */
+  readonly onError: () => void
+}
+
+/** What a request has cost so far, as far as is known. */
+export interface Spent {
+  readonly tokens: number
+  readonly bytes: number
+}
+
+/** What was added to a count, in a slot of its time. */
+interface Part {
+  readonly slot: number
+  amount: number
+}
+
+interface Account extends Item {
+  readonly parts: Part[]
+}
+
+/** Taken in advance for a running answer, so that not every word has to be asked for. */
+const ADVANCE = { requests: 0, tokens: 256, bytes: 64 * 1024 } as const
+
+export class Charge {
+  readonly #counter: BudgetCounter
+  readonly #accounts: readonly Account[]
+  readonly #onError: () => void
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor({ counter, items, taken, onError }: ChargeParts) {
+    this.#counter = counter
+    this.#onError = onError
+    this.#accounts = items.map((item, index) => ({ ...item, parts: partsOf(item, taken?.[index]) }))
+  }
+
+  /** Whether it matters how long the answer gets. */
+  get measures(): boolean {
+    return this.#accounts.some(({ budget: { unit } }) => unit !== 'requests')
+  }
+
+  /** The request does not pass: it has used nothing. */
+  refund(): void {
+    this.#next(() => this.#correct(() => 0))
+  }
+
+  /** The request passes: what was not taken, or given back, is taken whatever the limits say. */
+  pass(): void {
+    this.#next(async () => {
+      const missing = this.#accounts.filter(({ parts }) => total(parts) === 0)
+      if (missing.length === 0) return
+      const asked = missing.map((account) => ({ ...account.asked, holds: false }))
+      const { counted } = await this.#counter.take(asked)
+      for (const [index, account] of missing.entries())
+        account.parts.push(...partsOf(account, counted[index]))
+    })
+  }
+
+  /** It has ended, and has cost this. */
+  settle(spent: Spent): void {
+    this.#next(() =>
+      this.#correct(({ budget: { unit } }) => (unit === 'requests' ? undefined : spent[unit])),
+    )
+  }
+
+  /** Whether a running answer that has cost so much needs more than was taken. `all`: of every budget, not only those that cut. */
+  isShort(spent: Spent, all: boolean): boolean {
+    return this.#accounts.some((account) => missingIn(account, spent, all) > 0)
+  }
+
+  /** Takes more for a running answer. Gives the budget that has run out, or undefined; rejects where it cannot be counted. */
+  extend(spent: Spent, all: boolean): Promise<Budget | undefined> {
+    const extended = this.#last.then(() => this.#extend(spent, all))
+    this.#last = extended.catch(() => undefined)
+    return extended
+  }
+
+  async #extend(spent: Spent, all: boolean): Promise<Budget | undefined> {
+    const short = this.#accounts.filter((account) => missingIn(account, spent, all) > 0)
+    if (short.length === 0) return undefined
+    const more = (advance: boolean): Asked[] =>
+      short.map((account) => ({
+        ...account.asked,
+        cost:
+          missingIn(account, spent, all) + (advance ? ADVANCE[account.budget.unit] : 0),
+        holds: true,
+      }))
+    let wanted = more(true)
+    let { granted, counted } = await this.#counter.take(wanted)
+    if (!granted) {
+      // Near the end no more than what is needed.
+      wanted = more(false)
+      ;({ granted, counted } = await this.#counter.take(wanted))
+    }
+    for (const [index, account] of short.entries()) {
+      const { cost = 0, limit = 0 } = wanted[index] ?? {}
+      const at = counted[index]
+      if (at === undefined) continue
+      if (granted) account.parts.push({ slot: at.slot, amount: cost })
+      else if (at.used + cost > limit) return account.budget
+    }
+    return undefined
+  }
+
+  /** Brings each count to what it should be, the newest part first; undefined: it is right. */
+  async #correct(wanted: (item: Item) => number | undefined): Promise<void> {
+    const changes: Change[] = []
+    for (const account of this.#accounts) {
+      const { parts, asked } = account
+      const amount = wanted(account)
+      const last = parts.at(-1)
+      if (amount === undefined || last === undefined) continue
+      let by = Math.max(0, Math.ceil(amount)) - total(parts)
+      if (by > 0) {
+        last.amount += by
+        changes.push({ key: asked.key, slot: last.slot, by })
+      }
+      for (const part of parts.toReversed()) {
+        if (by >= 0) break
+        const back = Math.min(part.amount, -by)
+        part.amount -= back
+        by += back
+        if (back > 0) changes.push({ key: asked.key, slot: part.slot, by: -back })
+      }
+    }
+    if (changes.length > 0) await this.#counter.adjust(changes)
+  }
+
+  #next(step: () => Promise<void>): void {
+    this.#last = this.#last.then(step).catch(() => this.#onError())
+  }
+}
+
+function partsOf({ asked }: Item, counted: Counted | undefined): Part[] {
+  return counted === undefined ? [] : [{ slot: counted.slot, amount: asked.cost }]
+}
+
+function missingIn({ budget, parts }: Account, spent: Spent, all: boolean): number {
+  const { unit, cut } = budget
+  if (unit === 'requests' || !(cut || all)) return 0
+  return Math.max(0, Math.ceil(spent[unit]) - total(parts))
+}
+
+function total(parts: readonly Part[]): number {
+  return parts.reduce((sum, { amount }) => sum + amount, 0)
+}

@@ -1,0 +1,97 @@
+// Where a stream may be ended in the middle, and with which words.
+
+import t from 'tap'
+import { AnswerReader } from '../../src/proxy/answer-reader.ts'
+import { lastEventOf } from '../../src/proxy/refuse.ts'
+import { refusalOfDecision } from '../../src/proxy/refusals.ts'
+import { StreamEnd, streamFormOf } from '../../src/proxy/stream-end.ts'
+import type { ResponseHead } from '../../src/http1/message.ts'
+import type { Decision } from '../../src/model/decision.ts'
+
+const DECISION = { decision_id: 'd-1', reason: 'used up' } as unknown as Decision
+const REFUSAL = refusalOfDecision(DECISION)
+
+function head(type: string, more: Partial<ResponseHead> = {}, ...fields: string[]): ResponseHead {
+  return {
+    status: 200,
+    reason: 'OK',
+    minor: 1,
+    fields: ['Content-Type', 'content-type', type, ...fields],
+    contentLength: -1,
+    chunked: true,
+    keepAlive: true,
+    upgrade: undefined,
+    keepAliveSeconds: undefined,
+    ...more,
+  }
+}
+
+t.test('which answers are streams', async (t) => {
+  t.equal(streamFormOf(head('text/event-stream; charset=utf-8')), 'events')
+  t.equal(streamFormOf(head('application/x-ndjson')), 'lines')
+  t.equal(streamFormOf(head('application/json')), undefined)
+  t.equal(streamFormOf(head('application/vnd.amazon.eventstream')), 'opaque')
+  t.equal(streamFormOf(head('text/event-stream', { contentLength: 100 })), 'opaque')
+  t.equal(
+    streamFormOf(head('text/event-stream', {}, 'Content-Encoding', 'content-encoding', 'gzip')),
+    'opaque',
+  )
+})
+
+t.test('between two events, however they are cut', async (t) => {
+  for (const end of ['\n\n', '\r\n\r\n']) {
+    const stream = Buffer.from(`data: 1${end}data: 2${end}data: 3`)
+    const first = 7 + end.length
+    for (let at = 0; at <= stream.length; at++) {
+      const following = new StreamEnd('events')
+      following.passed(stream.subarray(0, at))
+      const place = following.placeIn(stream.subarray(at))
+      const ends = [0, first, 2 * first].filter((each) => each >= at)
+      t.equal(place, ends[0] === undefined ? undefined : ends[0] - at, `${end.length} ${at}`)
+    }
+  }
+  const lines = new StreamEnd('lines')
+  lines.passed(Buffer.from('{"a":'))
+  t.equal(lines.placeIn(Buffer.from('1}\n{"b"')), 3)
+})
+
+t.test('the last event speaks as the service does', async (t) => {
+  const text = (format: string, form: 'events' | 'lines' = 'events'): string =>
+    lastEventOf({ ...REFUSAL, format }, form).toString()
+  t.equal(
+    text('anthropic'),
+    'event: error\ndata: {"type":"error","error":{"type":"permission_error","message":"used up (decision d-1)"}}\n\n',
+  )
+  t.match(text('openai-chat'), /^data: \{"error":\{"message":"used up \(decision d-1\)","type":"policy_violation"/)
+  t.match(text('gemini'), /^data: \{"error":\{"code":403,/)
+  t.equal(text('ollama', 'lines'), '{"error":"used up (decision d-1)"}\n')
+})
+
+t.test('an answer is told to end once its budget has, and a document is not', async (t) => {
+  let decision: Decision | undefined
+  const seen: number[] = []
+  const reading = (type: string): AnswerReader => {
+    const reader = new AnswerReader('openai-chat', {
+      running: {
+        passed: (tokens) => {
+          seen.push(tokens)
+          return decision
+        },
+      },
+      lastEvent: ({ decision_id: id }) => (form) => Buffer.from(`${form} ${id}`),
+    })
+    reader.head(head(type))
+    return reader
+  }
+  const event = Buffer.from('data: {"choices":[{"delta":{"content":"12345678"}}]}\n\n')
+  const reader = reading('text/event-stream')
+  t.equal(reader.content(event), undefined)
+  decision = DECISION
+  t.equal(reader.content(event)?.('events').toString(), 'events d-1')
+  t.equal(reader.isCut, true)
+  t.equal(reader.content(event), undefined, 'once')
+  t.same(seen, [2, 4])
+  t.equal(reader.measured, 6)
+  t.ok(reading('application/vnd.amazon.eventstream').content(Buffer.from('x')))
+  t.equal(reading('application/json').content(Buffer.from('{}')), undefined)
+})
