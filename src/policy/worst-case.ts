@@ -110,6 +110,18 @@ function largest(): Record<string, unknown> {
       geo_location: 'DE',
       asset: { hostname: 'host', labels: words('label', 50) },
       time: { epoch_ms: 1_767_225_600_000, hour: 23, weekday: 7, date: '2026-12-31' },
+      risk: {
+        score: 100,
+        level: 'critical',
+        factors: { user: 40, service: 50, data: 70, device: 30, history: 50, time: 8 },
+        own_score: 100,
+      },
+      budget: Object.fromEntries(
+        words('budget', 100).map((id) => [
+          id,
+          { limit: 1e15, used: 1e15, remaining: 0, unit: 'tokens', resets_at_epoch_ms: 1_767_225_600_000 },
+        ]),
+      ),
       tenant: 'default',
     },
   }
