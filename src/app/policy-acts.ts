@@ -4,6 +4,7 @@
 import type { Problem } from '../base/errors.ts'
 import { CordonError } from '../base/errors.ts'
 import type { Actor } from '../governance/audit.ts'
+import type { ConflictPage } from '../governance/conflicts.ts'
 import type { Activated, Activation, Rollback } from '../governance/policy-activation.ts'
 import type { PolicyText } from '../governance/policy-draft.ts'
 import type {
@@ -21,6 +22,8 @@ import type {
 import type { ActiveFiles, Push, Pushed } from '../governance/policy-push.ts'
 import type { PolicyRollout } from '../governance/policy-rollout.ts'
 import type { VersionView } from '../governance/policy-views.ts'
+import type { ConflictReport } from '../model/conflict.ts'
+import type { ConflictFilter, ConflictRow } from '../store/conflicts.ts'
 import type { StoredKey } from '../store/credentials.ts'
 import type { PolicyDesk } from './policy-desk.ts'
 
@@ -57,6 +60,10 @@ interface Arguments {
   push: { readonly push: Push }
   files: {}
   rollout: {}
+  conflicts: { readonly filter: ConflictFilter }
+  /** Looks over everything in force. */
+  scanConflicts: {}
+  resolveConflict: { readonly id: string; readonly notes: string }
 }
 
 interface Moving {
@@ -86,6 +93,9 @@ export interface PolicyAnswers {
   push: Pushed
   files: ActiveFiles
   rollout: PolicyRollout
+  conflicts: ConflictPage
+  scanConflicts: ConflictReport
+  resolveConflict: ConflictRow
 }
 
 export type PolicyActName = keyof Arguments
@@ -120,6 +130,9 @@ const RIGHTS: Readonly<Record<PolicyActName, readonly Right[]>> = {
   push: ['write'],
   files: ['read', 'write', 'approve'],
   rollout: ['read', 'write', 'approve'],
+  conflicts: ['read', 'write', 'approve'],
+  scanConflicts: ['write', 'approve'],
+  resolveConflict: ['approve'],
 }
 
 export interface PolicyActsParts {
@@ -180,6 +193,12 @@ export async function runPolicyAct(
       return desk.push.active()
     case 'rollout':
       return desk.rollout()
+    case 'conflicts':
+      return desk.conflicts.list(act.filter)
+    case 'scanConflicts':
+      return desk.conflicts.scan()
+    case 'resolveConflict':
+      return desk.conflicts.resolve(act.id, act.notes, actor)
   }
 }
 

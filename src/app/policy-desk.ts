@@ -3,6 +3,7 @@
 import type { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
 import type { Actor } from '../governance/audit.ts'
+import { Conflicts } from '../governance/conflicts.ts'
 import { PolicyActivation } from '../governance/policy-activation.ts'
 import { PolicyLife } from '../governance/policy-life.ts'
 import { PolicyPush } from '../governance/policy-push.ts'
@@ -11,6 +12,7 @@ import { Publisher } from '../governance/publisher.ts'
 import type { Spool } from '../ledger/spool.ts'
 import { personKey } from '../model/person.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
+import type { AiService } from '../model/service.ts'
 import { latestVersions } from '../store/latest-versions.ts'
 import type { Store } from '../store/open.ts'
 import { PolicyRevisions } from '../store/policy-revisions.ts'
@@ -20,6 +22,7 @@ export interface PolicyDesk {
   readonly life: PolicyLife
   readonly activation: PolicyActivation
   readonly push: PolicyPush
+  readonly conflicts: Conflicts
   rollout(): Promise<PolicyRollout>
 }
 
@@ -34,13 +37,17 @@ export interface PolicyDeskParts {
   readonly folderPolicies: () => readonly PolicyMetadata[]
   /** Of bundles from elsewhere, as far as this process has them in force. */
   readonly bundleFolders: () => readonly string[]
+  /** All that are in force beside those of `policy.dirs`. */
+  readonly folders: () => readonly string[]
+  /** The catalogue in force. */
+  readonly services: () => Iterable<AiService>
   /** Something else is in force. */
   readonly onPublished: () => void
 }
 
 export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
-  const { current, env, store, spool, ids, secret, folderPolicies, bundleFolders, onPublished } =
-    parts
+  const { current, env, store, spool, ids, secret } = parts
+  const { folderPolicies, bundleFolders, folders, services, onPublished } = parts
   const { tenant } = current()
   const revisions = new PolicyRevisions(store.db, tenant)
   const publisher = new Publisher({
@@ -63,10 +70,26 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
       await spool.append(record)
     },
   })
+  const conflicts = new Conflicts({
+    db: store.db,
+    tenant,
+    nextId: () => ids.next(),
+    now: Date.now,
+    personKey: (person) => personKey(secret, tenant, person),
+    load: (all) =>
+      loadOptions(current(), env, [
+        ...current().policy.dirs,
+        ...(all ? folders() : bundleFolders()),
+      ]),
+    services,
+    audit: async (record) => {
+      await spool.append(record)
+    },
+  })
   const activation = new PolicyActivation({
     life,
     check,
-    conflicts: () => Promise.resolve([]),
+    conflicts: (files, ids) => conflicts.refusals(files, ids),
     publish: (files, change, db) => publisher.publish(files, change, db),
     onPublished,
   })
@@ -76,5 +99,5 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
     check,
     revision: async () => (await revisions.head())?.revision,
   })
-  return { life, activation, push, rollout: () => policyRollout(revisions) }
+  return { life, activation, push, conflicts, rollout: () => policyRollout(revisions) }
 }

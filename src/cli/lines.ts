@@ -5,7 +5,10 @@ import { type Io, writeOut } from './io.ts'
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 
 /** Calls `answer` for every non-empty line; a line beyond 16 MiB ends with an error in its place. */
-export async function eachLine(io: Io, answer: (line: string) => string): Promise<void> {
+export async function eachLine(
+  io: Io,
+  answer: (line: string) => string | Promise<string>,
+): Promise<void> {
   let pending: Buffer[] = []
   let size = 0
   const flush = async (): Promise<boolean> => {
@@ -16,7 +19,7 @@ export async function eachLine(io: Io, answer: (line: string) => string): Promis
     const text =
       line === undefined
         ? JSON.stringify({ error: `line longer than ${MAX_LINE_BYTES} bytes` })
-        : answer(line)
+        : await answer(line)
     return writeOut(io, `${text}\n`)
   }
   for await (const part of io.in) {

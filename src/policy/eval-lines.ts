@@ -27,15 +27,25 @@ const SURROGATE = /\\u[dD][89a-fA-F]/
 /** The answer to a line, as JSON without a line end. */
 export function evaluateLine(line: string, { policies, ids }: EvalOptions): string {
   const started = performance.now()
-  const document = documentOf(line)
-  if (typeof document === 'string') return JSON.stringify({ error: document })
-  const json = SURROGATE.test(line) ? undefined : Buffer.from(line)
+  const read = readLine(line)
+  if (typeof read === 'string') return JSON.stringify({ error: read })
+  const { document, json } = read
   const verdict = policies.decide(document, json)
   const elapsedUs = Math.round((performance.now() - started) * 1000)
   return stringifyExact(decisionOf(document, verdict, policies.revision, ids.next(), elapsedUs))
 }
 
-/** The document, or what is wrong with the line. */
+/** The document of a line, and how it was written where that can be kept; a text says what is wrong with the line. */
+export function readLine(
+  line: string,
+):
+  | { readonly document: Record<string, unknown>; readonly json: Uint8Array | undefined }
+  | string {
+  const document = documentOf(line)
+  if (typeof document === 'string') return document
+  return { document, json: SURROGATE.test(line) ? undefined : Buffer.from(line) }
+}
+
 function documentOf(line: string): Record<string, unknown> | string {
   if (line.length > MAX_LINE_CHARS) return `longer than ${MAX_LINE_CHARS} characters`
   let value: unknown
@@ -68,6 +78,7 @@ function decisionOf(
     service: serviceOf(document['resource']),
     findings,
     review_id: null,
+    exception_id: null,
     would_be: verdict.would_be,
     ttl: verdict.read_content && document['content'] !== undefined ? 0 : TTL_SECONDS,
     revision,

@@ -69,9 +69,14 @@ export async function loadPolicySet(options: LoadOptions): Promise<PolicySet> {
     for (const engine of engines) engine.close?.()
     throw new CordonError('POLICY_INVALID', 'the policies are refused', { problems })
   }
+  return new PolicySet(engines, digestOf(folders), options.combining)
+}
+
+/** Of everything that the policies of these folders are made from: part of the revision. */
+export function digestOf(folders: readonly PolicyFolder[]): string {
   const digest = createHash('sha256')
   for (const folder of folders) digest.update(folder.digest)
-  return new PolicySet(engines, digest.digest('hex'), options.combining)
+  return digest.digest('hex')
 }
 
 async function regoPolicies(

@@ -18,3 +18,39 @@ export function alternativeTo(
   }
   return undefined
 }
+
+/** The same for an input document of policies: `user` and `resource` are as they stand there, odd parts absent. */
+export function alternativeFor(
+  document: Readonly<Record<string, unknown>>,
+  services: Iterable<AiService>,
+): AiService | undefined {
+  const { user, resource } = document as {
+    readonly user?: unknown
+    readonly resource?: unknown
+  }
+  const { id, category, ai } = part(resource)
+  const { department, groups } = part(user)
+  const { name, path } = part(department)
+  const kind = typeof category === 'string' && category !== 'unknown_ai' ? category : 'llm_api'
+  if (ai !== true && typeof category !== 'string') return undefined
+  return alternativeTo(
+    { id: typeof id === 'string' ? id : 'unknown', service_type: kind },
+    services,
+    {
+      user: { known: false },
+      allowed_services: new Set(),
+      prohibited_services: new Set(),
+      units: new Set([...texts(groups), ...texts(path), ...texts([name])]),
+    },
+  )
+}
+
+function part(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : {}
+}
+
+function texts(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
+}

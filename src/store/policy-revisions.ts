@@ -126,6 +126,14 @@ export class PolicyRevisions {
     return bundle
   }
 
+  /** Revisions that were published before a moment and are kept, the newest first. */
+  async before(time: Date, limit: number): Promise<readonly string[]> {
+    const { rows } = await sql<{ revision: string }>`
+      select revision from policy_revisions where tenant = ${this.#tenant}
+      order by created_at > ${time}, created_at desc, revision limit ${limit}`.execute(this.#db)
+    return rows.map(({ revision }) => revision)
+  }
+
   async tellNode(state: NodeState): Promise<void> {
     const { node, name, role, version, rules, revision, number, wanted, problems, bundles } = state
     await sql`

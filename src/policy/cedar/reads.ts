@@ -65,7 +65,7 @@ function walk(node: unknown, reads: Set<string>): void {
 }
 
 /** `context.content.bytes` as its parts, for attribute reads and `has` tests alike. */
-function chain(node: Record<string, unknown>): string[] | undefined {
+export function chain(node: Record<string, unknown>): string[] | undefined {
   const variable = node['Var']
   if (typeof variable === 'string') return [variable]
   const access = node['.'] ?? node['has']
@@ -78,7 +78,7 @@ function chain(node: Record<string, unknown>): string[] | undefined {
 }
 
 /** Content hangs under the context in Cedar, beside it in the input document. */
-function inputPath([variable = '', ...rest]: readonly string[]): string {
+export function inputPath([variable = '', ...rest]: readonly string[]): string {
   if (variable === 'context' && rest[0] === 'content') return rest.join('.')
   if (variable === 'context' && rest.length === 0) return ''
   return [PARTS[variable] ?? '', ...rest].join('.')

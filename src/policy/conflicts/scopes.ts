@@ -1,0 +1,167 @@
+// Which scopes meet, and for whom: sets of bits for all policies at once, conditions for a pair.
+//
+// A request has one service, category, vendor, action and source: two scopes that name others never meet. A person is in
+// many groups, departments (the whole path) and roles and is called by id, name and e-mail, and content has many labels:
+// there any two names may meet, so that only "both name it, or one names nothing" is sure.
+
+import { type Scope, SCOPE_KEYS, type ScopeKey } from '../../model/policy.ts'
+import { anyMember, both, type Condition, either, oneOf, test } from './condition.ts'
+
+const SINGLE: ReadonlySet<ScopeKey> = new Set([
+  'services',
+  'categories',
+  'vendors',
+  'actions',
+  'sources',
+])
+const UNKNOWN = 'unknown'
+
+/** When a request is in scope. */
+export function scopeCondition(scope: Scope): Condition {
+  return both(...SCOPE_KEYS.map((key) => dimension(key, scope[key] ?? [])))
+}
+
+function dimension(key: ScopeKey, names: readonly string[]): Condition {
+  if (names.length === 0) return both()
+  switch (key) {
+    case 'departments':
+      return either(
+        anyMember('user.department.path', ...names),
+        oneOf('user.department.name', ...names),
+      )
+    case 'groups':
+      return anyMember('user.groups', ...names)
+    case 'users':
+      return either(
+        oneOf('user.id', ...names),
+        oneOf('user.name', ...names),
+        oneOf('user.email', ...names),
+        ...orNone('user.id', names),
+      )
+    case 'roles':
+      return anyMember('user.roles', ...names)
+    case 'services':
+      return either(oneOf('resource.id', ...names), ...orNone('resource.id', names))
+    case 'categories':
+      return oneOf('resource.category', ...names)
+    case 'vendors':
+      return oneOf('resource.vendor', ...names)
+    case 'actions':
+      return oneOf('action', ...names)
+    case 'sources':
+      return oneOf('context.source', ...names)
+    case 'labels':
+      return anyMember('content.data_classification', ...names)
+  }
+}
+
+/** An id that is absent counts as `unknown`. */
+function orNone(path: string, names: readonly string[]): readonly Condition[] {
+  return names.includes(UNKNOWN) ? [test(path, { is: 'present' }, false)] : []
+}
+
+/** Whether every request in the scope of `inner` is in that of `outer`. */
+export function covers(outer: Scope, inner: Scope): boolean {
+  return SCOPE_KEYS.every((key) => {
+    const wide = outer[key] ?? []
+    const narrow = inner[key] ?? []
+    return (
+      wide.length === 0 || (narrow.length > 0 && narrow.every((name) => wide.includes(name)))
+    )
+  })
+}
+
+export type Bits = Uint32Array
+
+/** For each policy, which others its scope meets. */
+export class ScopeMeetings {
+  readonly #scopes: readonly Scope[]
+  readonly #words: number
+  readonly #dimensions: readonly {
+    readonly key: ScopeKey
+    readonly open: Bits
+    readonly named: ReadonlyMap<string, Bits>
+  }[]
+
+  constructor(scopes: readonly Scope[]) {
+    this.#scopes = scopes
+    this.#words = Math.ceil(scopes.length / 32)
+    this.#dimensions = SCOPE_KEYS.map((key) => {
+      const open = this.none()
+      const named = new Map<string, Bits>()
+      for (const [index, scope] of scopes.entries()) {
+        const names = scope[key] ?? []
+        if (names.length === 0) add(open, index)
+        for (const name of names) {
+          let bits = named.get(name)
+          if (bits === undefined) named.set(name, (bits = this.none()))
+          add(bits, index)
+        }
+      }
+      return { key, open, named }
+    })
+  }
+
+  none(): Bits {
+    return new Uint32Array(this.#words)
+  }
+
+  /** `sure`: they share what they name. `maybe`: somebody may be in two groups, called by two names, and so on. */
+  of(index: number): { readonly sure: Bits; readonly maybe: Bits } {
+    const sure = this.none().fill(0xff_ff_ff_ff)
+    const maybe = this.none().fill(0xff_ff_ff_ff)
+    const allowed = this.none()
+    for (const { key, open, named } of this.#dimensions) {
+      const names = this.#scopes[index]?.[key] ?? []
+      if (names.length === 0 || named.size === 0) continue
+      allowed.set(open)
+      for (const name of names) unite(allowed, named.get(name) ?? open)
+      intersect(sure, allowed)
+      if (SINGLE.has(key)) intersect(maybe, allowed)
+    }
+    for (let word = 0; word < this.#words; word++)
+      maybe[word] = (maybe[word] ?? 0) & ~(sure[word] ?? 0)
+    this.#trim(sure)
+    this.#trim(maybe)
+    return { sure, maybe }
+  }
+
+  /** Bits beyond the last policy are none. */
+  #trim(bits: Bits): void {
+    const rest = this.#scopes.length % 32
+    if (rest !== 0 && this.#words > 0)
+      bits[this.#words - 1] = (bits[this.#words - 1] ?? 0) & (2 ** rest - 1)
+  }
+}
+
+export function add(bits: Bits, index: number): void {
+  bits[index >> 5] = (bits[index >> 5] ?? 0) | (1 << (index & 31))
+}
+
+export function unite(bits: Bits, other: Bits): void {
+  for (let word = 0; word < bits.length; word++) bits[word] = (bits[word] ?? 0) | (other[word] ?? 0)
+}
+
+export function intersect(bits: Bits, other: Bits): void {
+  for (let word = 0; word < bits.length; word++) bits[word] = (bits[word] ?? 0) & (other[word] ?? 0)
+}
+
+/** How many stand behind an index. */
+export function countAfter(bits: Bits, index: number): number {
+  let count = 0
+  for (let word = index >> 5; word < bits.length; word++) {
+    let rest = bits[word] ?? 0
+    if (word === index >> 5) rest &= ~((2 << (index & 31)) - 1)
+    for (; rest !== 0; rest &= rest - 1) count += 1
+  }
+  return count
+}
+
+/** The indexes behind one, ascending. */
+export function* after(bits: Bits, index: number): Generator<number> {
+  for (let word = index >> 5; word < bits.length; word++) {
+    let rest = bits[word] ?? 0
+    if (word === index >> 5) rest &= ~((2 << (index & 31)) - 1)
+    for (; rest !== 0; rest &= rest - 1) yield word * 32 + 31 - Math.clz32(rest & -rest)
+  }
+}

@@ -1,0 +1,200 @@
+// What is known of each policy before any request: when it answers, what it answers, which words stand in it.
+
+import { createHash } from 'node:crypto'
+import { CordonError } from '../../base/errors.ts'
+import { stringifyExact } from '../../base/exact-json.ts'
+import type { Effect } from '../../model/decision.ts'
+import type { PolicyMetadata } from '../../model/policy.ts'
+import { type CedarPolicy, readCedar } from '../cedar/read.ts'
+import type { PolicyFolder, SourceFile } from '../folder.ts'
+import type { Toolchain } from '../rego/toolchain.ts'
+import { cedarCondition } from './cedar-conditions.ts'
+import { type Condition, either, NEVER, OPAQUE, type Scalar } from './condition.ts'
+import { regoConditions } from './rego-conditions.ts'
+
+export interface PolicySource {
+  readonly policy: PolicyMetadata
+  /** The same as long as the policy does not change, sha256 in hex. */
+  readonly digest: string
+  /** Where it gives each answer, at most. */
+  readonly answers: ReadonlyMap<Effect, Condition>
+  /** Where it gives any answer. */
+  readonly speaks: Condition
+  /** Where it may oblige without an answer. */
+  readonly obliges: Condition
+  /** Whether it ever obliges. */
+  readonly mayOblige: boolean
+  readonly constants: readonly Scalar[]
+  /** Cedar's own validator says that it can never hold. */
+  readonly impossible: boolean
+}
+
+export interface ReadSources {
+  /** In the order of the policies; one that stands in no folder is left out. */
+  readonly sources: readonly PolicySource[]
+  readonly notes: readonly string[]
+}
+
+/** Syntax trees are large: so many files in one run of OPA. */
+const FILES_PER_RUN = 500
+const ALL: readonly Effect[] = ['ALLOW', 'REVIEW', 'DENY']
+
+export async function readSources(
+  policies: readonly PolicyMetadata[],
+  folders: readonly PolicyFolder[],
+  toolchain: Pick<Toolchain, 'run' | 'find'>,
+): Promise<ReadSources> {
+  const known = new Map<string, PolicySource>()
+  const notes: string[] = []
+  for (const folder of folders) {
+    for (const file of folder.cedar) readCedarFile(file, known)
+    notes.push(...(await readRego(folder, policies, toolchain, known)))
+  }
+  return {
+    sources: policies.flatMap(({ id }) => known.get(id) ?? []),
+    notes: [...new Set(notes)],
+  }
+}
+
+function readCedarFile(file: SourceFile, known: Map<string, PolicySource>): void {
+  const { policies, warnings } = readCedar(file)
+  const lines = policies.map(({ metadata }) => metadata.line ?? 1)
+  const impossible = warnings
+    .filter(({ message }) => message.includes('impossible'))
+    .map(({ line = 1 }) => lines.findLastIndex((start) => start <= line))
+  for (const [at, policy] of policies.entries())
+    known.set(policy.metadata.id, cedarSource(policy, impossible.includes(at)))
+}
+
+function cedarSource({ metadata, text, outcome }: CedarPolicy, impossible: boolean): PolicySource {
+  const condition = cedarCondition(text)
+  const { effect, obligations } = outcome
+  return {
+    policy: metadata,
+    digest: digestOf(String(effect), stringifyExact(obligations), text),
+    answers: new Map(effect === null ? [] : [[effect, condition]]),
+    speaks: effect === null ? NEVER : condition,
+    obliges: effect === null ? condition : NEVER,
+    mayOblige: obligations.length > 0,
+    constants: constantsOf(condition),
+    impossible,
+  }
+}
+
+function constantsOf(condition: Condition): readonly Scalar[] {
+  return [
+    ...new Set(
+      condition.flatMap(({ atoms }) =>
+        atoms.flatMap(({ test }): readonly Scalar[] => {
+          if ('values' in test) return test.values
+          return 'value' in test ? [test.value] : []
+        }),
+      ),
+    ),
+  ]
+}
+
+async function readRego(
+  folder: PolicyFolder,
+  policies: readonly PolicyMetadata[],
+  toolchain: Pick<Toolchain, 'run' | 'find'>,
+  known: Map<string, PolicySource>,
+): Promise<readonly string[]> {
+  const mine = new Map(policies.map((policy) => [policy.file, policy]))
+  const files = folder.rego.filter(({ path }) => mine.has(path))
+  if (files.length === 0) return []
+  const trees = await treesOf(folder.rego, toolchain)
+  const packages = Map.groupBy(folder.rego, packageOf)
+  for (const file of files) {
+    const policy = mine.get(file.path)
+    if (policy === undefined) continue
+    const digest = digestOf(file.text)
+    const inPackage = [file, ...(packages.get(packageOf(file)) ?? []).filter((each) => each !== file)]
+    const modules = typeof trees === 'string' ? [] : inPackage.map((each) => trees.get(each))
+    known.set(
+      policy.id,
+      modules.length === 0 || modules.includes(undefined)
+        ? unread(policy, digest, file)
+        : regoSource(policy, digest, modules, folder, file),
+    )
+  }
+  return typeof trees === 'string' ? [trees] : []
+}
+
+function packageOf({ text }: SourceFile): string {
+  return /^\s*package\s+([^\s#;]+)/m.exec(text)?.[1] ?? ''
+}
+
+function regoSource(
+  policy: PolicyMetadata,
+  digest: string,
+  modules: readonly unknown[],
+  { data }: PolicyFolder,
+  { text }: SourceFile,
+): PolicySource {
+  const { answers, obliges, constants } = regoConditions(modules, data)
+  return {
+    policy,
+    digest,
+    answers,
+    speaks: either(...answers.values()),
+    obliges,
+    mayOblige: /^\s*(?:obligations|decision)\b/m.test(text),
+    constants,
+    impossible: false,
+  }
+}
+
+/** Without its tree anything may be; the words in it still are what requests are tried with. */
+function unread(policy: PolicyMetadata, digest: string, { text }: SourceFile): PolicySource {
+  const code = text.replaceAll(/^\s*#.*$/gm, '')
+  const effects = ALL.filter((effect) =>
+    new RegExp(String.raw`^\s*(?:default\s+)?(?:${WORDS[effect]}|decision)\b`, 'm').test(code),
+  )
+  const words = [...code.matchAll(/"([^"\\\n]{1,64})"|\b(\d+(?:\.\d+)?)\b/g)].map(
+    ([, word, number]) => word ?? Number(number),
+  )
+  return {
+    policy,
+    digest,
+    answers: new Map(effects.map((effect) => [effect, OPAQUE])),
+    speaks: OPAQUE,
+    obliges: /^\s*obligations\b/m.test(code) ? OPAQUE : NEVER,
+    mayOblige: /^\s*(?:obligations|decision)\b/m.test(code),
+    constants: [...new Set<Scalar>(words)].slice(0, 64),
+    impossible: false,
+  }
+}
+
+const WORDS: Readonly<Record<Effect, string>> = { ALLOW: 'allow', REVIEW: 'review', DENY: 'deny' }
+
+/** By file; a text says why there are none. */
+async function treesOf(
+  files: readonly SourceFile[],
+  toolchain: Pick<Toolchain, 'run' | 'find'>,
+): Promise<ReadonlyMap<SourceFile, unknown> | string> {
+  if (toolchain.find() === undefined)
+    return 'OPA is not installed here: of Rego policies nothing is proven, requests are tried instead'
+  const trees = new Map<SourceFile, unknown>()
+  for (let from = 0; from < files.length; from += FILES_PER_RUN) {
+    const some = files.slice(from, from + FILES_PER_RUN)
+    const { code, stdout, stderr } = await toolchain.run(
+      [
+        ...['eval', '--format', 'raw', '--stdin-input', '--strict-builtin-errors'],
+        '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]',
+      ],
+      { input: JSON.stringify({ texts: some.map(({ text }) => text) }) },
+    )
+    const list: unknown = code === 0 ? JSON.parse(stdout) : undefined
+    if (!Array.isArray(list) || list.length !== some.length)
+      throw new CordonError('POLICY_INVALID', `OPA cannot read the policies: ${stderr.slice(0, 500)}`)
+    for (const [at, file] of some.entries()) trees.set(file, (list as unknown[])[at])
+  }
+  return trees
+}
+
+function digestOf(...parts: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(`${part.length}:`).update(part)
+  return hash.digest('hex')
+}
