@@ -5,6 +5,7 @@
 
 import { parseExact } from '../base/exact-json.ts'
 import { type Decision, EFFECTS, MODES, type Mode } from '../model/decision.ts'
+import { pseudonymOf } from '../model/person.ts'
 import { type PersonalPart, type RecordedVerdict, SALT_BYTES } from '../model/record.ts'
 import { isObject } from './metadata.ts'
 
@@ -90,6 +91,67 @@ export function readRecorded(row: RecordedRow, pseudonymous = false): Recorded |
   }
 }
 
+/** What an export of decisions has beside the columns, so that a replay needs no store. */
+export function exportedInput(row: RecordedRow, pseudonymous: boolean): Record<string, unknown> {
+  const recorded = readRecorded(row, pseudonymous)
+  if (recorded === undefined) return {}
+  const { person, document, masked, verdict, excepted, isFormer } = recorded
+  return {
+    person: pseudonymOf(person) ?? null,
+    input: document,
+    masked,
+    verdict: verdict ?? null,
+    excepted: excepted === undefined ? null : [...excepted],
+    ...(isFormer ? { former_release: true } : {}),
+  }
+}
+
+/**
+ * A line of an export: of decisions, or of one with proof, which has other lines too. `no input`: of a release that did not
+ * export input documents, or of another form.
+ */
+export function readExportLine(
+  line: string,
+): Recorded | 'no decision' | 'no input' | 'unreadable' {
+  let value: unknown
+  try {
+    value = parseExact(line)
+  } catch {
+    return 'unreadable'
+  }
+  if (!isObject(value)) return 'unreadable'
+  const { record, personal, decision_id: id, input } = value
+  if (typeof record === 'string') {
+    const part = typeof personal === 'string' ? Buffer.from(personal, 'base64') : null
+    return readRecorded({ record, personal: part }) ?? 'no decision'
+  }
+  if (typeof id !== 'string') return 'no decision'
+  if (input === undefined) return 'no input'
+  return readExported(value) ?? 'unreadable'
+}
+
+function readExported(row: Readonly<Record<string, unknown>>): Recorded | undefined {
+  const line: unknown = row
+  if (!isDecision(line)) return undefined
+  const { time, person, mode, input, verdict, excepted } = row
+  const at = typeof time === 'string' ? Date.parse(time) : Number.NaN
+  if (Number.isNaN(at) || !isObject(input)) return undefined
+  const { name } = partOf(row, 'user')
+  return {
+    document: input,
+    masked: listOf(row['masked']) ?? NONE,
+    decision_id: line.decision_id,
+    time: at,
+    person: typeof person === 'string' ? person : '',
+    name: typeof name === 'string' ? name : undefined,
+    decision: line,
+    mode: isOneOf(MODES, mode) ? mode : 'enforce',
+    verdict: isVerdict(verdict) ? (verdict as unknown as RecordedVerdict) : undefined,
+    excepted: Array.isArray(excepted) ? new Set(listOf(excepted)) : undefined,
+    isFormer: row['former_release'] === true,
+  }
+}
+
 /**
  * The document that policies saw. `record`: the text of a decision's record, parsed with exact integers; `personal`: its
  * personal part, undefined where it has none or it was erased.
@@ -104,7 +166,7 @@ export function inputOf(
     partOf(input, 'resource'),
     partOf(input, 'context'),
   ]
-  const { user: person, login: _login, path, model, ...circumstances } = personal ?? {}
+  const { user: person, path, model } = personal ?? {}
   const document = {
     ...input,
     user: { ...user, ...person },
@@ -113,7 +175,7 @@ export function inputOf(
       ...(path === undefined ? {} : { path }),
       ...(model === undefined ? {} : { model }),
     },
-    context: { ...context, ...circumstances },
+    context: { ...context, ...circumstancesIn(personal) },
   }
   const isErased = personal === undefined && typeof record['personal_hash'] === 'string'
   const masked = [
@@ -126,6 +188,15 @@ export function inputOf(
 }
 
 const NONE: readonly string[] = []
+const CIRCUMSTANCES = ['ip_address', 'device', 'user_agent', 'geo_location', 'asset'] as const
+
+/** What of a personal part policies see in `context`. */
+function circumstancesIn(personal: PersonalPart | undefined): Record<string, unknown> {
+  const found: Record<string, unknown> = {}
+  for (const name of CIRCUMSTANCES)
+    if (personal?.[name] !== undefined) found[name] = personal[name]
+  return found
+}
 
 /** The personal part in its bytes; undefined where there is none, or none that can be read. */
 export function personalOf(bytes: Uint8Array | null): PersonalPart | undefined {
@@ -172,7 +243,6 @@ function isDecision(value: unknown): value is Decision {
   return (
     isVerdict(value) &&
     typeof value['decision_id'] === 'string' &&
-    (value['primary_policy_id'] === null || typeof value['primary_policy_id'] === 'string') &&
     isListOf(value['policies_evaluated'], (each) => typeof each['policy_id'] === 'string')
   )
 }
@@ -182,6 +252,7 @@ function isVerdict(value: unknown): value is Record<string, unknown> {
   return (
     isObject(value) &&
     isOneOf(EFFECTS, value['decision']) &&
+    (value['primary_policy_id'] === null || typeof value['primary_policy_id'] === 'string') &&
     (value['would_be'] === null || isOneOf(EFFECTS, value['would_be'])) &&
     typeof value['reason'] === 'string' &&
     isListOf(value['obligations'], (each) => typeof each['type'] === 'string')

@@ -8,6 +8,7 @@ export interface OldVerdict {
   readonly decision: Effect
   readonly reason: string
   readonly would_be: Effect | null
+  readonly primary_policy_id: string | null
   /** Undefined where the record does not tell them. */
   readonly obligations: readonly Obligation[] | undefined
 }
@@ -46,6 +47,7 @@ function verdictOfFormer(
       decision,
       reason: reason.replace(APPROVED, ''),
       would_be: wouldBe === decision ? null : wouldBe,
+      primary_policy_id: told.primary_policy_id,
       obligations: undefined,
     }
   }
