@@ -8,7 +8,8 @@ import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
 import type { Actor } from '../governance/audit.ts'
 import type { Activated, PolicyActivation } from '../governance/policy-activation.ts'
 import { MAX_TEXT_BYTES } from '../governance/policy-draft.ts'
-import type { PolicyLife, Seen, VersionName } from '../governance/policy-life.ts'
+import type { PolicyLife, Seen } from '../governance/policy-life.ts'
+import type { VersionName } from '../governance/policy-shelf.ts'
 import type { PolicyPush } from '../governance/policy-push.ts'
 import type { VersionView } from '../governance/policy-views.ts'
 import { MODES, SEVERITIES } from '../model/decision.ts'
@@ -277,7 +278,7 @@ export function policyRoutes(
         response: { 200: pageOf(PolicySchema), ...refusals },
       },
     },
-    async (request) => asJson(await life.list(request.query)),
+    async (request) => asJson(await life.shelf.list(request.query)),
   )
   app.post<{ Body: Static<typeof NewPolicy> }>(
     '/v1/policies',
@@ -321,7 +322,7 @@ export function policyRoutes(
         response: { 200: ShownSchema, ...missing },
       },
     },
-    async (request) => asJson(await life.show(request.params.id)),
+    async (request) => asJson(await life.shelf.show(request.params.id)),
   )
   app.get<OfPolicy & { Querystring: Static<typeof CompareQuery> }>(
     '/v1/policies/:id/compare',
@@ -349,7 +350,7 @@ export function policyRoutes(
       },
     },
     async (request) =>
-      asJson(await life.compare(request.params.id, request.query.from, request.query.to)),
+      asJson(await life.shelf.compare(request.params.id, request.query.from, request.query.to)),
   )
   app.post<OfPolicy & { Body: Static<typeof RollingBack> | null }>(
     '/v1/policies/:id/rollback',
@@ -378,7 +379,7 @@ export function policyRoutes(
         response: { 200: pageOf(SummarySchema), ...missing },
       },
     },
-    async (request) => asJson(await life.listVersions(request.params.id, request.query)),
+    async (request) => asJson(await life.shelf.listVersions(request.params.id, request.query)),
   )
   app.post<OfPolicy & { Body: Static<typeof NewVersion> | null }>(
     '/v1/policies/:id/versions',
@@ -410,7 +411,7 @@ export function policyRoutes(
         response: { 200: VersionSchema, ...missing },
       },
     },
-    async (request, reply) => sent(reply, await life.version(nameOf(request))),
+    async (request, reply) => sent(reply, await life.shelf.version(nameOf(request))),
   )
   app.put<OfVersion & { Body: Static<typeof EditedVersion> }>(
     '/v1/policies/:id/versions/:version',

@@ -8,17 +8,19 @@ import type { ConflictPage } from '../governance/conflicts.ts'
 import type { Activated, Activation, Rollback } from '../governance/policy-activation.ts'
 import type { PolicyText } from '../governance/policy-draft.ts'
 import type {
-  Comparison,
   Edit,
   NewPolicy,
   NewVersion,
-  PolicyFilter,
-  PolicyLife,
-  PolicyPage,
   Seen,
-  VersionName,
   VersionNotes,
 } from '../governance/policy-life.ts'
+import type {
+  Comparison,
+  PolicyFilter,
+  PolicyPage,
+  PolicyShelf,
+  VersionName,
+} from '../governance/policy-shelf.ts'
 import type { ActiveFiles, Push, Pushed } from '../governance/policy-push.ts'
 import type { PolicyRollout } from '../governance/policy-rollout.ts'
 import type { VersionView } from '../governance/policy-views.ts'
@@ -75,7 +77,7 @@ interface Moving {
 /** What each act answers. */
 export interface PolicyAnswers {
   list: PolicyPage
-  show: Awaited<ReturnType<PolicyLife['show']>>
+  show: Awaited<ReturnType<PolicyShelf['show']>>
   version: VersionView
   create: VersionView
   addVersion: VersionView
@@ -156,11 +158,11 @@ export async function runPolicyAct(
   const { life, activation } = desk
   switch (act.act) {
     case 'list':
-      return life.list(act.filter)
+      return life.shelf.list(act.filter)
     case 'show':
-      return life.show(act.policy_id)
+      return life.shelf.show(act.policy_id)
     case 'version':
-      return life.version(act.name)
+      return life.shelf.version(act.name)
     case 'create':
       return life.create(act.policy, actor)
     case 'addVersion':
@@ -186,7 +188,7 @@ export async function runPolicyAct(
     case 'rollBack':
       return activation.rollBack(act.policy_id, act.how, actor)
     case 'compare':
-      return life.compare(act.policy_id, act.from, act.to)
+      return life.shelf.compare(act.policy_id, act.from, act.to)
     case 'push':
       return desk.push.push(act.push, actor)
     case 'files':

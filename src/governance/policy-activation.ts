@@ -20,8 +20,8 @@ import {
   type Seen,
   timeAt,
   titleOf,
-  type VersionName,
 } from './policy-life.ts'
+import type { VersionName } from './policy-shelf.ts'
 import type { VersionView } from './policy-views.ts'
 
 export interface PolicyActivationParts {
@@ -164,10 +164,10 @@ export class PolicyActivation {
     const row =
       to === undefined
         ? await life.versions.activeBefore(id)
-        : await life.find({ policy_id: id, version: to })
+        : await life.shelf.find({ policy_id: id, version: to })
     if (row === undefined) {
       // Tells whether there is such a policy at all.
-      await life.find({ policy_id: id })
+      await life.shelf.find({ policy_id: id })
       throw new CordonError('CONFLICT', `no version of "${id}" was active before`)
     }
     requireStatus(row, STATUSES['roll back'], 'rolled back to')
@@ -196,7 +196,7 @@ export class PolicyActivation {
     idOf(actor)
     noteOf(comment)
     const { life } = this.#parts
-    const row = await life.find(name, ['active'])
+    const row = await life.shelf.find(name, ['active'])
     life.checkSeen(row, seen)
     if (row.status === 'archived')
       throw new CordonError('CONFLICT', `${titleOf(row)} is archived already`)
@@ -283,7 +283,7 @@ export class PolicyActivation {
     const name = { policy_id: row.policy_id, version: row.version }
     await life.write(async (transaction) => {
       await life.lock(row.policy_id, transaction)
-      const before = await life.find(name, undefined, transaction)
+      const before = await life.shelf.find(name, undefined, transaction)
       if (before.edition !== row.edition) return { row: before, events: [] }
       const problem = `${newer.version}, which is newer, is in force`
       const after = life.touched(
@@ -348,7 +348,7 @@ export class PolicyActivation {
     const { life } = this.#parts
     const turns: Turn[] = []
     for (const [index, name] of names.entries()) {
-      const row = await life.find(name, STATUSES[act])
+      const row = await life.shelf.find(name, STATUSES[act])
       const head = await life.versions.head(name.policy_id)
       // Whoever names several tells what they saw of the first one.
       turns.push({ act, row, path: head?.path ?? '', seen: index === 0 ? seen : undefined, after })
@@ -374,7 +374,7 @@ export class PolicyActivation {
       const events: string[] = []
       for (const { row, after } of inOrder(change.turns)) {
         await life.lock(row.policy_id, transaction)
-        const before = await life.find(exactly(row), undefined, transaction)
+        const before = await life.shelf.find(exactly(row), undefined, transaction)
         life.checkSeen(before, [row.edition])
         const next = { ...after(before), due_problem: null }
         const scheduled =
@@ -400,7 +400,7 @@ export class PolicyActivation {
       return { rows, events }
     })
     await life.journal.tell(done.events)
-    const versions = await Promise.all(done.rows.map((row) => life.view(row)))
+    const versions = await Promise.all(done.rows.map((row) => life.shelf.view(row)))
     return { versions, revision: null }
   }
 
@@ -415,7 +415,7 @@ export class PolicyActivation {
       if (done === undefined) continue
       await life.journal.tell(done.events)
       onPublished()
-      const versions = await Promise.all(done.rows.map((row) => life.view(row)))
+      const versions = await Promise.all(done.rows.map((row) => life.shelf.view(row)))
       return { versions, revision: done.revision }
     }
     throw new CordonError(
@@ -474,7 +474,7 @@ export class PolicyActivation {
     const ending = change.turns.filter(({ act }) => act === 'archive' || act === 'expire')
     const beginning = change.turns.filter((turn) => !ending.includes(turn))
     for (const turn of [...ending, ...beginning]) {
-      const before = await life.find(exactly(turn.row), undefined, transaction)
+      const before = await life.shelf.find(exactly(turn.row), undefined, transaction)
       requireStatus(before, STATUSES[turn.act], DONE[turn.act])
       life.checkSeen(before, turn.seen)
       // Tried was the text of the edition that was read; nobody can have written another, but dates can have changed.
@@ -550,7 +550,7 @@ export class PolicyActivation {
     const { life } = this.#parts
     const archived = await life.write(async (transaction) => {
       await life.lock(version.policy_id, transaction)
-      const before = await life.find(exactly(version), undefined, transaction)
+      const before = await life.shelf.find(exactly(version), undefined, transaction)
       life.checkSeen(before, seen)
       requireStatus(
         before,

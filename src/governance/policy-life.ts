@@ -3,41 +3,26 @@
 //
 // A version can be written while it is a draft, and by nobody afterwards. Whoever wrote any of it cannot approve it.
 
-import type { Kysely, Transaction } from 'kysely'
+import type { Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
-import type { PolicyMetadata } from '../model/policy.ts'
 import type { PolicyStatus, StoredFile } from '../model/stored-policy.ts'
 import { isTest } from '../policy/describe.ts'
-import {
-  type HeadFilter,
-  type PolicyHead,
-  PolicyVersions,
-  type VersionMetadata,
-  type VersionRow,
-} from '../store/policy-versions.ts'
+import type { PolicyHead, PolicyVersions, VersionRow } from '../store/policy-versions.ts'
 import type { Tables } from '../store/tables.ts'
 import type { Actor } from './audit.ts'
-import { invalid, type PolicyText, readText, type ReadText, refused, versionBehind } from './policy-draft.ts'
-import { changedKeys, type JournalParts, type PolicyEvent, PolicyJournal } from './policy-journal.ts'
 import {
-  folderView,
-  headView,
-  type Names,
-  peopleOf,
-  type PolicyView,
-  summaryOf,
-  type VersionSummary,
-  type VersionView,
-  versionView,
-} from './policy-views.ts'
-import { unifiedDiff } from './text-diff.ts'
+  invalid,
+  type PolicyText,
+  readText,
+  type ReadText,
+  refused,
+  versionBehind,
+} from './policy-draft.ts'
+import { changedKeys, type JournalParts, type PolicyEvent, PolicyJournal } from './policy-journal.ts'
+import { PolicyShelf, type PolicyShelfParts, readOnly, type VersionName } from './policy-shelf.ts'
+import type { VersionView } from './policy-views.ts'
 
-export interface PolicyLifeParts extends JournalParts {
-  readonly db: Kysely<Tables>
-  /** Whether people are shown by pseudonyms. */
-  readonly pseudonymous: boolean
-  /** Policies of `policy.dirs`, which only their files change. */
-  readonly folderPolicies: () => readonly PolicyMetadata[]
+export interface PolicyLifeParts extends JournalParts, PolicyShelfParts {
   /** What is wrong with files that would be active together, tests among them; empty: nothing. */
   readonly check: (files: readonly StoredFile[]) => Promise<readonly Problem[]>
 }
@@ -57,128 +42,37 @@ export type NewVersion = Partial<Pick<PolicyText, 'text'>> & VersionNotes
 /** What is left out stays. */
 export type Edit = Partial<Pick<PolicyText, 'text'>> & Omit<VersionNotes, 'version'>
 
-/** One version; without `version` the newest that can be meant. */
-export interface VersionName {
-  readonly policy_id: string
-  readonly version?: string
-}
-
 /** Which edition of the version the caller saw: any of these; absent: whichever there is. */
 export type Seen = readonly number[] | undefined
-
-export interface PolicyPage {
-  readonly items: readonly PolicyView[]
-  readonly next_cursor: string | null
-}
-
-export interface PolicyFilter extends HeadFilter {
-  readonly origin?: 'store' | 'folder'
-  readonly limit?: number
-  readonly cursor?: string
-}
-
-export interface Comparison {
-  readonly policy_id: string
-  readonly from: string
-  readonly to: string
-  /** As `diff -u` writes it; empty where the texts are the same. */
-  readonly diff: string
-  /** Metadata and dates that are other, by name. */
-  readonly changed: Readonly<Record<string, { readonly from: unknown; readonly to: unknown }>>
-}
 
 const MAX_POLICIES = 100_000
 const MAX_VERSIONS = 10_000
 const MAX_COMMENT = 4096
 const MAX_HISTORY = 200
-const DEFAULT_LIMIT = 100
-const NEWEST_SHOWN = 20
 /** RFC 3339 with its zone: a date must not depend on where it is read. */
 const TIME = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d:\d\d)$/
 /** Of SHA-1 and SHA-256, whole. */
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/
 
 export class PolicyLife {
+  /** What there is. */
+  readonly shelf: PolicyShelf
   readonly versions: PolicyVersions
   readonly journal: PolicyJournal
   readonly #parts: PolicyLifeParts
 
   constructor(parts: PolicyLifeParts) {
     this.#parts = parts
-    this.versions = new PolicyVersions(parts.db, parts.tenant)
+    this.shelf = new PolicyShelf(parts)
+    this.versions = this.shelf.versions
     this.journal = new PolicyJournal(parts, this.versions)
-  }
-
-  /** Policies of the store and of folders together, in the order of their ids by code point. */
-  async list(filter: PolicyFilter): Promise<PolicyPage> {
-    const { origin, limit = DEFAULT_LIMIT, cursor } = filter
-    const after = cursor === undefined ? undefined : readCursor(cursor)
-    const stored =
-      origin === 'folder' ? [] : await this.versions.heads(filter, after, limit + 1)
-    const ofFolders =
-      origin === 'store'
-        ? []
-        : this.#parts
-            .folderPolicies()
-            .map(folderView)
-            .filter((view) => after === undefined || byCodePoint(view.policy_id, after) > 0)
-            .filter((view) => isMeant(view, filter))
-    const found = [...stored.map(headView), ...ofFolders].toSorted((a, b) =>
-      byCodePoint(a.policy_id, b.policy_id),
-    )
-    const items = found.slice(0, limit)
-    const last = items.at(-1)
-    return {
-      items,
-      next_cursor:
-        found.length > limit && last !== undefined ? cursorText(last.policy_id) : null,
-    }
-  }
-
-  /** A policy with its newest versions. Throws NOT_FOUND. */
-  async show(
-    id: string,
-  ): Promise<PolicyView & { readonly versions: readonly VersionSummary[] }> {
-    const head = await this.versions.head(id)
-    if (head === undefined) {
-      const ofFolder = this.#folderPolicy(id)
-      if (ofFolder === undefined) throw noSuchPolicy(id)
-      return { ...folderView(ofFolder), versions: [] }
-    }
-    const rows = await this.versions.versions(id, undefined, NEWEST_SHOWN)
-    const names = await this.#names(peopleOf(rows))
-    return { ...headView(head), versions: rows.map((row) => summaryOf(row, names)) }
-  }
-
-  /** The versions of a policy, newest first. Throws NOT_FOUND. */
-  async listVersions(
-    id: string,
-    { limit = DEFAULT_LIMIT, cursor }: { readonly limit?: number; readonly cursor?: string },
-  ): Promise<{ readonly items: readonly VersionSummary[]; readonly next_cursor: string | null }> {
-    if ((await this.versions.head(id)) === undefined) throw this.#missing(id)
-    const before = cursor === undefined ? undefined : Number(readCursor(cursor))
-    if (before !== undefined && !Number.isSafeInteger(before)) throw noCursor()
-    const rows = await this.versions.versions(id, before, limit + 1)
-    const shown = rows.slice(0, limit)
-    const last = shown.at(-1)
-    const names = await this.#names(peopleOf(shown))
-    return {
-      items: shown.map((row) => summaryOf(row, names)),
-      next_cursor:
-        rows.length > limit && last !== undefined ? cursorText(String(last.number)) : null,
-    }
-  }
-
-  /** Throws NOT_FOUND. */
-  async version(name: VersionName): Promise<VersionView> {
-    return this.view(await this.find(name))
   }
 
   /** A policy that was not there, with its first version, a draft. Throws INPUT_INVALID, POLICY_INVALID or CONFLICT. */
   async create(policy: NewPolicy, actor: Actor): Promise<VersionView> {
     const read = readText(policy)
     const { policy_id: id, path } = read
-    const ofFolder = this.#folderPolicy(id)
+    const ofFolder = this.shelf.ofFolder(id)
     if (ofFolder !== undefined) throw readOnly(ofFolder)
     if ((await this.versions.head(id)) !== undefined) throw exists(id)
     const other = await this.versions.idAt(path)
@@ -238,7 +132,7 @@ export class PolicyLife {
   async edit(name: VersionName, edit: Edit, seen: Seen, actor: Actor): Promise<VersionView> {
     return this.write(async (transaction) => {
       const head = await this.lock(name.policy_id, transaction)
-      const before = await this.find(name, ['draft'], transaction)
+      const before = await this.shelf.find(name, ['draft'], transaction)
       this.checkSeen(before, seen)
       if (before.status !== 'draft')
         throw new CordonError(
@@ -290,7 +184,7 @@ export class PolicyLife {
   ): Promise<VersionView> {
     return this.write(async (transaction) => {
       await this.lock(name.policy_id, transaction)
-      const before = await this.find(name, ['draft', 'approved', 'active'], transaction)
+      const before = await this.shelf.find(name, ['draft', 'approved', 'active'], transaction)
       this.checkSeen(before, seen)
       const { status } = before
       if (status === 'review' || status === 'archived')
@@ -324,7 +218,7 @@ export class PolicyLife {
 
   /** What is wrong with a version as it stands among the active files. */
   async validate(name: VersionName): Promise<readonly Problem[]> {
-    const row = await this.find(name)
+    const row = await this.shelf.find(name)
     const head = await this.versions.head(name.policy_id)
     return this.#problemsOf({ path: head?.path ?? '', text: row.rule_content })
   }
@@ -332,7 +226,7 @@ export class PolicyLife {
   /** The same for a text that nobody has kept. Throws INPUT_INVALID and POLICY_INVALID. */
   async validateText(policy: PolicyText): Promise<readonly Problem[]> {
     const read = readText(policy)
-    const ofFolder = this.#folderPolicy(read.policy_id)
+    const ofFolder = this.shelf.ofFolder(read.policy_id)
     if (ofFolder !== undefined) throw readOnly(ofFolder)
     return this.#problemsOf({ path: read.path, text: read.text })
   }
@@ -348,7 +242,7 @@ export class PolicyLife {
     actor: Actor,
     isTried = false,
   ): Promise<VersionView> {
-    const draft = await this.find(name, ['draft'])
+    const draft = await this.shelf.find(name, ['draft'])
     requireStatus(draft, ['draft'], 'submitted')
     this.checkSeen(draft, seen)
     const head = await this.versions.head(draft.policy_id)
@@ -376,7 +270,7 @@ export class PolicyLife {
     seen: Seen,
     actor: Actor,
   ): Promise<VersionView> {
-    const version = await this.find(name, ['review'])
+    const version = await this.shelf.find(name, ['review'])
     if (this.#isContributor(version, actor)) {
       requireStatus(version, ['review'], 'approved')
       await this.journal.note({
@@ -415,7 +309,7 @@ export class PolicyLife {
     actor: Actor,
     mayApprove: boolean,
   ): Promise<VersionView> {
-    const version = await this.find(name, ['review', 'approved'])
+    const version = await this.shelf.find(name, ['review', 'approved'])
     const exactly = { policy_id: version.policy_id, version: version.version }
     return this.#move(exactly, seen, actor, 'reject', comment, (before) => {
       requireStatus(before, ['review', 'approved'], 'sent back')
@@ -439,61 +333,17 @@ export class PolicyLife {
     })
   }
 
-  /** Without `from`: the version that is active, else the one before; without `to`: the newest. */
-  async compare(id: string, from: string | undefined, to: string | undefined): Promise<Comparison> {
-    if ((await this.versions.head(id)) === undefined) throw this.#missing(id)
-    const newer = await this.find({ policy_id: id, ...(to === undefined ? {} : { version: to }) })
-    const older =
-      from === undefined
-        ? await this.#versionBefore(id, newer)
-        : await this.find({ policy_id: id, version: from })
-    const path = (await this.versions.head(id))?.path ?? id
-    return {
-      policy_id: id,
-      from: older.version,
-      to: newer.version,
-      diff: unifiedDiff(
-        { name: `${path} ${older.version}`, text: older.rule_content },
-        { name: `${path} ${newer.version}`, text: newer.rule_content },
-      ),
-      changed: differences(older, newer),
-    }
-  }
-
   // What follows is for src/governance/policy-activation.ts too.
 
   now(): Date {
     return new Date(this.#parts.now())
   }
 
-  async view(row: VersionRow): Promise<VersionView> {
-    return versionView(row, await this.#names(peopleOf([row])))
-  }
-
   /** The policy, which nobody else changes until the transaction ends. Throws NOT_FOUND, CONFLICT for one of a folder. */
   async lock(id: string, transaction: Transaction<Tables>): Promise<PolicyHead> {
     const head = await this.versions.lockHead(id, transaction)
-    if (head === undefined) throw this.#missing(id)
+    if (head === undefined) throw this.shelf.missing(id)
     return head
-  }
-
-  /** The version that is named, else the newest with one of the states, else the newest. Throws NOT_FOUND. */
-  async find(
-    { policy_id: id, version }: VersionName,
-    statuses?: readonly PolicyStatus[],
-    db?: Transaction<Tables>,
-  ): Promise<VersionRow> {
-    if (version === undefined) {
-      const found =
-        (statuses === undefined ? undefined : await this.versions.newest(id, statuses, db)) ??
-        (await this.versions.newest(id, undefined, db))
-      if (found === undefined) throw this.#missing(id)
-      return found
-    }
-    const found = await this.versions.version(id, version, db)
-    if (found !== undefined) return found
-    if ((await this.versions.head(id, db)) === undefined) throw this.#missing(id)
-    throw new CordonError('NOT_FOUND', `"${id}" has no version ${version.slice(0, 64)}`)
   }
 
   /** Throws STALE, telling what was changed since, where the version is not in an edition that the caller saw. */
@@ -582,7 +432,7 @@ export class PolicyLife {
   ): Promise<VersionView> {
     const { row, events } = await this.versions.transaction(run)
     await this.journal.tell(events)
-    return this.view(row)
+    return this.shelf.view(row)
   }
 
   async #changed(
@@ -607,7 +457,7 @@ export class PolicyLife {
     noteOf(comment)
     return this.write(async (transaction) => {
       await this.lock(name.policy_id, transaction)
-      const before = await this.find(name, undefined, transaction)
+      const before = await this.shelf.find(name, undefined, transaction)
       this.checkSeen(before, seen)
       const { event_type, after } = turn(before)
       const row = this.touched(after, before, act, actor, comment) ?? after
@@ -733,30 +583,6 @@ export class PolicyLife {
     )
   }
 
-  async #versionBefore(id: string, newer: VersionRow): Promise<VersionRow> {
-    const active = await this.versions.newest(id, ['active'])
-    if (active !== undefined && active.version !== newer.version) return active
-    const [before] = await this.versions.versions(id, newer.number, 1)
-    if (before === undefined)
-      throw new CordonError(
-        'NOT_FOUND',
-        `"${id}" has no version before ${newer.version} to compare with`,
-      )
-    return this.find({ policy_id: id, version: before.version })
-  }
-
-  async #names(ids: readonly string[]): Promise<Names> {
-    return this.#parts.pseudonymous ? new Map() : this.versions.namesOf(ids)
-  }
-
-  #folderPolicy(id: string): PolicyMetadata | undefined {
-    return this.#parts.folderPolicies().find((policy) => policy.id === id)
-  }
-
-  #missing(id: string): CordonError {
-    const ofFolder = this.#folderPolicy(id)
-    return ofFolder === undefined ? noSuchPolicy(id) : readOnly(ofFolder)
-  }
 }
 
 export const STATUS_WORDS: Readonly<Record<PolicyStatus, string>> = {
@@ -825,83 +651,11 @@ function gitOf(
   return { git_commit_sha: commit ?? null, git_branch: branch ?? null }
 }
 
-function differences(older: VersionRow, newer: VersionRow): Comparison['changed'] {
-  const changed: Record<string, { from: unknown; to: unknown }> = {}
-  const tell = (key: string, from: unknown, to: unknown): void => {
-    if (JSON.stringify(from) !== JSON.stringify(to)) changed[key] = { from, to }
-  }
-  const [from, to] = [older.rule_metadata, newer.rule_metadata]
-  for (const key of METADATA_KEYS) {
-    if (key !== 'scope') tell(key, from[key] ?? null, to[key] ?? null)
-    else
-      for (const part of new Set([...Object.keys(from.scope ?? {}), ...Object.keys(to.scope ?? {})]))
-        tell(`scope.${part}`, from.scope?.[part] ?? [], to.scope?.[part] ?? [])
-  }
-  tell('effective_from', older.effective_from, newer.effective_from)
-  tell('expires_at', older.expires_at, newer.expires_at)
-  return changed
-}
-
-const METADATA_KEYS = [
-  'name',
-  'description',
-  'version',
-  'priority',
-  'severity',
-  'mode',
-  'scope',
-  'framework',
-  'article',
-] as const satisfies readonly (keyof VersionMetadata)[]
-
-function isMeant(view: PolicyView, { status, type, language, q }: PolicyFilter): boolean {
-  const words = q?.toLowerCase()
-  return (
-    (status === undefined || view.status === status) &&
-    (type === undefined || view.type === type) &&
-    (language === undefined || view.language === language) &&
-    (words === undefined ||
-      view.policy_id.toLowerCase().includes(words) ||
-      view.name.toLowerCase().includes(words))
-  )
-}
-
-function noSuchPolicy(id: string): CordonError {
-  return new CordonError('NOT_FOUND', `there is no policy "${id.slice(0, 256)}"`)
-}
-
 function exists(id: string): CordonError {
   return new CordonError(
     'CONFLICT',
     `there is a policy "${id}" already: make a new version of it`,
     { problems: [{ file: '', pointer: '/policy_id', message: 'is taken' }] },
   )
-}
-
-function readOnly({ id, file, line }: PolicyMetadata): CordonError {
-  return new CordonError(
-    'CONFLICT',
-    `"${id}" is a policy of a folder, which only its file changes: ${file}${line === undefined ? '' : `:${line}`}`,
-  )
-}
-
-function byCodePoint(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
-}
-
-function cursorText(place: string): string {
-  return Buffer.from(place).toString('base64url')
-}
-
-function readCursor(cursor: string): string {
-  const place = Buffer.from(cursor, 'base64url').toString('utf8')
-  if (place === '' || place.includes('\0') || cursorText(place) !== cursor) throw noCursor()
-  return place
-}
-
-function noCursor(): CordonError {
-  return new CordonError('INPUT_INVALID', 'the cursor is not one of ours', {
-    problems: [{ file: '/querystring/cursor', message: 'is not valid' }],
-  })
 }
 

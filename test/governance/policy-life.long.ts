@@ -40,7 +40,7 @@ onEachStore(async (t, { db }: Store) => {
     const done = await activation.activate([name], { comment: 'go' }, undefined, maya)
     t.match(done, { revision: 'sha256:1', versions: [{ status: 'active' }] })
     t.match(desk.published, [[{ path: 'one.cedar', text: edited.text }]])
-    t.match(await life.show('one'), { status: 'active', version: '1.0.0', priority: 900 })
+    t.match(await life.shelf.show('one'), { status: 'active', version: '1.0.0', priority: 900 })
 
     t.same(desk.eventTypes(), [
       'policy_created',
@@ -95,7 +95,7 @@ onEachStore(async (t, { db }: Store) => {
     // Sent back and written by a third: the first two stay authors.
     await life.reject({ policy_id: 'mine' }, 'too weak', undefined, person('zoe'), true)
     const lee = person('lee')
-    const { edition } = await life.version({ policy_id: 'mine' })
+    const { edition } = await life.shelf.version({ policy_id: 'mine' })
     await life.edit({ policy_id: 'mine' }, { text: statement('mine') }, [edition], lee)
     await life.submit({ policy_id: 'mine' }, undefined, undefined, lee)
     for (const author of [maya, ben, lee])
@@ -190,8 +190,8 @@ onEachStore(async (t, { db }: Store) => {
       code: 'CONFLICT',
       problems: [{ pointer: '/path' }],
     })
-    await t.rejects(life.version({ policy_id: 'rise', version: '9.9.9' }), { code: 'NOT_FOUND' })
-    await t.rejects(life.show('none'), { code: 'NOT_FOUND' })
+    await t.rejects(life.shelf.version({ policy_id: 'rise', version: '9.9.9' }), { code: 'NOT_FOUND' })
+    await t.rejects(life.shelf.show('none'), { code: 'NOT_FOUND' })
   })
 
   await t.test('policies of folders are shown, and changed by their files only', async (t) => {
@@ -218,7 +218,7 @@ onEachStore(async (t, { db }: Store) => {
     await t.rejects(activation.activate([{ policy_id: 'of-folder' }], {}, undefined, maya), where)
     await life.create({ text: statement('a') }, maya)
     await life.create({ text: statement('z') }, maya)
-    const { items } = await life.list({})
+    const { items } = await life.shelf.list({})
     t.same(
       items.map(({ policy_id: id, origin, status }) => [id, origin, status]),
       [
@@ -227,18 +227,18 @@ onEachStore(async (t, { db }: Store) => {
         ['z', 'store', 'draft'],
       ],
     )
-    t.same((await life.list({ status: 'active' })).items.map(idOf), ['of-folder'])
-    t.same((await life.list({ origin: 'store', q: 'Z' })).items.map(idOf), ['z'])
+    t.same((await life.shelf.list({ status: 'active' })).items.map(idOf), ['of-folder'])
+    t.same((await life.shelf.list({ origin: 'store', q: 'Z' })).items.map(idOf), ['z'])
     const pages: string[] = []
     let cursor: string | undefined
     do {
-      const page = await life.list({ limit: 1, ...(cursor === undefined ? {} : { cursor }) })
+      const page = await life.shelf.list({ limit: 1, ...(cursor === undefined ? {} : { cursor }) })
       pages.push(...page.items.map(idOf))
       cursor = page.next_cursor ?? undefined
     } while (cursor !== undefined)
     t.same(pages, ['a', 'of-folder', 'z'])
-    await t.rejects(life.list({ cursor: '!' }), { code: 'INPUT_INVALID' })
-    t.match(await life.show('of-folder'), { origin: 'folder', versions: [] })
+    await t.rejects(life.shelf.list({ cursor: '!' }), { code: 'INPUT_INVALID' })
+    t.match(await life.shelf.show('of-folder'), { origin: 'folder', versions: [] })
   })
 
   await t.test('what stands against it is told at once, and nothing changes', async (t) => {
@@ -254,7 +254,7 @@ onEachStore(async (t, { db }: Store) => {
       code: 'ACTIVATION_REFUSED',
       problems: [{ message: 'is not valid' }, { message: /test x/ }, { message: /contradicts/ }],
     })
-    t.equal((await life.show('bad')).status, 'approved')
+    t.equal((await life.shelf.show('bad')).status, 'approved')
     t.same(desk.published, [])
     desk.conflicts = []
     desk.check = () => []
@@ -341,8 +341,8 @@ onEachStore(async (t, { db }: Store) => {
     desk.conflicts = [{ file: 'x', message: 'a conflict' }]
     const done = await activation.rollBack('roll', { comment: 'too strict' }, ben)
     t.match(done.versions, [{ version: '1.0.0', status: 'active' }])
-    t.match(await life.show('roll'), { status: 'active', version: '1.0.0', priority: 100 })
-    t.equal((await life.version({ policy_id: 'roll', version: '1.0.1' })).status, 'archived')
+    t.match(await life.shelf.show('roll'), { status: 'active', version: '1.0.0', priority: 100 })
+    t.equal((await life.shelf.version({ policy_id: 'roll', version: '1.0.1' })).status, 'archived')
     t.match(desk.events.at(-1), {
       event_type: 'policy_rolled_back',
       data: { replaces: '1.0.1' },
@@ -381,14 +381,14 @@ onEachStore(async (t, { db }: Store) => {
     other.now = desk.now = start + DAY_MS
     await Promise.all([activation.carryOutDue(), other.activation.carryOutDue()])
     t.equal(desk.published.length + other.published.length, 1)
-    t.equal((await life.show('later')).status, 'active')
+    t.equal((await life.shelf.show('later')).status, 'active')
     const told = [...desk.events, ...other.events].filter(
       ({ event_type: type }) => type === 'policy_activated',
     )
     t.match(told, [{ actor: { type: 'system', name: 'policy clock' } }])
     other.now = desk.now = start + 2 * DAY_MS
     await Promise.all([activation.carryOutDue(), other.activation.carryOutDue()])
-    t.equal((await life.show('later')).status, 'archived')
+    t.equal((await life.shelf.show('later')).status, 'archived')
     t.same([...desk.published, ...other.published].at(-1), [])
     await t.rejects(activation.rollBack('later', {}, ben), { message: /ended at/ })
     const again = await activation.rollBack('later', { expires_at: null }, ben)
@@ -443,17 +443,17 @@ onEachStore(async (t, { db }: Store) => {
         : []
     desk.now = start + 3 * DAY_MS
     await activation.carryOutDue()
-    const status = async (id: string) => (await life.show(id)).status
+    const status = async (id: string) => (await life.shelf.show(id)).status
     t.equal(await status('begins'), 'active', 'the one that fails does not keep it')
     t.equal(await status('is-over'), 'archived')
     t.equal(await status('fails'), 'approved')
     t.equal(await status('comes'), 'approved')
-    t.match(await life.show('older'), { status: 'active', version: '1.0.1' })
-    t.match(await life.version({ policy_id: 'older', version: '1.0.0' }), {
+    t.match(await life.shelf.show('older'), { status: 'active', version: '1.0.1' })
+    t.match(await life.shelf.version({ policy_id: 'older', version: '1.0.0' }), {
       status: 'approved',
       effective_from: null,
     })
-    t.match(await life.version({ policy_id: 'fails' }), { due_problem: /is not valid/ })
+    t.match(await life.shelf.version({ policy_id: 'fails' }), { due_problem: /is not valid/ })
     const refusals = () =>
       desk.events.filter(
         ({ event_type: type, target }) =>
@@ -469,7 +469,7 @@ onEachStore(async (t, { db }: Store) => {
     await sql`update policy_versions set due_retry_at = now() where tenant = ${desk.tenant}`.execute(db)
     await activation.carryOutDue()
     t.equal(await status('fails'), 'active')
-    t.match(await life.version({ policy_id: 'fails' }), { due_problem: null })
+    t.match(await life.shelf.version({ policy_id: 'fails' }), { due_problem: null })
   })
 
   await t.test('a change is told even if the ledger took it late, or the process ended', async (t) => {
@@ -496,7 +496,7 @@ onEachStore(async (t, { db }: Store) => {
     const { life } = open()
     await life.create({ text: statement('cmp') }, maya)
     await life.addVersion('cmp', { text: statement('cmp', '@priority("900")\n@mode("warn")\n') }, maya)
-    const compared = await life.compare('cmp', undefined, undefined)
+    const compared = await life.shelf.compare('cmp', undefined, undefined)
     t.match(compared, {
       from: '1.0.0',
       to: '1.0.1',
@@ -515,7 +515,7 @@ onEachStore(async (t, { db }: Store) => {
         '',
       ].join('\n'),
     )
-    t.same((await life.compare('cmp', '1.0.1', '1.0.1')).diff, '')
+    t.same((await life.shelf.compare('cmp', '1.0.1', '1.0.1')).diff, '')
   })
 
   await t.test('ten thousand versions come in pages', async (t) => {
@@ -529,7 +529,7 @@ onEachStore(async (t, { db }: Store) => {
     const seen: string[] = []
     let cursor: string | undefined
     do {
-      const page = await life.listVersions('many', {
+      const page = await life.shelf.listVersions('many', {
         limit: 1000,
         ...(cursor === undefined ? {} : { cursor }),
       })
