@@ -22,6 +22,7 @@ const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>
   'intercept-stages': { file: 'intercept-stages.bench.ts', needs: [] },
   'intercept-profile': { file: 'intercept-profile.ts', needs: ['go', 'openssl', 'nginx'] },
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
+  policy: { file: 'policy.bench.ts', needs: [] },
   questions: { file: 'questions.ts', needs: [] },
   profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },
 }
@@ -61,6 +62,7 @@ writeFileSync(
   pageOf(Object.keys(PARTS).map(readPart), {
     proxy: readText('profile.txt'),
     intercept: readText('intercept-profile.txt'),
+    policy: readText('policy-profile.txt'),
   }),
 )
 

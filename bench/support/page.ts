@@ -2,6 +2,7 @@
 
 import { interceptionAims, memoryTable, interceptionTables } from './page-interception.ts'
 import { ledgerStoreAims, ledgerStoreTables } from './page-ledger-store.ts'
+import { policyAims, policyTables } from './page-policy.ts'
 import { questionTables } from './page-questions.ts'
 import { spoolAims, spoolTables } from './page-spool.ts'
 import { type Measured, roundsTable, summary, table, verdict } from './tables.ts'
@@ -14,7 +15,7 @@ const SCENARIOS: Readonly<Record<string, string>> = {
 
 export function pageOf(
   parts: readonly (readonly Measured[])[],
-  profiles: { readonly proxy: string; readonly intercept: string },
+  profiles: { readonly proxy: string; readonly intercept: string; readonly policy: string },
 ): string {
   const all = parts.flat()
   const about = all.filter(({ bench }) => bench === 'about')
@@ -22,6 +23,7 @@ export function pageOf(
   const aims = [
     ...proxyAims(of('proxy')),
     ...decisionAims(of('decision')),
+    ...policyAims(all.filter(({ bench }) => bench.startsWith('policy'))),
     ...spoolAims(of('spool')),
     ...ledgerStoreAims(of('ledger-store')),
     ...endpointAims(of('endpoint')),
@@ -31,7 +33,7 @@ export function pageOf(
     '# Benches',
     '',
     '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, ledger-store, proxy, intercept, intercept-memory,',
-    'intercept-stages, intercept-profile, endpoint, questions, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
+    'intercept-stages, intercept-profile, endpoint, policy, questions, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
     '',
@@ -60,6 +62,12 @@ export function pageOf(
     ...profileOf(profiles.intercept),
     ...section('## Decision endpoint, 16 keep-alive connections', of('endpoint'), endpointTable),
     ...section('## One decision, by stage, in process', of('decision'), decisionTable),
+    ...section(
+      '## Policies, from ten to ten thousand',
+      all.filter(({ bench }) => bench.startsWith('policy')),
+      policyTables,
+    ),
+    ...profileOf(profiles.policy),
     ...section('## A record kept', of('spool'), spoolTables),
     ...section('## From segments into the store', of('ledger-store'), ledgerStoreTables),
     ...section(

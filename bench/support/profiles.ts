@@ -2,12 +2,14 @@
 
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import type { Profiler } from 'node:inspector'
+import { Session } from 'node:inspector/promises'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import { setTimeout as wait } from 'node:timers/promises'
 import { childrenOf, type Server } from './processes.ts'
 
 const SHOWN = 20
+const HERE_INTERVAL_US = 200
 
 /** What starts meanwhile can be profiled, into this folder. */
 export async function withProfiler<T>(profiles: string, start: () => Promise<T>): Promise<T> {
@@ -48,9 +50,25 @@ export async function profiled(
   return [`${requests} requests`, ...tables].join('\n\n')
 }
 
+/** The table of this thread while it works. */
+export async function profileHere(work: () => void): Promise<string> {
+  const session = new Session()
+  session.connect()
+  await session.post('Profiler.enable')
+  await session.post('Profiler.setSamplingInterval', { interval: HERE_INTERVAL_US })
+  await session.post('Profiler.start')
+  work()
+  const { profile } = await session.post('Profiler.stop')
+  session.disconnect()
+  return selfTimes(profile)
+}
+
 function tableOf(profiles: string, name: string | undefined): string {
   if (name === undefined) return ': no profile'
-  const profile = JSON.parse(readFileSync(join(profiles, name), 'utf8')) as Profiler.Profile
+  return selfTimes(JSON.parse(readFileSync(join(profiles, name), 'utf8')) as Profiler.Profile)
+}
+
+function selfTimes(profile: Profiler.Profile): string {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
   const self = new Map<string, number>()
   let idle = 0

@@ -39,16 +39,12 @@ const MAX_DEPTH = 32
 
 /** Throws NOT_FOUND where the folder cannot be read, POLICY_INVALID for data documents that are malformed. */
 export function readFolder(dir: string): PolicyFolder {
-  const reading = readingOf(dir)
-  for (;;) {
-    const step = reading.next()
-    if (step.done === true) return step.value
-  }
+  return finished(readingOf(dir))
 }
 
 /** The files of a folder as they lie there, tests and data documents too. Throws NOT_FOUND. */
 export function policyFilesIn(dir: string): readonly StoredFile[] {
-  return policyFiles(dir).map((path) => ({
+  return finished(policyFiles(dir)).map((path) => ({
     path: relative(dir, path).split(sep).join('/'),
     text: readText(path),
   }))
@@ -62,6 +58,13 @@ export async function readFolderInSlices(dir: string): Promise<PolicyFolder> {
     const step = reading.next()
     if (step.done === true) return step.value
     await pace.point()
+  }
+}
+
+function finished<T>(reading: Generator<undefined, T>): T {
+  for (;;) {
+    const step = reading.next()
+    if (step.done === true) return step.value
   }
 }
 

@@ -53,17 +53,18 @@ const HANG_MS = 10_000
 const LOOK_EVERY_MS = 100
 const MOST_PASSED = 50_000
 
-/** What is wrong with these policies; `cacheDir`: where passes are remembered. */
+/** What is wrong with these policies; `cacheDir`: where passes are remembered, `hangMs`: after which nobody waits. */
 export async function tryOut(
   trials: readonly Trial[],
   cacheDir: string,
+  hangMs = HANG_MS,
 ): Promise<readonly Problem[]> {
   const file = join(cacheDir, 'passed.json')
   const passed = await readPassed(file)
   const fresh = trials.filter(({ key }) => !passed.has(key))
   if (fresh.length === 0) return []
   const problems: Problem[] = []
-  const thread = new TrialThread()
+  const thread = new TrialThread(hangMs)
   try {
     for (const trial of fresh) {
       const found = await tryOne(thread, trial)
@@ -104,7 +105,12 @@ async function tryOne(thread: TrialThread, { job, policies }: Trial): Promise<re
 /** One thread at a time; after a kill there is another one. */
 class TrialThread {
   readonly #progress = new Int32Array(new SharedArrayBuffer(8))
+  readonly #hangMs: number
   #worker: Worker | undefined
+
+  constructor(hangMs: number) {
+    this.#hangMs = hangMs
+  }
 
   /** The job's answer, or the policy that the thread did not survive. */
   run(job: TrialJob, skip: readonly number[]): Promise<TrialAnswer | Exceeded> {
@@ -118,10 +124,10 @@ class TrialThread {
         if (now !== steps) {
           steps = now
           since = performance.now()
-        } else if (performance.now() - since > HANG_MS) {
+        } else if (now > 0 && performance.now() - since > this.#hangMs) {
           const index = Atomics.load(this.#progress, PROGRESS.policy)
           end()
-          const problem = `it did not come back within ${HANG_MS / 1000} s`
+          const problem = `it did not come back within ${this.#hangMs / 1000} s`
           void this.close().then(() => resolve({ index, problem }))
         }
       }, LOOK_EVERY_MS)

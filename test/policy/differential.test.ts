@@ -54,6 +54,8 @@ const LAYOUTS = ['RFC3339Nano', 'RFC850', 'Jan _2 06 3:4:5pm', '002 .000 Z07:00'
 const TIMES = [0, -1, 951_827_696n * 10n ** 9n, 1_711_850_400_123_456_789n, -(2n ** 63n)]
 const OBJECTS = [{}, { a: 1 }, { a: { b: [1, { c: 2 }] }, z: 's' }]
 const SETS = [set(), set(1, 'b'), [], [1, 2], 'x', null]
+const LISTS = [[], [1, 'a'], [[2], [3, [4]]], 'x']
+const MIXED = [null, true, 0, 1, 1.5, 2n ** 53n + 1n, '', 'a', 'é', [], [1], {}, { k: 1 }, set(), set(1)]
 const TEMPLATES = [
   '{{.a}}|{{.q}}',
   '{{range $k, $v := .a}}{{$k}}{{$v}}{{end}}',
@@ -109,6 +111,34 @@ const FAMILIES: Readonly<Record<string, readonly BuiltinCall[]>> = {
     ...all('substring', TEXTS, [0, 1, 5], [-1, 2]),
     ...all('concat', ['', ','], [['a', 'b'], set('b', 'a'), [1]]),
     ...all('strings.render_template', TEMPLATES, OBJECTS),
+  ],
+  collections: [
+    ...all('array.concat', LISTS, LISTS),
+    ...['array.reverse', 'array.flatten'].flatMap((name) => all(name, LISTS)),
+    ...all('array.slice', LISTS, [-1, 0, 1], [0, 2, 9]),
+    ...['and', 'or'].flatMap((name) => all(name, SETS, SETS)),
+    ...['union', 'intersection'].flatMap((name) => all(name, [set(), set(set(1), set(1, 2)), [1]])),
+    ...all('object.union', OBJECTS, OBJECTS),
+    ...all('numbers.range', [0, 3, -2, 1.5], [0, 3, -2]),
+    ...all('graph.reachable', [{ a: ['b'], b: ['c'], c: ['a'] }, {}], [['a'], set('c'), []]),
+    ...all('strings.replace_n', [{ a: 'b', b: 'a' }, { '': 'x' }, {}], TEXTS),
+    ...['trim_left', 'trim_right', 'trim_prefix', 'trim_suffix', 'startswith', 'endswith'].flatMap(
+      (name) => all(name, TEXTS, ['', 'a', ' ', 'é', 'X']),
+    ),
+    ...['bits.and', 'bits.or', 'bits.xor'].flatMap((name) =>
+      all(name, [0, 5, -3, 2n ** 40n, 1.5], [0, 3, -1]),
+    ),
+    ...all('bits.negate', [0, 5, -3, 1.5]),
+    ...all('bits.rsh', [0, 5, -3], [0, 1, 64, -1]),
+    ...all('base64url.encode', TEXTS),
+  ],
+  comparisons: [
+    ...['equal', 'neq', 'lt', 'lte', 'gt', 'gte'].flatMap((name) => all(name, MIXED, MIXED)),
+    ...['array', 'boolean', 'null', 'number', 'object', 'set', 'string'].flatMap((type) =>
+      all(`is_${type}`, MIXED),
+    ),
+    ...all('internal.member_2', MIXED, [['a', 1], set('a', null), { k: 'a' }]),
+    ...all('internal.member_3', [0, 'k'], MIXED, [['a', 1], { k: 'a' }]),
   ],
   sprintf: all(
     'sprintf',

@@ -6,7 +6,7 @@ import { env } from 'node:process'
 import type { Test } from 'tap'
 import { CordonError, formatProblem } from '../../src/base/errors.ts'
 import type { CombineOptions } from '../../src/policy/combine.ts'
-import { loadPolicySet } from '../../src/policy/load.ts'
+import { type LoadOptions, loadPolicySet } from '../../src/policy/load.ts'
 import type { PolicySet } from '../../src/policy/policy-set.ts'
 import { createHostBuiltins } from '../../src/policy/rego/builtins/registry.ts'
 import { Toolchain } from '../../src/policy/rego/toolchain.ts'
@@ -39,6 +39,7 @@ export function folderOf(t: Test, files: Readonly<Record<string, string>>): stri
 export function loadDirs(
   dirs: readonly string[],
   rules: Partial<CombineOptions> = {},
+  options: Partial<LoadOptions> = {},
 ): Promise<PolicySet> {
   return loadPolicySet({
     dirs,
@@ -46,6 +47,7 @@ export function loadDirs(
     toolchain: toolchain(),
     builtins: createHostBuiltins(),
     cacheDir: join(ROOT, '.cache/policies'),
+    ...options,
   })
 }
 

@@ -1,6 +1,6 @@
 // Policies and inputs by chance, out of one small vocabulary, so that they meet.
 
-import { stringifyExact } from '../../src/base/exact-json.ts'
+import { parseExact, stringifyExact } from '../../src/base/exact-json.ts'
 import type { Dice } from './dice.ts'
 
 const GROUPS = ['sales', 'support', 'contractors', 'legal', 'é-team']
@@ -53,11 +53,7 @@ export function randomInput(dice: Dice): Record<string, unknown> {
 }
 
 function withoutAbsent(value: unknown): Record<string, unknown> {
-  return JSON.parse(stringifyExact(value), (_, item: unknown, source?: { source?: string }) =>
-    typeof item === 'number' && !Number.isSafeInteger(item) && source?.source !== undefined
-      ? BigInt(source.source)
-      : item,
-  ) as Record<string, unknown>
+  return parseExact(stringifyExact(value)) as Record<string, unknown>
 }
 
 export interface RandomRego {

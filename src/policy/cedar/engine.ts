@@ -1,8 +1,9 @@
 // Cedar statements as policies: every satisfied one is told, and every one that errs.
 //
-// Cedar takes time for each statement of a set, so candidates that come together have a set of their own.
-// Sets live in the wasm under names for good: names are used again, and the sets are bounded in number and
-// in statements; the one that was not used for longest goes first.
+// Cedar takes time for each statement of a set, so only candidates are asked. Statements of one scope are always
+// candidates together: they make a cell, prepared in the wasm once. Cells that come together again and again are
+// prepared as one set, which saves calls. Sets live in the wasm under names for good: names are used again, and
+// the sets are bounded in number and in statements; the one that was not used for longest goes first.
 
 import { createRequire } from 'node:module'
 import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
@@ -21,22 +22,31 @@ import type { CedarPolicy } from './read.ts'
 
 const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') as typeof CedarWasm
 
-const MAX_SETS = 64
+const MAX_SETS = 4096
 /** Each takes some kilobytes of the wasm's memory, which never shrinks. */
 const MAX_STATEMENTS = 20_000
+/** Cells that came together so often are worth a set of their own, which takes as long to prepare as some calls. */
+const WORTH_A_SET = 8
 
 /** Names of sets in the wasm that no engine of this thread uses. */
 const FREE_NAMES: string[] = []
 let names = 0
 
-/** Statements that are asked together. */
-interface Slice {
+/** Statements that are asked with one call. */
+interface Group {
   readonly key: string
   readonly indexes: readonly number[]
   readonly requestFor: (document: unknown) => CedarRequest
 }
 
-/** A slice in the wasm. */
+/** A list of candidates: all of them as one group, and by cells. */
+interface Slice extends Group {
+  readonly cells: readonly Group[]
+  readonly places: ReadonlyMap<string, number>
+  asked: number
+}
+
+/** A group in the wasm. */
 interface PreparedSet {
   readonly name: string
   readonly size: number
@@ -45,8 +55,10 @@ interface PreparedSet {
 export class CedarEngine implements Engine {
   readonly policies: readonly PolicyMetadata[]
   readonly #policies: readonly CedarPolicy[]
+  /** The cell of each statement. */
+  readonly #cells: readonly Group[]
   readonly #slices = new WeakMap<readonly number[], Slice>()
-  /** Prepared sets by their candidates, the least recently used first. */
+  /** Prepared sets by the keys of their groups, the least recently used first. */
   readonly #sets = new Map<string, PreparedSet>()
   #statements = 0
 
@@ -54,21 +66,37 @@ export class CedarEngine implements Engine {
   constructor(policies: readonly CedarPolicy[]) {
     this.#policies = policies
     this.policies = policies.map(({ metadata }) => metadata)
+    const byScope = new Map<string, number[]>()
+    for (const [index, { scope }] of this.policies.entries()) {
+      const key = JSON.stringify(scope)
+      const members = byScope.get(key)
+      if (members === undefined) byScope.set(key, [index])
+      else members.push(index)
+    }
+    const cells: Group[] = []
+    for (const members of byScope.values()) {
+      const cell = this.#groupOf(members)
+      for (const index of members) cells[index] = cell
+    }
+    this.#cells = cells
   }
 
   evaluate(indexes: readonly number[], { document }: EngineInput): readonly PolicyOutcome[] {
-    const answer = this.#ask(indexes, document)
-    if (typeof answer === 'string') return indexes.map(() => failed(answer))
+    const slice = this.#sliceOf(indexes)
     const outcomes = Array.from(indexes, () => SILENT)
-    if (answer.reason.length === 0 && answer.errors.length === 0) return outcomes
-    const places = new Map(indexes.map((index, place) => [String(index), place]))
-    for (const id of answer.reason) {
-      const place = places.get(id)
-      if (place !== undefined) outcomes[place] = this.#policies[Number(id)]?.outcome ?? SILENT
-    }
-    for (const { policyId, error } of answer.errors) {
-      const place = places.get(policyId)
-      if (place !== undefined) outcomes[place] = failed(error.message)
+    slice.asked += 1
+    const isOne =
+      slice.cells.length <= 1 || slice.asked > WORTH_A_SET || this.#sets.has(slice.key)
+    for (const group of isOne ? [slice] : slice.cells) {
+      const answer = this.#ask(group, document)
+      if (typeof answer === 'string') {
+        for (const index of group.indexes) place(outcomes, slice, String(index), failed(answer))
+        continue
+      }
+      for (const id of answer.reason)
+        place(outcomes, slice, id, this.#policies[Number(id)]?.outcome ?? SILENT)
+      for (const { policyId, error } of answer.errors)
+        place(outcomes, slice, policyId, failed(error.message))
     }
     return outcomes
   }
@@ -83,12 +111,11 @@ export class CedarEngine implements Engine {
     for (const key of this.#sets.keys()) this.#drop(key)
   }
 
-  #ask(indexes: readonly number[], document: unknown): CedarWasm.Diagnostics | string {
+  #ask(group: Group, document: unknown): CedarWasm.Diagnostics | string {
     try {
-      const slice = this.#sliceOf(indexes)
-      const name = this.#prepared(slice)
+      const name = this.#prepared(group)
       const answer = cedar.statefulIsAuthorized({
-        ...slice.requestFor(document),
+        ...group.requestFor(document),
         preparsedPolicySetId: name,
         validateRequest: false,
       } as unknown as CedarWasm.StatefulAuthorizationCall)
@@ -103,21 +130,41 @@ export class CedarEngine implements Engine {
   #sliceOf(indexes: readonly number[]): Slice {
     const known = this.#slices.get(indexes)
     if (known !== undefined) return known
-    const policies = indexes.flatMap((index) => this.#policies[index] ?? [])
     const slice = {
-      key: indexes.join(),
-      indexes,
-      requestFor: requestMaker(
-        policies.flatMap(({ metadata }) => metadata.reads),
-        new Set(policies.flatMap(({ entities }) => entities)),
-      ),
+      ...this.#groupOf(indexes),
+      cells: this.#cellsOf(indexes),
+      places: new Map(indexes.map((index, at) => [String(index), at])),
+      asked: 0,
     }
     this.#slices.set(indexes, slice)
     return slice
   }
 
-  /** The name of a slice's set in the wasm. */
-  #prepared({ key, indexes }: Slice): string {
+  /** The cells that these statements are all of; none where some of a cell are left out. */
+  #cellsOf(indexes: readonly number[]): readonly Group[] {
+    const cells = new Set(indexes.flatMap((index) => this.#cells[index] ?? []))
+    const size = [...cells].reduce((sum, cell) => sum + cell.indexes.length, 0)
+    return size === indexes.length ? [...cells] : []
+  }
+
+  #groupOf(indexes: readonly number[]): Group {
+    const policies = indexes.flatMap((index) => this.#policies[index] ?? [])
+    let requestFor: Group['requestFor'] | undefined
+    return {
+      key: indexes.join(),
+      indexes,
+      requestFor: (document) => {
+        requestFor ??= requestMaker(
+          policies.flatMap(({ metadata }) => metadata.reads),
+          new Set(policies.flatMap(({ entities }) => entities)),
+        )
+        return requestFor(document)
+      },
+    }
+  }
+
+  /** The name of a group's set in the wasm. */
+  #prepared({ key, indexes }: Group): string {
     const known = this.#sets.get(key)
     if (known !== undefined) {
       this.#sets.delete(key)
@@ -155,4 +202,14 @@ export class CedarEngine implements Engine {
     FREE_NAMES.push(set.name)
     this.#statements -= set.size
   }
+}
+
+function place(
+  outcomes: PolicyOutcome[],
+  { places }: Slice,
+  id: string,
+  outcome: PolicyOutcome,
+): void {
+  const at = places.get(id)
+  if (at !== undefined) outcomes[at] = outcome
 }

@@ -1,0 +1,96 @@
+// Is a policy that takes too long refused before it is in force, and held where it shows only later?
+
+import { join } from 'node:path'
+import t from 'tap'
+import { CordonError, formatProblem } from '../../src/base/errors.ts'
+import { folderOf, loadDirs, withoutOpa } from '../support/policy-folder.ts'
+
+const options = { skip: withoutOpa() }
+
+const FILES = {
+  'a/slow.rego': `# METADATA
+# scope: package
+# custom:
+#   cordon: {id: four-times}
+package a.slow
+
+deny if {
+	some a in input.user.groups
+	some b in input.user.groups
+	some c in input.user.groups
+	some d in input.user.groups
+	concat("", [a, b, c, d]) == "never"
+}
+`,
+  'a/large.rego': `package a.large
+
+deny if count(numbers.range(1, input.content.bytes)) == 0
+`,
+  'a/good.rego': `package a.good
+
+deny if {
+	some a in input.user.groups
+	some b in input.content.findings
+	a == b.type
+}
+`,
+}
+
+t.test('what exceeds its limits for a large input is refused with its name and place', options, async (t) => {
+  const dir = folderOf(t, FILES)
+  const cacheDir = join(dir, '.cache')
+  const problems = await loadDirs([dir], {}, { cacheDir, isLive: true }).then(
+    () => [],
+    (error: unknown) =>
+      error instanceof CordonError
+        ? error.problems.map((problem) => formatProblem(problem).replace(`${dir}/`, ''))
+        : [String(error)],
+  )
+  t.match(problems.toSorted(), [
+    /^a\/large.rego:1:1: a.large takes too long for a large input: memory limit/,
+    /^a\/slow.rego:1:1: four-times takes too long for a large input: time limit/,
+  ])
+  const set = await loadDirs([dir], {}, { cacheDir })
+  t.equal(set.policies.length, 3, 'where nothing is decided they may be looked at')
+})
+
+const HIDDEN = {
+  'p.rego': `package p
+
+deny if {
+	input.user.attributes.mode == "slow"
+	some a in numbers.range(1, 1000)
+	some b in numbers.range(1, 1000)
+	some c in numbers.range(1, 1000)
+	a * b * c == -1
+}
+`,
+  'q.rego': 'package q\n\nreview if input.user.attributes.mode == "slow"\n',
+}
+
+t.test('what takes too long only for inputs that nobody foresaw is held', options, async (t) => {
+  const dir = folderOf(t, HIDDEN)
+  const set = await loadDirs([dir], {}, { cacheDir: join(dir, '.cache'), isLive: true })
+  const told: string[] = []
+  set.onQuarantine((policy, held) => told.push(`${policy} ${held?.reason ?? 'again'}`))
+  const slow = { user: { attributes: { mode: 'slow' } } }
+  const errorOf = (input: unknown): string | null =>
+    set.decide(input).policies_evaluated.find(({ policy_id: id }) => id === 'p')?.error ?? null
+  t.equal(errorOf({}), null)
+  for (let time = 0; time < 3; time++) t.match(errorOf(slow), /^time limit/)
+  t.match(told, [/^p it exceeded its time budget 3 times in 4 evaluations/])
+  t.match(errorOf({ user: {} }), /^quarantined until \d{4}-/, 'whatever the input is')
+  const verdict = set.decide(slow)
+  t.equal(verdict.decision, 'DENY', 'it counts as erring')
+  t.equal(
+    verdict.policies_evaluated.find(({ policy_id: id }) => id === 'q')?.effect,
+    'REVIEW',
+    'the others are asked',
+  )
+  const next = await loadDirs([dir], {}, { cacheDir: join(dir, '.cache'), isLive: true })
+  t.match(
+    next.decide(slow).policies_evaluated.find(({ policy_id: id }) => id === 'p')?.error,
+    /^time limit/,
+    'another revision begins anew',
+  )
+})
