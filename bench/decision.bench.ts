@@ -9,6 +9,7 @@ import { openGateway } from '../src/app/gateway.ts'
 import { PointMode } from '../src/app/point-mode.ts'
 import { loadRules, readCatalogue } from '../src/app/rules.ts'
 import { loadConfig } from '../src/config/load.ts'
+import { MemoryBudgets } from '../src/context/budget-memory.ts'
 import type { DirectorySource } from '../src/context/directory.ts'
 import type { Reviews } from '../src/decision/decide.ts'
 import { enforce } from '../src/decision/enforce.ts'
@@ -46,6 +47,8 @@ const gateway = openGateway({
   metrics,
   source,
   reviews,
+  exceptions: { of: () => [], claim: () => Promise.resolve(undefined) },
+  counter: new MemoryBudgets(Date.now),
   rules: () => rules,
   mode: new PointMode('enforce', Date.now),
   personSecret: Buffer.alloc(32, 1),

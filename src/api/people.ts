@@ -1,15 +1,19 @@
-// Who is behind a pseudonym.
+// Who is behind a pseudonym, and what a person's violations come to.
 
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { CordonError } from '../base/errors.ts'
+import type { PersonRisk } from '../governance/person-risk.ts'
 import type { Revealed } from '../governance/reveal.ts'
-import { type ApiKey, type KeyRing, requiresEach } from './key.ts'
+import { RISK_LEVELS } from '../model/risk.ts'
+import { type ApiKey, type KeyRing, requires, requiresEach } from './key.ts'
 import { PROBLEM } from './schemas.ts'
 
 export interface PeopleDesk {
   /** Throws NOT_FOUND where no record says any more who it was. */
   reveal(pseudonym: string, reason: string, by: ApiKey): Promise<Revealed>
+  /** Throws NOT_FOUND for somebody of whom nothing is known. */
+  risk(person: string): Promise<PersonRisk>
 }
 
 const closed = { additionalProperties: false }
@@ -19,6 +23,26 @@ const Person = Type.Object({
   user: Type.Object({ id: Text, name: Text, email: Text }),
   ip_address: Text,
   seen: Type.String({ format: 'date-time' }),
+})
+
+const Risk = Type.Object({
+  person: Type.String({ description: 'The pseudonym, the same wherever the person appears.' }),
+  user: Type.Union([Type.Object({ id: Text, name: Text }), Type.Null()]),
+  own_score: Type.Integer({ minimum: 0, maximum: 100 }),
+  level: Type.Enum([...RISK_LEVELS]),
+  points: Type.Number({ description: 'Of all violations, each one decayed until now.' }),
+  half_life_days: Type.Number(),
+  violations: Type.Array(
+    Type.Object({
+      violation_id: Type.String(),
+      day: Type.String({ format: 'date' }),
+      policy_id: Text,
+      service_id: Type.String(),
+      severity: Type.String(),
+      points: Type.Number({ description: 'What is left of it.' }),
+    }),
+    { description: 'Those that count, newest first, at most 100.' },
+  ),
 })
 
 export function peopleRoutes(
@@ -55,5 +79,28 @@ export function peopleRoutes(
         )
       return people.reveal(request.params.pseudonym, request.body.reason, key)
     },
+  )
+
+  app.get<{ Params: { person: string } }>(
+    '/v1/people/:person/risk',
+    {
+      onRequest: requires(keys, 'violations:read'),
+      schema: {
+        summary: "A person's own risk score, and the violations that it comes from",
+        tags: ['people'],
+        params: Type.Object(
+          {
+            person: Type.String({
+              minLength: 1,
+              maxLength: 320,
+              description: 'Name, e-mail, external id, user id or pseudonym.',
+            }),
+          },
+          closed,
+        ),
+        response: { 200: Risk, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 503: PROBLEM },
+      },
+    },
+    (request) => people.risk(request.params.person),
   )
 }

@@ -4,9 +4,13 @@ import { join } from 'node:path'
 import { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
 import { Directory, type DirectorySource } from '../context/directory.ts'
+import type { BudgetCounter } from '../context/budget-counter.ts'
+import { RedisBudgets } from '../context/budget-redis.ts'
 import { RedisCache } from '../context/redis-cache.ts'
 import type { SharedCache } from '../context/shared-cache.ts'
+import { Budgets } from '../decision/budgets.ts'
 import { Corridor, type CorridorOptions, type Reviews, type Rules } from '../decision/decide.ts'
+import type { ExceptionDesk } from '../decision/exceptions.ts'
 import { Spool } from '../ledger/spool.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
@@ -33,6 +37,9 @@ export interface GatewayParts {
   readonly metrics: Metrics
   readonly source: DirectorySource
   readonly reviews: Reviews
+  readonly exceptions: ExceptionDesk
+  /** Who counts budgets where there is no Redis: one for all processes of this machine. */
+  readonly counter: BudgetCounter
   readonly rules: () => Rules
   readonly mode: PointMode
   /** Of the tenant: what keys of people are made with. */
@@ -65,6 +72,9 @@ export function openGateway(parts: GatewayParts): Gateway {
     tenant: config.tenant,
     ...(shared === undefined ? {} : { shared }),
   })
+  const redisBudgets =
+    config.redis_url === '' ? undefined : new RedisBudgets(config.redis_url, config.tenant, log)
+  tellBudgets(metrics, config)
   const classifier = new Classifier(() => metrics.limits.inc({ limit: 'content' }))
   const corridor = new Corridor(
     {
@@ -73,6 +83,12 @@ export function openGateway(parts: GatewayParts): Gateway {
       classify: (content) => classifier.classify(content, current.proxy.limits.body_inspect_bytes),
       ledger: spool,
       reviews: parts.reviews,
+      exceptions: parts.exceptions,
+      budgets: new Budgets({
+        counter: redisBudgets ?? parts.counter,
+        settings: () => ({ budgets: current.budgets, onError: current.budgets_on_error }),
+        metrics,
+      }),
       metrics,
       now: Date.now,
       rules: parts.rules,
@@ -89,12 +105,22 @@ export function openGateway(parts: GatewayParts): Gateway {
     reader: classifier,
     reload: (next) => {
       current = next
+      tellBudgets(metrics, next)
     },
     close: async () => {
       await classifier.close()
       await spool.close()
       await shared?.close()
+      redisBudgets?.close()
     },
+  }
+}
+
+/** A series that begins with its first event hides that event from `increase`. */
+function tellBudgets({ budgetDenied, budgetCuts }: Metrics, { budgets }: Config): void {
+  for (const { id: budget, cut } of budgets) {
+    budgetDenied.inc({ budget }, 0)
+    if (cut) budgetCuts.inc({ budget }, 0)
   }
 }
 
@@ -116,6 +142,9 @@ function optionsOf(current: () => Config, personSecret: Uint8Array): CorridorOpt
     },
     get urlPaths() {
       return current().ledger.url_paths
+    },
+    get risk() {
+      return current().risk
     },
   }
 }

@@ -7,7 +7,7 @@ import { cacheDirs } from '../config/cache.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import type { Rules } from '../decision/decide.ts'
 import type { AiService } from '../model/service.ts'
-import { loadPolicySet } from '../policy/load.ts'
+import { type LoadOptions, loadPolicySet } from '../policy/load.ts'
 import type { PolicySet } from '../policy/policy-set.ts'
 import { createHostBuiltins } from '../policy/rego/builtins/registry.ts'
 import type { CompileOptions } from '../policy/rego/compile.ts'
@@ -16,10 +16,14 @@ import { Catalogue } from '../signatures/catalogue.ts'
 import { loadServices } from '../signatures/load.ts'
 import { CatalogueCache } from './catalogue-cache.ts'
 
+/** One for the process: revisions that have shards in common have their built-ins in common. */
+const BUILTINS = createHostBuiltins()
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 export interface LoadedRules extends Rules {
   readonly catalogue: Catalogue
+  readonly catalogueDigest: string
   readonly policies: PolicySet
 }
 
@@ -41,37 +45,73 @@ export function compileOptions(env: Environment, mayInstall: boolean): CompileOp
   const dirs = cacheDirs(env, tmpdir())
   return {
     toolchain: new Toolchain({ env, toolsDir: dirs.tools, mayInstall }),
-    builtins: createHostBuiltins(),
+    builtins: BUILTINS,
     cacheDir: dirs.policies,
   }
 }
 
-/** Throws CordonError with every problem; what is in force stays as it is then. */
+/** How these folders are loaded: as the configuration wants them combined, without installing anything. */
+export function loadOptions(
+  { policy }: Config,
+  env: Environment,
+  dirs: readonly string[],
+): LoadOptions {
+  return {
+    ...compileOptions(env, false),
+    dirs,
+    isLive: true,
+    combining: { combining: policy.combining, defaults: policy.default, onError: policy.on_error },
+  }
+}
+
+/**
+ * `folders`: of policies beside those of `policy.dirs`. Throws CordonError with every problem; what is in force stays as it
+ * is then.
+ */
 export async function loadRules(
   config: Config,
   catalogue: LoadedCatalogue,
   env: Environment,
+  folders: readonly string[] = [],
 ): Promise<LoadedRules> {
-  const { policy, proxy } = config
-  const policies = await loadPolicySet({
-    ...compileOptions(env, false),
-    dirs: policy.dirs,
-    combining: { combining: policy.combining, defaults: policy.default, onError: policy.on_error },
-  })
+  const policies = await loadPolicySet(loadOptions(config, env, [...config.policy.dirs, ...folders]))
+  return rulesOf(config, new Catalogue(catalogue.services), catalogue.digest, policies)
+}
+
+/** The same settings and catalogue, with the policies of other folders. */
+export async function withPolicies(
+  { catalogue, catalogueDigest }: LoadedRules,
+  config: Config,
+  env: Environment,
+  folders: readonly string[],
+): Promise<LoadedRules> {
+  const policies = await loadPolicySet(loadOptions(config, env, [...config.policy.dirs, ...folders]))
+  return rulesOf(config, catalogue, catalogueDigest, policies)
+}
+
+function rulesOf(
+  { policy, proxy, risk, budgets, budgets_on_error }: Config,
+  catalogue: Catalogue,
+  catalogueDigest: string,
+  policies: PolicySet,
+): LoadedRules {
   const { enabled, services, never } = proxy.intercept
   const settings = JSON.stringify([
     policy.review,
     policy.mode,
     policy.review_valid,
+    risk,
+    budgets,
+    budgets_on_error,
     // What is seen is what can be decided on.
     ...(enabled ? [services, never] : []),
   ])
   const revision = createHash('sha256')
     .update(policies.revision)
-    .update(catalogue.digest)
+    .update(catalogueDigest)
     .update(settings)
     .digest('hex')
-  return { revision: `sha256:${revision}`, catalogue: new Catalogue(catalogue.services), policies }
+  return { revision: `sha256:${revision}`, catalogue, catalogueDigest, policies }
 }
 
 /** Longer than any decision that began with the old rules. */

@@ -1,6 +1,9 @@
 // Every setting, its default and what it expects (INTERFACES section 2; docs/reference/config.md is compared with it).
 
 import { join } from 'node:path'
+import { RISK_HISTORY } from '../model/risk.ts'
+import { budgets } from './budgets.ts'
+import { bundleSettings } from './bundles.ts'
 import {
   autoOrCount,
   contact,
@@ -23,6 +26,7 @@ import {
   texts,
 } from './leaf.ts'
 import { originCertificates } from './origins.ts'
+import { days, hours, weight } from './risk.ts'
 
 /** The folder that what is shipped lies in: policies, signatures, migrations. */
 export const PROGRAM_DIR = join(import.meta.dirname, '../..')
@@ -76,6 +80,8 @@ export const SCHEMA = {
   observe: { listen: listen('127.0.0.1:9464') },
   policy: {
     dirs: paths([join(PROGRAM_DIR, 'policies')]),
+    bundles: bundleSettings(),
+    bundle_signing: { key: path(''), key_id: text(''), scope: text('') },
     combining: oneOf('priority_tiers', ['priority_tiers', 'most_restrictive']),
     default: {
       approved: effect('allow'),
@@ -87,9 +93,36 @@ export const SCHEMA = {
     review: oneOf('refuse', ['refuse', 'allow', 'hold']),
     hold_timeout: duration('60s'),
     review_valid: duration('1h'),
+    review_sla: duration('4h'),
+    review_escalate_to: texts([], 'a list of users: names, e-mail addresses or external ids'),
     mode: oneOf('enforce', ['enforce', 'warn', 'audit']),
     on_error: oneOf('deny', ['deny', 'ignore']),
   },
+  risk: {
+    enabled: flag(true),
+    weights: {
+      user: weight(0.4),
+      service: weight(0.5),
+      data: weight(0.7),
+      device: weight(0.3),
+      history: weight(0.5),
+      time: weight(0.1),
+    },
+    levels: { medium: count(25, 1, 100), high: count(50, 1, 100), critical: count(75, 1, 100) },
+    working_hours: hours({ from: 7, to: 19 }),
+    working_days: days(['mon', 'tue', 'wed', 'thu', 'fri']),
+    history: {
+      half_life: duration('14d'),
+      points: {
+        low: count(RISK_HISTORY.points.low, 0, 1000),
+        medium: count(RISK_HISTORY.points.medium, 0, 1000),
+        high: count(RISK_HISTORY.points.high, 0, 1000),
+        critical: count(RISK_HISTORY.points.critical, 0, 1000),
+      },
+    },
+  },
+  budgets: budgets(),
+  budgets_on_error: oneOf('allow', ['allow', 'deny']),
   signatures: { dirs: paths([]) },
   ledger: {
     record: oneOf('ai', ['ai', 'all']),

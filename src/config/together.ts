@@ -68,6 +68,13 @@ export function checkTogether(config: Config, settings: GivenSettings): Problem[
   ) {
     refuse('policy.hold_timeout', 'has no effect unless policy.review is hold')
   }
+  for (const name of ['key_id', 'scope'] as const) {
+    if (policy.bundle_signing.key === '' && policy.bundle_signing[name] !== '')
+      refuse(`policy.bundle_signing.${name}`, 'has no effect without policy.bundle_signing.key')
+  }
+  checkRisk(config.risk, refuse)
+  if (config.budgets.length === 0 && settings.given('budgets_on_error'))
+    refuse('budgets_on_error', 'has no effect without budgets')
   for (const [name, age] of Object.entries(ledger.retention)) {
     if (age < DAY_MS || age > LONGEST_MS)
       refuse(`ledger.retention.${name}`, 'must be from 1d to 1000y: whole days are kept')
@@ -122,6 +129,18 @@ function checkInterception(
     )
 }
 
+function checkRisk(
+  { levels, history }: Config['risk'],
+  refuse: (path: string, message: string) => void,
+): void {
+  if (levels.high <= levels.medium)
+    refuse('risk.levels.high', 'must be greater than risk.levels.medium')
+  if (levels.critical <= levels.high)
+    refuse('risk.levels.critical', 'must be greater than risk.levels.high')
+  if (history.half_life < HOUR_MS || history.half_life > YEAR_MS)
+    refuse('risk.history.half_life', 'must be from 1h to 1y')
+}
+
 /** With `anonymous: deny` everybody must show who they are, so an exposed listener may be used from every network. */
 export function withClientDefault(config: Config, settings: GivenSettings): Config {
   const { proxy } = config
@@ -132,7 +151,9 @@ export function withClientDefault(config: Config, settings: GivenSettings): Conf
 }
 
 const TWO_YEARS_MS = 2 * 365 * 86_400_000
-const DAY_MS = 24 * 3_600_000
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+const YEAR_MS = 365 * DAY_MS
 const LONGEST_MS = 1000 * 365 * DAY_MS
 const HOST_AND_PORT = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/
 const PRIVATE_RANGES = new Set([

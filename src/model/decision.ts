@@ -59,6 +59,8 @@ export interface Decision {
   readonly service: { readonly id: string; readonly name: string } | null
   readonly findings: readonly Finding[]
   readonly review_id: string | null
+  /** That lets through what would be refused; of several the first, the record has all. */
+  readonly exception_id: string | null
   readonly would_be: Effect | null
   /** Seconds a door may reuse the answer for an identical request; 0 where content decided. */
   readonly ttl: number

@@ -3,6 +3,7 @@
 
 import type { Decision, Mode, Severity, Verdict } from './decision.ts'
 import type { UserInput } from './input.ts'
+import type { RiskSignals } from './risk.ts'
 
 /** Bytes before the JSON of a personal part, without which its hash could be found by trying. */
 export const SALT_BYTES = 16
@@ -20,6 +21,8 @@ export interface PersonalPart {
   /** The resource's path and model as they were, where the record's text has words in place of names. */
   readonly path?: string
   readonly model?: string
+  /** Signs of the risk score that are about the person, their device or what they did before. */
+  readonly risk_signals?: RiskSignals
   /** Of an audit record: what the people and their things are called, and what somebody wrote about them. */
   readonly actor_name?: string
   readonly target_name?: string
@@ -43,20 +46,30 @@ export interface DecisionRecord extends RecordBase {
   readonly input: unknown
   /** Paths of the input that policies saw and that stand nowhere in the record, or not as they were. Absent: a former release. */
   readonly masked?: readonly string[]
-  /** What the policies said, where something else was done: mode, monitor, a reviewer's answer, an obligation of no door. */
+  /** What the policies said, where something else was done: mode, monitor, a reviewer's answer, a budget, an obligation of no door. */
   readonly verdict?: RecordedVerdict
   /** Which exceptions had a part, and the ids of the policies that did not vote because of them; an empty one is the default. */
   readonly excepted?: {
     readonly exceptions: readonly string[]
     readonly policies: readonly string[]
   }
+  /** The signs of the risk score that are not about the person; the score and its factors stand in the input. */
+  readonly risk_signals?: RiskSignals
   /** Set where the answer was enforced and somebody must look at it (DENY or REVIEW, not monitor). */
-  readonly violation?: { readonly severity: Severity; readonly type: string }
+  readonly violation?: {
+    readonly severity: Severity
+    readonly type: string
+    /** False where the refusal follows from the person's risk or from a budget. */
+    readonly raises_risk?: false
+  }
   /** Groups violations and reviews without naming anybody (src/model/person.ts). */
   readonly person_key: string
 }
 
-export type RecordedVerdict = Pick<Verdict, 'decision' | 'reason' | 'obligations' | 'would_be'>
+export type RecordedVerdict = Pick<
+  Verdict,
+  'decision' | 'reason' | 'primary_policy_id' | 'obligations' | 'would_be'
+>
 
 /** How much of an exchange could be seen, most first; docs/reference/api.md says what each means. */
 export const VISIBILITIES = ['content', 'metadata', 'sni', 'none'] as const

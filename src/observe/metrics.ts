@@ -29,6 +29,7 @@ export class Metrics {
   readonly #registry = new Registry()
   readonly #services = new LabelCap(MAX_LABEL_VALUES)
   readonly #departments = new LabelCap(MAX_LABEL_VALUES)
+  readonly #policies = new LabelCap(MAX_LABEL_VALUES)
 
   readonly decisions = this.#counter(
     'cordon_decisions_total',
@@ -57,6 +58,46 @@ export class Metrics {
   readonly reviewErrors = this.#counter(
     'cordon_review_errors_total',
     'Reviews that the store could not take; such a request is refused without a review id.',
+    [],
+  )
+  readonly reviewsPending = this.#gauge(
+    'cordon_reviews_pending',
+    'Reviews that nobody has answered; told by control roles.',
+    [],
+  )
+  readonly reviewsOverdue = this.#gauge(
+    'cordon_reviews_overdue',
+    'Reviews that nobody has answered within policy.review_sla; told by control roles.',
+    [],
+  )
+  readonly reviewEscalations = this.#counter(
+    'cordon_review_escalations_total',
+    'Times that a review was escalated.',
+    [],
+  )
+  readonly exceptions = this.#gauge(
+    'cordon_exceptions',
+    'Exceptions that wait or are in force; told by control roles.',
+    ['status'],
+  )
+  readonly exceptionUses = this.#counter(
+    'cordon_exception_uses_total',
+    'Requests that exceptions let through, and those they did not: no use was left, or the store could not count it.',
+    ['outcome'],
+  )
+  readonly budgetDenied = this.#counter(
+    'cordon_budget_denied_total',
+    'Requests that a budget refused or sent to a reviewer.',
+    ['budget'],
+  )
+  readonly budgetCuts = this.#counter(
+    'cordon_budget_cuts_total',
+    'Running answers that ended because their budget had run out.',
+    ['budget'],
+  )
+  readonly budgetErrors = this.#counter(
+    'cordon_budget_errors_total',
+    'Steps of counting that failed; `budgets_on_error` says what became of the request.',
     [],
   )
   readonly requests = this.#counter(
@@ -166,6 +207,31 @@ export class Metrics {
     'The revision in force; 1.',
     ['revision'],
   )
+  readonly policyQuarantined = this.#gauge(
+    'cordon_policy_quarantined',
+    'Processes that do not ask a policy because it took too long again and again.',
+    ['policy'],
+  )
+  readonly policyActivated = this.#oldest(
+    'cordon_policy_bundle_activated_timestamp_seconds',
+    'When the bundle in force was taken into force; the stored policies are the bundle `store`.',
+    ['bundle'],
+  )
+  readonly policyRefused = this.#counter(
+    'cordon_policy_bundle_refused_total',
+    'Bundles that were refused, so that the last good one stayed in force.',
+    ['bundle'],
+  )
+  readonly bundleFetches = this.#counter(
+    'cordon_policy_bundle_fetches_total',
+    'Requests for bundles of `policy.bundles` by outcome.',
+    ['bundle', 'outcome'],
+  )
+  readonly rejudged = this.#counter(
+    'cordon_rejudged_total',
+    'Tunnels, sockets and streams that were judged again while they were open.',
+    ['outcome'],
+  )
   readonly interceptions = this.#counter(
     'cordon_interception_total',
     'TLS connections by what became of them.',
@@ -191,6 +257,8 @@ export class Metrics {
   constructor(options: { readonly processMetrics: boolean } = { processMetrics: true }) {
     // A series that begins with its first event hides that event from `increase`, and an alert stands on it.
     for (const severity of SEVERITIES) this.violations.inc({ severity }, 0)
+    for (const outcome of ['let_through', 'used_up', 'not_counted'])
+      this.exceptionUses.inc({ outcome }, 0)
     if (!options.processMetrics) return
     collectDefaultMetrics({ register: this.#registry })
     for (const name of MISNAMED) this.#registry.removeSingleMetric(name)
@@ -202,6 +270,11 @@ export class Metrics {
       service: this.#services.of(service),
       department: this.#departments.of(department),
     })
+  }
+
+  /** `change`: 1 when a policy is held, -1 when it is asked again. */
+  countQuarantined(policy: string, change: 1 | -1): void {
+    this.policyQuarantined.inc({ policy: this.#policies.of(policy) }, change)
   }
 
   /** Visibility and reason are lists of the model; departments are capped. */
@@ -242,8 +315,18 @@ export class Metrics {
   }
 
   /** A gauge of which the greatest of all processes counts. */
-  #oldest(name: string, help: string): Gauge {
-    return new Gauge({ name, help, aggregator: 'max', registers: [this.#registry] })
+  #oldest<L extends string = never>(
+    name: string,
+    help: string,
+    labelNames: readonly L[] = [],
+  ): Gauge<L> {
+    return new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      aggregator: 'max',
+      registers: [this.#registry],
+    })
   }
 
   #stages(name: string, help: string): StageHistogram {

@@ -3,7 +3,7 @@
 // prom-client finds a series by making a text of its labels each time, which was a fourteenth of all that a
 // proxied request cost. To a registry this looks like a histogram of prom-client's own.
 
-const STAGES = ['context', 'signature', 'content', 'policy', 'record', 'total'] as const
+const STAGES = ['context', 'signature', 'content', 'score', 'policy', 'record', 'total'] as const
 export type Stage = (typeof STAGES)[number]
 
 interface Series {

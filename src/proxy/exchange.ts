@@ -15,6 +15,7 @@ import {
 } from '../http1/message.ts'
 import type { AccessRequest } from '../model/request.ts'
 import { PROBE_EVENTS } from '../setup/probe.ts'
+import { FrameEnds } from '../websocket/frame-ends.ts'
 import { switchFault } from '../websocket/upgrade.ts'
 import { accessRequest, seenRequest } from './access-request.ts'
 import { Account } from './account.ts'
@@ -28,6 +29,7 @@ import {
   wayTo,
 } from './forwarded.ts'
 import type { Inspector } from './inspector.ts'
+import type { Live, Ongoing } from './live.ts'
 import { countedDown } from './max-forwards.ts'
 import type { OriginConnection } from './origin-connection.ts'
 import type { Origins } from './origins.ts'
@@ -50,6 +52,7 @@ import type {
 } from './ports.ts'
 import { OWN_PATH } from './ports.ts'
 import { isProbe, startEcho, streamEvents } from './probe.ts'
+import { lastEventOf } from './refuse.ts'
 import {
   BAD_UPGRADE,
   NO_MEMORY,
@@ -58,6 +61,7 @@ import {
   NOT_REDACTED,
   ORIGIN_SILENT,
   OTHER_HOST,
+  refusalOfDecision,
   refusalOfFault,
   refusalOfOutcome,
   REQUEST_SLOW,
@@ -77,6 +81,7 @@ export interface ExchangeParts {
   readonly metrics: ProxyMetrics
   readonly log: RequestLog
   readonly tunnels: Tunnels
+  readonly live: Live
   readonly parent?: ParentProxy
   readonly interceptor: Interceptor | undefined
   readonly pages?: Pages
@@ -101,6 +106,10 @@ export class Exchange implements RelayOwner {
   #relay: Relay | undefined
   /** Ends what is being waited for: a reviewer or a connection. */
   #cancel: (() => void) | undefined
+  /** From when it is let through: it may be judged again. */
+  #ongoing: Ongoing | undefined
+  #judgedAt = 0
+  #isCut = false
   #over = false
   #refused = false
   #refusalKeeps = false
@@ -192,6 +201,7 @@ export class Exchange implements RelayOwner {
   clientGone(): void {
     if (this.#over) return
     this.#over = true
+    this.#ongoing?.end()
     this.#cancel?.()
     this.#relay?.abort()
     this.#account.status ||= this.#relay?.status ?? 0
@@ -206,13 +216,14 @@ export class Exchange implements RelayOwner {
   }
 
   relayDone(keepAlive: boolean): void {
+    if (this.#wasCut) this.#account.result = 'denied'
     this.#account.status = this.#relay?.status ?? 0
     this.#account.bytesOut = this.#relay?.bytesOut ?? 0
     this.#end(keepAlive)
   }
 
   relayBroken(): void {
-    this.#account.result = 'failed'
+    this.#account.result = this.#wasCut ? 'denied' : 'failed'
     this.#abort()
   }
 
@@ -225,8 +236,35 @@ export class Exchange implements RelayOwner {
     const switched = { socket: origin.socket, rest }
     if (this.#readsMessages && inspection !== undefined && this.#request !== undefined) {
       const upgrade = { request: this.#request, wire: inspection.wire }
-      judgeMessages(this.#parts, connection, switched, upgrade, this.#account)
-    } else tunnel(this.#parts, connection, switched, undefined, this.#account)
+      judgeMessages(this.#parts, connection, switched, upgrade, this.#account, this.#ongoing)
+    } else {
+      const speaks = this.#head.upgrade?.toLowerCase() === 'websocket'
+      tunnel(
+        this.#parts,
+        connection,
+        switched,
+        undefined,
+        this.#account,
+        this.#ongoing,
+        speaks ? new FrameEnds() : undefined,
+      )
+    }
+  }
+
+  /** It was let through, and may not go on. */
+  #cut(refusal: Refusal): void {
+    if (this.#over || this.#refused) return
+    const format = this.#account.inspection?.format
+    const told = { ...refusal, ...(format === undefined ? {} : { format }) }
+    this.#isCut = true
+    this.#account.result = 'denied'
+    if (this.#relay?.responded === true) {
+      this.#relay.cut((form) => lastEventOf(told, form))
+      return
+    }
+    this.#cancel?.()
+    this.#relay?.abort()
+    this.#refuse(told, false)
   }
 
   #known(caller: Caller, own: boolean): void {
@@ -403,6 +441,7 @@ export class Exchange implements RelayOwner {
     this.#request = request
     // Recorded from here on, though the client may go before it is known how: its tunnel needs no record.
     this.#client.inside?.tls?.decided()
+    this.#judgedAt = performance.now()
     this.#parts.judge.decide(request).then(
       (outcome) => this.#attempt(() => this.#decided(outcome)),
       (fault: unknown) => this.#fault(fault),
@@ -438,7 +477,10 @@ export class Exchange implements RelayOwner {
 
   #pass(outcome: Outcome): void {
     const { target, caller } = this.#account
-    if (target === undefined || caller === undefined) return
+    if (target === undefined || caller === undefined || this.#request === undefined) return
+    this.#ongoing = this.#parts.live.add(this.#request, this.#judgedAt, (refusal) =>
+      this.#attempt(() => this.#cut(refusal)),
+    )
     if (target.kind === 'connect') {
       const inspects = outcome.decision.obligations.some(({ type }) => type === 'inspect')
       const { interceptor } = this.#parts
@@ -469,8 +511,9 @@ export class Exchange implements RelayOwner {
       )
   }
 
-  #send(target: Target, body: BodyToSend | undefined, { warnings }: Outcome): void {
+  #send(target: Target, body: BodyToSend | undefined, outcome: Outcome): void {
     if (this.#over) return
+    const { warnings } = outcome
     const { authority, requestTarget } = target
     const { inside, connection } = this.#client
     const { inspection } = this.#account
@@ -484,7 +527,7 @@ export class Exchange implements RelayOwner {
     // Only what is decided later looks at it again.
     if (!this.#readsMessages) this.#request = undefined
     const format = inspection?.format
-    const answer = format === undefined ? undefined : new AnswerReader(format)
+    const answer = answerReader(format, outcome)
     this.#account.answer = answer
     this.#relay = new Relay(
       this.#parts,
@@ -534,7 +577,7 @@ export class Exchange implements RelayOwner {
       account.status = 200
       this.#over = true
       sayOpen(connection, account.outcome?.warnings ?? [])
-      tunnel(this.#parts, connection, opened, target.destination, account)
+      tunnel(this.#parts, connection, opened, target.destination, account, this.#ongoing)
     })
   }
 
@@ -546,6 +589,8 @@ export class Exchange implements RelayOwner {
     const account = this.#account
     account.status = 200
     this.#over = true
+    // Whatever passes inside is judged by itself.
+    this.#ongoing?.end()
     sayOpen(connection, account.outcome?.warnings ?? [])
     const via = wayTo(target, undefined, this.#parts.parent, false).parent
     const opening = { target, caller, address, via, request }
@@ -573,6 +618,7 @@ export class Exchange implements RelayOwner {
     if (this.#account.result === 'allowed') this.#account.result = 'refused'
     this.#refused = true
     this.#holding = false
+    this.#ongoing?.end()
     this.#account.status = refusal.status
     // Whether a body follows that nobody asked for is unknown after Expect; chunks may never end.
     const readable =
@@ -593,6 +639,11 @@ export class Exchange implements RelayOwner {
     else this.#client.readBody()
   }
 
+  /** By another judgement, or by a budget. */
+  get #wasCut(): boolean {
+    return this.#isCut || this.#account.answer?.isCut === true
+  }
+
   get #hasBody(): boolean {
     return this.#head.chunked || this.#head.contentLength > 0
   }
@@ -602,6 +653,7 @@ export class Exchange implements RelayOwner {
     this.#account.status ||= this.#relay?.status ?? 0
     this.#account.bytesOut ||= this.#relay?.bytesOut ?? 0
     this.#over = true
+    this.#ongoing?.end()
     this.#cancel?.()
     this.#relay?.abort()
     this.#account.finish()
@@ -611,6 +663,7 @@ export class Exchange implements RelayOwner {
   #end(keepAlive: boolean): void {
     if (this.#over) return
     this.#over = true
+    this.#ongoing?.end()
     this.#account.finish()
     this.#client.done(keepAlive)
   }
@@ -632,6 +685,23 @@ const NOTHING_TO_SAY: OwnAnswer = {
   fields: [['Content-Length', '0']],
   body: Buffer.alloc(0),
 }
+/** Undefined where nobody wants to know what the answer costs. */
+function answerReader(
+  format: string | undefined,
+  { running, service }: Outcome,
+): AnswerReader | undefined {
+  if (running === undefined) return format === undefined ? undefined : new AnswerReader(format)
+  const told = {
+    ...(format === undefined ? {} : { format }),
+    ...(service === undefined ? {} : { service }),
+  }
+  return new AnswerReader(format ?? '', {
+    running,
+    lastEvent: (decision) => (form) =>
+      lastEventOf({ ...refusalOfDecision(decision), ...told }, form),
+  })
+}
+
 function isOwn({ destination }: Target): boolean {
   return destination.path?.startsWith(OWN_PATH) === true
 }

@@ -3,6 +3,7 @@
 import { CordonError } from '../base/errors.ts'
 import type { Outcome } from '../decision/decide.ts'
 import type { Failure } from '../http1/message.ts'
+import type { Decision } from '../model/decision.ts'
 import type { Refusal } from './ports.ts'
 
 export const UNRESOLVED: Refusal = {
@@ -97,16 +98,23 @@ export function refusalOfMalformed(reason: string): Refusal {
   }
 }
 
-/** What policies refused. */
-export function refusalOfOutcome({ decision, service, alternative }: Outcome): Refusal {
+/** What policies refused, or a budget. */
+export function refusalOfOutcome({
+  decision,
+  service,
+  alternative,
+  retryAfterSeconds,
+}: Outcome): Refusal {
   return {
-    status: 403,
-    error: 'http_request_denied',
-    details: decision.reason,
-    decision,
+    ...refusalOfDecision(decision),
     ...(service === undefined ? {} : { service }),
     ...(alternative === undefined ? {} : { alternative }),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   }
+}
+
+export function refusalOfDecision(decision: Decision): Refusal {
+  return { status: 403, error: 'http_request_denied', details: decision.reason, decision }
 }
 
 /** Bytes of a client that are no acceptable request. */

@@ -47,6 +47,18 @@ export function refusalOf(
   return { status, fields, body: request.method === 'HEAD' ? Buffer.alloc(0) : body }
 }
 
+/** The event, or the line, that ends a stream in the middle: the error that the service's own clients can read. */
+export function lastEventOf(refusal: Refusal, form: 'events' | 'lines'): Buffer {
+  const { format, service } = refusal
+  const spoken = format ?? service?.protocol
+  if (form === 'lines') {
+    const line = spoken === 'ollama' ? { error: messageOf(refusal) } : jsonOf(refusal)
+    return Buffer.from(`${JSON.stringify(line)}\n`)
+  }
+  const name = spoken === 'anthropic' || spoken === 'anthropic-legacy' ? 'event: error\n' : ''
+  return Buffer.from(`${name}data: ${JSON.stringify(jsonOf(refusal))}\n\n`)
+}
+
 /** The reason of a close frame (1008): it fits, and ends with the decision id. */
 export function webSocketReason(refusal: Refusal): string {
   const { decision, details } = refusal

@@ -18,6 +18,7 @@ import type { Origins, Way } from './origins.ts'
 import type { ClientLeg, ProxyMetrics, Refusal } from './ports.ts'
 import { ORIGIN_GONE, PARENT_CREDENTIALS, refusalOfMalformed } from './refusals.ts'
 import { isRefusal } from './results.ts'
+import { StreamEnd, type StreamForm, streamFormOf } from './stream-end.ts'
 
 /** What is relayed, and where to. */
 export interface Errand {
@@ -46,10 +47,21 @@ export interface HeldBody {
   release(): void
 }
 
-/** Whoever reads answers in passing; it may not hold them. */
+/** Whoever reads answers in passing; it may not hold them, but have them end. */
 export interface AnswerTap {
   head(head: ResponseHead): void
-  content(bytes: Buffer): void
+  /** With which last event the answer is to end; undefined: it goes on. */
+  content(bytes: Buffer): LastEvent | undefined
+}
+
+/** The event that ends a stream in the middle, in the form of the stream. */
+export type LastEvent = (form: Exclude<StreamForm, 'opaque'>) => Buffer
+
+/** What goes out last. */
+interface LastPart {
+  readonly bytes: Buffer
+  /** False: nothing can be said, so the client must not take it for a whole answer. */
+  readonly isWhole: boolean
 }
 
 /** Who wants to know how it went; exactly one of these is called, unless `abort` was. */
@@ -89,6 +101,13 @@ export class Relay implements ResponseTaker {
   #flushed = false
   #keepAlive = false
   #sentAt = 0
+  #form: StreamForm | undefined
+  /** Where an answer in parts may be ended. */
+  #end: StreamEnd | undefined
+  /** With this the answer ends, as soon as what is open in it has ended. */
+  #lastWord: Buffer | undefined
+  #lastWordTimer: NodeJS.Timeout | undefined
+  #overrun = 0
   /** Of the final response; 0 before. */
   status = 0
   /** Body bytes to the client. */
@@ -118,8 +137,22 @@ export class Relay implements ResponseTaker {
   abort(): void {
     if (this.#over) return
     this.#over = true
+    clearTimeout(this.#lastWordTimer)
     this.#cancelOpening?.()
     this.#origin?.abort()
+  }
+
+  /** Ends an answer that has begun: with a last event where its client can read one, else so that it is not taken for whole. */
+  cut(lastEvent: LastEvent): void {
+    if (this.#over || this.#lastWord !== undefined) return
+    const form = this.#form
+    if (this.#end === undefined || form === undefined || form === 'opaque') {
+      this.#endWith(BROKEN)
+      return
+    }
+    this.#lastWord = lastEvent(form)
+    if (this.#end.placeIn(NO_BYTES) === 0) this.#endWith({ bytes: this.#lastWord, isWhole: true })
+    else this.#lastWordTimer = setTimeout(() => this.#endWith(BROKEN), LAST_WORD_MS).unref()
   }
 
   get responded(): boolean {
@@ -176,6 +209,8 @@ export class Relay implements ResponseTaker {
     this.status = head.status
     this.#responded = true
     onAnswer?.head(head)
+    if (request.method !== 'HEAD') this.#form = streamFormOf(head)
+    if (this.#form === 'events' || this.#form === 'lines') this.#end = new StreamEnd(this.#form)
     this.#keepAlive = this.#client.respond(opened ? withoutAltSvc(head) : head, {
       request,
       ended: this.#requestEnded,
@@ -184,8 +219,13 @@ export class Relay implements ResponseTaker {
   }
 
   content(bytes: Buffer): void {
+    if (this.#over) return
+    const ending = this.#errand.onAnswer?.content(bytes)
+    if (ending !== undefined) this.cut(ending)
+    if (this.#over) return
+    if (this.#lastWord !== undefined && this.#endsWithin(bytes, this.#lastWord)) return
+    this.#end?.passed(bytes)
     this.bytesOut += bytes.length
-    this.#errand.onAnswer?.content(bytes)
     this.#client.content(bytes)
   }
 
@@ -198,6 +238,7 @@ export class Relay implements ResponseTaker {
 
   responseEnd(trailers: FieldList): void {
     if (this.#over) return
+    clearTimeout(this.#lastWordTimer)
     this.#client.end(trailers)
     this.#client.flush()
     this.#over = true
@@ -241,6 +282,37 @@ export class Relay implements ResponseTaker {
     this.#over = true
     if (this.#flushed) this.#owner.relayBroken()
     else this.#owner.relayRefused(refusalOfEnd(reason, malformed))
+  }
+
+  /** Whether what was open has ended with these bytes, and the answer with it. */
+  #endsWithin(bytes: Buffer, lastWord: Buffer): boolean {
+    const place = this.#end?.placeIn(bytes)
+    this.#overrun += bytes.length
+    if (place === undefined && this.#overrun <= LONGEST_EVENT) return false
+    this.#endWith(
+      place === undefined
+        ? BROKEN
+        : { bytes: Buffer.concat([bytes.subarray(0, place), lastWord]), isWhole: true },
+    )
+    return true
+  }
+
+  /** The answer ends here, whatever its origin has still to say. */
+  #endWith({ bytes, isWhole }: LastPart): void {
+    if (this.#over) return
+    this.#over = true
+    clearTimeout(this.#lastWordTimer)
+    this.#origin?.abort()
+    this.#origin = undefined
+    if (!isWhole) {
+      this.#owner.relayBroken()
+      return
+    }
+    this.bytesOut += bytes.length
+    this.#client.content(bytes)
+    this.#client.end([])
+    this.#client.flush()
+    this.#owner.relayDone(this.#keepAlive && this.#requestEnded)
   }
 
   #mayRepeat(origin: OriginLeg): boolean {
@@ -295,6 +367,11 @@ export class Relay implements ResponseTaker {
 }
 
 const NONE: readonly Buffer[] = []
+const NO_BYTES = Buffer.alloc(0)
+const BROKEN: LastPart = { bytes: NO_BYTES, isWhole: false }
+/** For what is open in an answer to end, before it is broken off. */
+const LAST_WORD_MS = 2000
+const LONGEST_EVENT = 256 * 1024
 
 /** TLS 1.3 tells a client only after the handshake that its certificate, or the lack of one, is not accepted. */
 function refusalOfEnd(reason: string, malformed: boolean): Refusal {

@@ -1,6 +1,7 @@
 // A decision as lists, exports and streams show it: with how its request ended, where it has.
 
 import type { Kysely } from 'kysely'
+import { isPersonalSignal, type RiskSignals } from '../model/risk.ts'
 import { type End, endsOf, NO_END } from './ends.ts'
 import { shownPerson } from './shown-people.ts'
 import type { Tables } from './tables.ts'
@@ -16,7 +17,10 @@ export async function shownDecisions(
 ): Promise<Row[]> {
   const ends = await endsOf(db, tenant, rows)
   return rows.map((row) =>
-    decisionView(shownPerson(row, pseudonymous), ends.get(row['decision_id'])),
+    decisionView(
+      { ...shownPerson(row, pseudonymous), risk: riskView(row, pseudonymous) },
+      ends.get(row['decision_id']),
+    ),
   )
 }
 
@@ -54,11 +58,25 @@ function decisionView(row: Row, end: End = NO_END): Row {
     obligations: row['obligations'],
     policies_evaluated: row['policies_evaluated'],
     review_id: row['review_id'],
+    exception_id: row['exception_id'],
     confidence: row['confidence'],
     risk_score: row['risk_score'],
+    risk: row['risk'],
     ip_address: row['ip_address'],
     revision: row['revision'],
     evaluation_us: row['evaluation_us'],
     ...end,
   }
+}
+
+/** What the score is made of. Pseudonymous: the signs of a person's own are left out; their points tell enough. */
+function riskView({ risk_factors: risk }: Row, pseudonymous: boolean): unknown {
+  if (!isRisk(risk)) return null
+  if (!pseudonymous) return risk
+  const signals = Object.entries(risk.signals).filter(([name]) => !isPersonalSignal(name))
+  return { ...risk, signals: Object.fromEntries(signals) }
+}
+
+function isRisk(risk: unknown): risk is { readonly signals: RiskSignals } {
+  return typeof risk === 'object' && risk !== null && 'signals' in risk
 }

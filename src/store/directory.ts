@@ -3,6 +3,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { UserInput } from '../model/input.ts'
 import type { Principal } from '../model/request.ts'
+import type { OwnRisk } from '../model/risk.ts'
 import type { Asset, Subject } from '../model/subject.ts'
 import type { Tables } from './tables.ts'
 
@@ -24,6 +25,7 @@ interface UserRow {
     | { id: string | null; name: string; allowed: string[] | null; prohibited: string[] | null }[]
     | null
   readonly roles: string[] | null
+  readonly own_risk: OwnRisk | null
 }
 
 const MAX_DEPARTMENT_DEPTH = 64
@@ -57,7 +59,9 @@ export class StoredDirectory {
           order by coalesce(g.name, m.group_name) collate "C") from user_groups m left join groups g on g.tenant = m.tenant and lower(g.name) = lower(m.group_name)
           where m.tenant = p.tenant and m.user_id = p.user_id) as groups,
         (select json_agg(r.role_name order by r.role_name collate "C") from user_roles r where r.tenant = p.tenant and r.user_id = p.user_id
-          and (r.expires_at is null or r.expires_at > now())) as roles
+          and (r.expires_at is null or r.expires_at > now())) as roles,
+        (select json_build_object('points', r.points, 'as_of', (extract(epoch from r.as_of) * 1000)::bigint) from person_risks r
+          where r.tenant = p.tenant and r.user_id = p.user_id::text order by r.as_of desc limit 1) as own_risk
       from person p`.execute(this.#db)
     const row = rows[0]
     return row === undefined ? undefined : subjectOf(row)
@@ -141,6 +145,7 @@ function subjectOf(row: UserRow): Subject {
   return {
     user,
     person: row.user_id,
+    ...(row.own_risk === null ? {} : { own_risk: row.own_risk }),
     allowed_services: new Set(units.flatMap(({ allowed }) => allowed ?? [])),
     prohibited_services: new Set(units.flatMap(({ prohibited }) => prohibited ?? [])),
     units: new Set([

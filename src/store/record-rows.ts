@@ -7,6 +7,7 @@ import type {
   OutcomeRecord,
   ShippedRecord,
 } from '../model/record.ts'
+import type { RiskInput, RiskSignals } from '../model/risk.ts'
 import type { Columns, Row } from './unnest.ts'
 
 export type Of<K> = ShippedRecord & {
@@ -41,10 +42,12 @@ export const DECISION_COLUMNS: Columns = {
   would_be: 'text',
   confidence: 'double precision',
   risk_score: 'integer',
+  risk_factors: 'jsonb',
   policies_evaluated: 'jsonb',
   primary_policy_id: 'text',
   obligations: 'jsonb',
   review_id: 'uuid',
+  exception_id: 'uuid',
   mode: 'text',
   revision: 'text',
   source: 'text',
@@ -171,10 +174,13 @@ export function decisionRow({
     would_be: decision.would_be,
     confidence: decision.confidence,
     risk_score: decision.risk_score,
+    risk_factors: riskText(record.risk_signals, personal?.risk_signals, context['risk']),
     policies_evaluated: listText(decision.policies_evaluated),
     primary_policy_id: decision.primary_policy_id,
     obligations: JSON.stringify(decision.obligations),
     review_id: decision.review_id,
+    // Former releases have none.
+    exception_id: decision.exception_id ?? null,
     mode,
     revision: decision.revision,
     source: context['source'],
@@ -193,6 +199,17 @@ export function decisionRow({
     record: exact,
     personal: personalBytes.length === 0 ? null : personalBytes,
   }
+}
+
+/** What the score is made of: level, factors and signs. Undefined where a record has no score. */
+function riskText(
+  signals: RiskSignals | undefined,
+  personal: RiskSignals | undefined,
+  risk: unknown,
+): string | undefined {
+  if (signals === undefined) return undefined
+  const { score: _score, ...told } = risk as RiskInput
+  return JSON.stringify({ ...told, signals: { ...signals, ...personal } })
 }
 
 /** Decisions share the list of the policies that were asked (src/ledger/record-of.ts): its text is made once. */

@@ -17,12 +17,15 @@ import type {
   Sink,
   Stored,
 } from '../model/record.ts'
+import type { RiskHistorySettings } from '../model/risk.ts'
 import { UnstorableError } from './array-bytes.ts'
 import { tally } from './coverage-rows.ts'
 import { ErasedPeople, takeOrders } from './erasures.ts'
 import { keepEvidence } from './evidence-rows.ts'
+import { countUses } from './exceptions.ts'
 import { joinedNumbers } from './kept-ledger.ts'
 import { LeafTiles } from './leaf-tiles.ts'
+import { type ChangedRisk, reckonRisks } from './person-risk.ts'
 import {
   AUDIT_COLUMNS,
   auditRow,
@@ -45,6 +48,10 @@ export interface RecordSinkParts {
   readonly nextId: () => string
   /** Told of every violation that was opened. */
   readonly onViolation: (severity: string) => void
+  /** What a violation counts; without it as by default. */
+  readonly riskHistory?: () => RiskHistorySettings
+  /** Told whose own risk has moved, once that is stored. */
+  readonly onRisk?: (moved: readonly ChangedRisk[]) => void
   /** Told where records of people who are to be erased came: their segments hold them, too. */
   readonly onErased?: () => void
 }
@@ -75,7 +82,7 @@ export class RecordSink implements Sink {
       throw new UnstorableError('the numbers of the records do not ascend')
     const { db, nextId, onViolation } = this.#parts
     const settings = await this.#settingsOf()
-    const { fresh, clashing, opened } = await db.transaction().execute(async (transaction) => {
+    const { fresh, clashing, opened, moved } = await db.transaction().execute(async (transaction) => {
       await apply(transaction, settings)
       const cursor = await holdCursor(transaction, writer, last.record.tenant)
       const leaves = await LeafTiles.read(transaction, writer, first.seq, last.seq)
@@ -83,15 +90,18 @@ export class RecordSink implements Sink {
       const news = await sorted(transaction, leaves, given, cursor.shipped)
       await takeOrders(transaction, news.fresh)
       await insertAll(transaction, news.fresh)
+      await countUses(transaction, news.fresh)
       await tally(transaction, news.fresh)
       const violations = await countViolations(transaction, news.fresh, nextId)
+      const risks = await reckonRisks(transaction, violations, this.#parts.riskHistory?.())
       for (const other of news.clashing) await bury(transaction, other, CLASH)
       await leaves.write(transaction)
       await noteBatch(transaction, news.fresh)
       await moveCursor(transaction, last.record.tenant, cursor, records, isPart)
-      return { ...news, opened: violations }
+      return { ...news, opened: violations, moved: risks }
     })
-    for (const severity of opened) onViolation(severity)
+    for (const { severity } of opened) onViolation(severity)
+    if (moved.length > 0) this.#parts.onRisk?.(moved)
     return { fresh, clashing }
   }
 

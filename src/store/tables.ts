@@ -113,6 +113,7 @@ export interface Tables {
     primary_policy_id: string | null
     obligations: Json
     review_id: string | null
+    exception_id: string | null
     mode: string
     revision: string
     source: string
@@ -189,6 +190,15 @@ export interface Tables {
     last_seen: Time
     last_decision_id: string
   }
+  person_risks: {
+    tenant: string
+    person_key: string
+    user_id: string | null
+    points: number
+    as_of: Time
+    violations: string
+    updated_at: Created
+  }
   audit_events: {
     tenant: string
     time: Time
@@ -226,6 +236,13 @@ export interface Tables {
     answered_by: string | null
     comment: string | null
     valid_until: Time | null
+    assignee: string | null
+    assigned_at: Time | null
+    assigned_by: string | null
+    due_at: Time | null
+    escalated_at: Time | null
+    escalation: Generated<number>
+    exception_id: string | null
   }
   proxy_tokens: {
     tenant: string

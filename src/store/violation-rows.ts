@@ -7,12 +7,19 @@ import { decisionsOf, department, inputOf, type Of, POSITION, text } from './rec
 import type { Tables } from './tables.ts'
 import { type Columns, insert, names, type Row, selectRows } from './unnest.ts'
 
-/** One open group a person, policy, service and day; the severities of those that were opened. */
+/** A group that was opened. */
+export interface OpenedViolation {
+  readonly severity: string
+  readonly tenant: string
+  readonly person_key: string
+}
+
+/** One open group a person, policy, service and day; those that were opened. */
 export async function countViolations(
   transaction: Transaction<Tables>,
   records: readonly ShippedRecord[],
   nextId: () => string,
-): Promise<string[]> {
+): Promise<OpenedViolation[]> {
   const found = decisionsOf(records).filter(({ record }) => record.violation !== undefined)
   if (found.length === 0) return []
   const groups = groupsOf(found, nextId)
@@ -25,7 +32,7 @@ export async function countViolations(
     group.facts.map((fact) => ({ ...fact, violation_id: stored[index]?.violation_id })),
   )
   await insert(transaction, 'violation_facts', VIOLATION_FACT_COLUMNS, facts)
-  return stored.filter(({ opened }) => opened).map(({ severity }) => severity)
+  return stored.filter(({ opened }) => opened)
 }
 
 interface Group {
@@ -37,14 +44,16 @@ interface Group {
 function groupsOf(records: readonly Of<DecisionRecord>[], nextId: () => string): Group[] {
   const groups = new Map<string, Group>()
   for (const shipped of records) {
-    const { row, fact, key } = made(shipped, nextId)
+    const { group, fact } = violationOf(shipped)
+    const { tenant, person_key, policy_id, service_id, day } = group
+    const key = JSON.stringify([tenant, person_key, policy_id, service_id, day])
     const known = groups.get(key)
     if (known === undefined) {
-      groups.set(key, { row, facts: [fact] })
+      groups.set(key, { row: { ...group, violation_id: nextId() }, facts: [fact] })
       continue
     }
     known.facts.push(fact)
-    const { last_seen: seen, last_decision_id } = row
+    const { last_seen: seen, last_decision_id } = group
     if (String(seen) > String(known.row['last_seen']))
       known.row = { ...known.row, last_seen: seen, last_decision_id }
     if (String(seen) < String(known.row['first_seen']))
@@ -53,15 +62,11 @@ function groupsOf(records: readonly Of<DecisionRecord>[], nextId: () => string):
   return [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group)
 }
 
-/** What the fact of a violation says, but for the group that it belongs to. Throws UnstorableError. */
-export function violationFact(shipped: Of<DecisionRecord>): Row {
-  return made(shipped, () => '').fact
-}
-
-function made(
-  { record, personal, writer, seq }: Of<DecisionRecord>,
-  nextId: () => string,
-): { readonly row: Record<string, unknown>; readonly fact: Row; readonly key: string } {
+/** What a refused decision says of its group, as it opens one, and of its fact; but for the id of the group. Throws UnstorableError. */
+export function violationOf({ record, personal, writer, seq }: Of<DecisionRecord>): {
+  readonly group: Record<string, unknown>
+  readonly fact: Row
+} {
   try {
     const { decision, violation, person_key, tenant, time } = record
     const { user, resource } = inputOf(record)
@@ -72,10 +77,8 @@ function made(
     const user_department = text(department(user))
     const policy = decision.policies_evaluated.find(({ policy_id: id }) => id === policyId)
     return {
-      key: JSON.stringify([tenant, person_key, policyId, serviceId, day]),
-      row: {
+      group: {
         tenant,
-        violation_id: nextId(),
         day,
         person_key,
         policy_id: policyId,
@@ -86,6 +89,7 @@ function made(
         violation_type: violation?.type,
         policy_name: policy?.policy_name,
         severity: violation?.severity,
+        raises_risk: violation?.raises_risk,
         resource_type: text(resource['type']),
         resource_name: decision.service?.name ?? text(resource['host']),
         first_seen: seen,
@@ -125,7 +129,8 @@ export const VIOLATION_FACT_COLUMNS: Columns = {
   ...POSITION,
 }
 
-const VIOLATION_COLUMNS: Columns = {
+/** Those that are made of facts; all others belong to the people who work on it. */
+export const VIOLATION_COLUMNS: Columns = {
   tenant: 'text',
   violation_id: 'uuid',
   day: 'date',
@@ -138,6 +143,7 @@ const VIOLATION_COLUMNS: Columns = {
   violation_type: 'text',
   policy_name: 'text',
   severity: 'text',
+  raises_risk: 'boolean',
   resource_type: 'text',
   resource_name: 'text',
   count: 'bigint',
@@ -146,9 +152,8 @@ const VIOLATION_COLUMNS: Columns = {
   last_decision_id: 'uuid',
 }
 
-interface Stored {
+interface Stored extends OpenedViolation {
   readonly opened: boolean
-  readonly severity: string
   readonly violation_id: string
 }
 
@@ -164,6 +169,6 @@ async function upsertViolations(
       first_seen = least(violations.first_seen, excluded.first_seen),
       last_decision_id = case when excluded.last_seen > violations.last_seen then excluded.last_decision_id else violations.last_decision_id end,
       last_seen = greatest(violations.last_seen, excluded.last_seen)
-    returning (xmax = 0) as opened, severity, violation_id`.execute(transaction)
+    returning (xmax = 0) as opened, severity, violation_id, tenant, person_key`.execute(transaction)
   return stored
 }

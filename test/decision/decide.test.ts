@@ -23,6 +23,8 @@ import type { AiService } from '../../src/model/service.ts'
 import type { Subject } from '../../src/model/subject.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
 import { Catalogue } from '../../src/signatures/catalogue.ts'
+import { NO_BUDGETS, RISK } from '../support/no-budgets.ts'
+import { NO_EXCEPTIONS } from '../support/no-exceptions.ts'
 import { folderOf, loadDirs } from '../support/policy-folder.ts'
 import { aService } from '../support/services.ts'
 
@@ -141,6 +143,8 @@ async function rig(
           answer: () => Promise.resolve('pending'),
           ...answer,
         },
+        exceptions: NO_EXCEPTIONS,
+        budgets: NO_BUDGETS,
         metrics,
         now: Date.now,
         rules: () => rules,
@@ -153,6 +157,7 @@ async function rig(
         record: 'ai',
         urlPaths: true,
         personSecret: Buffer.alloc(32, 1),
+        risk: RISK,
         ...options,
       },
     ),

@@ -10,6 +10,8 @@ import type { AccessRequest } from '../../src/model/request.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
 import { Catalogue } from '../../src/signatures/catalogue.ts'
 import { loadServices } from '../../src/signatures/load.ts'
+import { NO_BUDGETS, RISK } from '../support/no-budgets.ts'
+import { NO_EXCEPTIONS } from '../support/no-exceptions.ts'
 import { loadDirs } from '../support/policy-folder.ts'
 
 const SHIPPED = join(import.meta.dirname, '../../signatures')
@@ -69,6 +71,7 @@ async function sampleCorridor(): Promise<Sample> {
           units: nothing,
         }),
         asset: () => undefined,
+        ownRisk: () => undefined,
       },
       classify: () => {
         throw new Error('the door offers no content')
@@ -81,6 +84,8 @@ async function sampleCorridor(): Promise<Sample> {
         open: () => Promise.reject(new Error('nothing asks for a review')),
         answer: () => Promise.reject(new Error('nothing is held')),
       },
+      exceptions: NO_EXCEPTIONS,
+      budgets: NO_BUDGETS,
       metrics: new Metrics({ processMetrics: false }),
       now: Date.now,
       rules: () => rules,
@@ -93,6 +98,7 @@ async function sampleCorridor(): Promise<Sample> {
       record: 'ai',
       urlPaths: true,
       personSecret: Buffer.alloc(32, 1),
+      risk: RISK,
     },
   )
   return { records, decide: (host) => corridor.decide(requestFor(host, ids)) }

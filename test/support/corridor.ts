@@ -2,6 +2,7 @@
 
 import { loadConfig } from '../../src/config/load.ts'
 import type { CorridorOptions, CorridorParts } from '../../src/decision/decide.ts'
+import { NO_BUDGETS } from './no-budgets.ts'
 
 const { config } = loadConfig({ env: {}, cwd: import.meta.dirname })
 
@@ -14,7 +15,7 @@ export function corridorOptions(
     {
       ...parts,
       exceptions: { of: () => [], claim: () => Promise.resolve(undefined) },
-      budgets: undefined as never,
+      budgets: NO_BUDGETS,
     },
     {
       tenant: 'default',
