@@ -46,6 +46,13 @@ export interface RecorderParts {
 }
 
 const LOOK_EVERY_MS = 100
+/**
+ * How long records are shipped without a look at anything else: under a load that the store cannot keep up with
+ * there is always more, and what waits must be measured (it is bounded), proved and archived all the same.
+ */
+const SHIP_MS = 1000
+/** How long the end waits for what is left; it lies in the spool, for the next one to ship. */
+const LAST_SHIP_MS = 5000
 /** How often it is measured what waits while the store is away. */
 const MEASURE_EVERY_MS = 1000
 /** New folders are looked for, and what is left to do beside shipping. */
@@ -64,6 +71,8 @@ export class Recorder {
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> = Promise.resolve()
   #busy = false
+  /** Whether the last round left something for the next one. */
+  #isBehind = false
   #stopped = false
   #delayMs = 0
   #retryAt = -Infinity
@@ -111,12 +120,12 @@ export class Recorder {
     return this.#oldest === undefined ? 0 : Math.max(0, this.#options.now() - this.#oldest)
   }
 
-  /** Ships what is there, as far as the store takes it, and stops. */
+  /** Ships what is there, as far as the store takes it within some seconds, and stops. */
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
     await this.#running
-    await this.#shipAll().catch(() => undefined)
+    await this.#shipAll(LAST_SHIP_MS).catch(() => undefined)
     await this.#bringEvidence().catch(() => undefined)
     await this.#archiving
     this.#measure()
@@ -126,7 +135,7 @@ export class Recorder {
   async flush(): Promise<void> {
     await this.#running
     this.#findWriters()
-    await this.#shipAll()
+    await this.#shipAll(Infinity)
     await this.#bringEvidence()
     this.#measure()
   }
@@ -150,9 +159,8 @@ export class Recorder {
       this.#busy = true
       this.#running = this.#round().finally(() => {
         this.#busy = false
-        this.#schedule(
-          this.#delayMs > 0 ? Math.min(this.#delayMs, MEASURE_EVERY_MS) : LOOK_EVERY_MS,
-        )
+        const idleMs = this.#isBehind ? 0 : LOOK_EVERY_MS
+        this.#schedule(this.#delayMs > 0 ? Math.min(this.#delayMs, MEASURE_EVERY_MS) : idleMs)
       })
     }, afterMs)
   }
@@ -163,7 +171,7 @@ export class Recorder {
       if (performance.now() < this.#retryAt) return
       const isTidying = performance.now() - this.#tidiedAt >= TIDY_EVERY_MS
       this.#findWriters()
-      await this.#shipAll()
+      this.#isBehind = await this.#shipAll(SHIP_MS)
       if (isTidying || this.#isAwaited) await this.#bringEvidence()
       this.#isAwaited = false
       if (isTidying) {
@@ -177,6 +185,7 @@ export class Recorder {
       this.#delayMs = BACKOFF_MS.least + Math.round(Math.random() * (ceiling - BACKOFF_MS.least))
       this.#retryAt = performance.now() + this.#delayMs
       this.#isUnsure = true
+      this.#isBehind = false
       metrics.recorderBatches.inc({ outcome: 'retried' })
       log.warn(
         { err: messageOf(error), code: codeOf(error), retry_ms: this.#delayMs },
@@ -195,19 +204,25 @@ export class Recorder {
     }
   }
 
-  async #shipAll(): Promise<void> {
-    if (this.#followers.size === 0) return
+  /** Whether something is left after that time. */
+  async #shipAll(forMs: number): Promise<boolean> {
+    if (this.#followers.size === 0) return false
     if (this.#isUnsure) await this.#askCursors()
+    const until = performance.now() + forMs
     const queue = [...this.#followers.values()].filter(({ writer }) => !this.#drained.has(writer))
     const lane = async (): Promise<void> => {
       // One batch of each in turn, so that a writer that is far behind does not keep the others waiting.
-      for (let next = queue.shift(); next !== undefined; next = queue.shift())
+      while (performance.now() < until) {
+        const next = queue.shift()
+        if (next === undefined) return
         if (await this.#ship(next)) queue.push(next)
         else if (next.isDrained()) this.#drained.add(next.writer)
+      }
     }
     const lanes = Array.from({ length: this.#options.lanes ?? 1 }, () => lane())
     const failed = (await Promise.allSettled(lanes)).find(({ status }) => status === 'rejected')
     if (failed?.status === 'rejected') throw failed.reason
+    return queue.length > 0
   }
 
   /** What the store has of each writer: less than before where an older one was restored. */

@@ -1,12 +1,23 @@
 // From spool to store: in order, once, whatever is away, damaged or poisonous.
 
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { RecordEncoder } from '../../src/ledger/encode.ts'
 import type { Missing } from '../../src/ledger/follower.ts'
 import { frameOf, readFrame } from '../../src/ledger/frame.ts'
 import { createSegment, SEGMENT_HEAD, segmentsOf } from '../../src/ledger/segment.ts'
+import { makeLedger } from '../support/ledger-folder.ts'
 import { auditRecord, gauge, MemorySink, randomWriter, recorderOf } from '../support/records.ts'
 
 /** A writer's folder with one segment a list of names; numbers go on from segment to segment. */
@@ -108,6 +119,29 @@ t.test(
   },
 )
 
+t.test('what waits is told while there is always more than the store takes', async (t) => {
+  const dir = t.testdir()
+  const writer = randomWriter()
+  writeSegments(dir, writer, [['first']])
+  const [path = ''] = segmentPaths(dir, writer)
+  const encoder = new RecordEncoder()
+  const sink = new MemorySink()
+  let seq = 2
+  const keep = sink.write.bind(sink)
+  sink.write = async (...given) => {
+    await wait(10)
+    const made = Date.now() - 60_000
+    appendFileSync(path, frameOf(encoder.encode(auditRecord('more', made), { writer, seq: seq++ })))
+    return keep(...given)
+  }
+  const { recorder, metrics } = recorderOf(dir, sink)
+  recorder.start()
+  t.teardown(() => recorder.stop())
+  await until(async () => (await gauge(metrics, 'cordon_recorder_lag_seconds')) >= 60)
+  t.equal(await gauge(metrics, 'cordon_spool_records'), 1)
+  sink.write = keep
+})
+
 t.test('a damaged middle is passed over and told as a gap of exactly what it hid', async (t) => {
   const dir = t.testdir()
   const writer = randomWriter()
@@ -167,6 +201,31 @@ t.test('a frame with a number that is not its own is passed over, and hides noth
     t.same(missing, [])
     t.equal(await gauge(metrics, 'cordon_spool_records'), 0)
   }
+})
+
+t.test('a segment with a number that nobody can have come to is left alone', async (t) => {
+  const dir = t.testdir()
+  const { ledger, writers } = makeLedger(dir, [{ stretches: [3, 2] }])
+  const [{ writer = '', folder = '' } = {}] = writers
+  const far = 9_007_199_254_740_000
+  const { path, fd } = createSegment(folder, writer, far)
+  const forged = new RecordEncoder().encode(auditRecord('forged'), { writer, seq: far })
+  writeSync(fd, frameOf(forged))
+  closeSync(fd)
+  const sink = new MemorySink()
+  const { recorder } = recorderOf(ledger, sink)
+  await recorder.flush()
+  t.same([...(await sink.cursors())], [[writer, 5]])
+  // What is written behind the last record is read on, and the file is there for whoever looks.
+  const next = createSegment(folder, writer, 6)
+  writeSync(next.fd, frameOf(new RecordEncoder().encode(auditRecord('a'), { writer, seq: 6 })))
+  await recorder.flush()
+  writeSync(next.fd, frameOf(new RecordEncoder().encode(auditRecord('b'), { writer, seq: 7 })))
+  closeSync(next.fd)
+  await recorder.flush()
+  t.same([...(await sink.cursors())], [[writer, 7]])
+  t.same(sink.gaps, [])
+  t.ok(existsSync(path))
 })
 
 t.test('a large damaged stretch does not stop the reader', async (t) => {
