@@ -9,8 +9,8 @@ import type { Actor } from '../governance/audit.ts'
 import type { Activated, PolicyActivation } from '../governance/policy-activation.ts'
 import { MAX_TEXT_BYTES } from '../governance/policy-draft.ts'
 import type { PolicyLife, Seen } from '../governance/policy-life.ts'
-import type { VersionName } from '../governance/policy-shelf.ts'
 import type { PolicyPush } from '../governance/policy-push.ts'
+import type { VersionName } from '../governance/policy-shelf.ts'
 import type { VersionView } from '../governance/policy-views.ts'
 import { MODES, SEVERITIES } from '../model/decision.ts'
 import { SCOPE_KEYS } from '../model/policy.ts'
@@ -35,7 +35,11 @@ const Text = Type.String()
 const OptionalText = nullable(Text)
 const At = Type.String({ format: 'date-time' })
 const OptionalAt = nullable(At)
-const Id = Type.String({ minLength: 1, maxLength: MAX_ID_LENGTH, pattern: String.raw`^[^\u0000]*$` })
+const Id = Type.String({
+  minLength: 1,
+  maxLength: MAX_ID_LENGTH,
+  pattern: String.raw`^[^\u0000]*$`,
+})
 const Version = Type.String({
   minLength: 1,
   maxLength: 64,
@@ -146,7 +150,9 @@ const ShownSchema = Type.Object({
 const ActivatedSchema = Type.Object({
   versions: Type.Array(VersionSchema),
   revision: nullable(
-    Type.String({ description: 'Of all stored policies; null where nothing else is in force yet.' }),
+    Type.String({
+      description: 'Of all stored policies; null where nothing else is in force yet.',
+    }),
   ),
 })
 const ValidatedSchema = Type.Object({
@@ -176,7 +182,8 @@ const PLACE = {
   path: Type.Optional(
     Type.String({
       maxLength: MAX_ID_LENGTH,
-      description: 'Of libraries, data and tests, whose id it is; policies have one after their id.',
+      description:
+        'Of libraries, data and tests, whose id it is; policies have one after their id.',
       examples: ['acme/limits_test.rego'],
     }),
   ),
@@ -340,10 +347,7 @@ export function policyRoutes(
             from: Text,
             to: Text,
             diff: Text,
-            changed: Type.Record(
-              Text,
-              Type.Object({ from: Type.Unknown(), to: Type.Unknown() }),
-            ),
+            changed: Type.Record(Text, Type.Object({ from: Type.Unknown(), to: Type.Unknown() })),
           }),
           ...missing,
         },

@@ -7,13 +7,9 @@ import type { Actor } from '../governance/audit.ts'
 import type { ConflictPage } from '../governance/conflicts.ts'
 import type { Activated, Activation, Rollback } from '../governance/policy-activation.ts'
 import type { PolicyText } from '../governance/policy-draft.ts'
-import type {
-  Edit,
-  NewPolicy,
-  NewVersion,
-  Seen,
-  VersionNotes,
-} from '../governance/policy-life.ts'
+import type { Edit, NewPolicy, NewVersion, Seen, VersionNotes } from '../governance/policy-life.ts'
+import type { ActiveFiles, Push, Pushed } from '../governance/policy-push.ts'
+import type { PolicyRollout } from '../governance/policy-rollout.ts'
 import type {
   Comparison,
   PolicyFilter,
@@ -21,8 +17,6 @@ import type {
   PolicyShelf,
   VersionName,
 } from '../governance/policy-shelf.ts'
-import type { ActiveFiles, Push, Pushed } from '../governance/policy-push.ts'
-import type { PolicyRollout } from '../governance/policy-rollout.ts'
 import type { VersionView } from '../governance/policy-views.ts'
 import type { ConflictReport } from '../model/conflict.ts'
 import type { ConflictFilter, ConflictRow } from '../store/conflicts.ts'

@@ -2,7 +2,6 @@
 
 import type { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
-import type { Actor } from '../governance/audit.ts'
 import { Conflicts } from '../governance/conflicts.ts'
 import { PolicyActivation } from '../governance/policy-activation.ts'
 import { PolicyLife } from '../governance/policy-life.ts'
@@ -37,8 +36,6 @@ export interface PolicyDeskParts {
   readonly folderPolicies: () => readonly PolicyMetadata[]
   /** Of bundles from elsewhere, as far as this process has them in force. */
   readonly bundleFolders: () => readonly string[]
-  /** All that are in force beside those of `policy.dirs`. */
-  readonly folders: () => readonly string[]
   /** The catalogue in force. */
   readonly services: () => Iterable<AiService>
   /** Something else is in force. */
@@ -47,7 +44,7 @@ export interface PolicyDeskParts {
 
 export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   const { current, env, store, spool, ids, secret } = parts
-  const { folderPolicies, bundleFolders, folders, services, onPublished } = parts
+  const { folderPolicies, bundleFolders, services, onPublished } = parts
   const { tenant } = current()
   const revisions = new PolicyRevisions(store.db, tenant)
   const publisher = new Publisher({
@@ -76,11 +73,7 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
     nextId: () => ids.next(),
     now: Date.now,
     personKey: (person) => personKey(secret, tenant, person),
-    load: (all) =>
-      loadOptions(current(), env, [
-        ...current().policy.dirs,
-        ...(all ? folders() : bundleFolders()),
-      ]),
+    load: () => loadOptions(current(), env, [...current().policy.dirs, ...bundleFolders()]),
     services,
     audit: async (record) => {
       await spool.append(record)

@@ -79,7 +79,10 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
     .action((ids: string[], options: Moving) =>
       run(async () => (await load()).policyActivate(io, ids, options))(),
     )
-  moving(policy.command('archive'), 'an active version is no longer in force, any other goes no further')
+  moving(
+    policy.command('archive'),
+    'an active version is no longer in force, any other goes no further',
+  )
     .argument('<id>', 'ID or ID@VERSION')
     .option('--rejudge', 'judge open tunnels, WebSockets and streams again')
     .action((id: string, options: Moving) =>

@@ -465,7 +465,10 @@ function datesOf({
   effective_from: from,
   expires_at: until,
 }: Pick<Version, 'effective_from' | 'expires_at'>): string {
-  return [...(from === null ? [] : [`from ${from}`]), ...(until === null ? [] : [`until ${until}`])].join(' ')
+  return [
+    ...(from === null ? [] : [`from ${from}`]),
+    ...(until === null ? [] : [`until ${until}`]),
+  ].join(' ')
 }
 
 function personOf({ id, name }: { readonly id: string; readonly name: string | null }): string {

@@ -138,7 +138,10 @@ export class PolicyActivation {
       throw invalid('/effective_from', 'lies in the past; leave it out to activate now')
     const turns = await this.#turns(names, 'activate', seen, (before) => {
       const dates = life.dates(
-        { effective_from: (at ?? life.now()).toISOString(), ...(until === undefined ? {} : { expires_at: until }) },
+        {
+          effective_from: (at ?? life.now()).toISOString(),
+          ...(until === undefined ? {} : { expires_at: until }),
+        },
         before,
       )
       return { ...before, ...dates, rejudge }
@@ -177,7 +180,10 @@ export class PolicyActivation {
     const turns = await this.#turns([exactly(row)], 'roll back', undefined, (before) => ({
       ...before,
       ...life.dates(
-        { effective_from: life.now().toISOString(), ...(until === undefined ? {} : { expires_at: until }) },
+        {
+          effective_from: life.now().toISOString(),
+          ...(until === undefined ? {} : { expires_at: until }),
+        },
         before,
       ),
       rejudge,
@@ -188,7 +194,10 @@ export class PolicyActivation {
   /** A version ends: one that is in force no longer is, one that is on its way goes no further. */
   async archive(
     name: VersionName,
-    { comment, rejudge = false }: { readonly comment?: string | undefined; readonly rejudge?: boolean | undefined },
+    {
+      comment,
+      rejudge = false,
+    }: { readonly comment?: string | undefined; readonly rejudge?: boolean | undefined },
     seen: Seen,
     actor: Actor,
     mayApprove: boolean,
@@ -229,7 +238,9 @@ export class PolicyActivation {
       if (current.length === 1) return this.#noteRefusal(current, error)
       // One that fails does not keep the others.
       for (const turn of current)
-        await this.#carryOutTurns([turn]).catch((reason: unknown) => this.#noteRefusal([turn], reason))
+        await this.#carryOutTurns([turn]).catch((reason: unknown) =>
+          this.#noteRefusal([turn], reason),
+        )
     }
   }
 
@@ -467,7 +478,11 @@ export class PolicyActivation {
     const { actor, comment, rejudge } = change
     for (const { row } of inOrder(change.turns)) await life.lock(row.policy_id, transaction)
     const by = idOf(actor)
-    const { revision } = await publish(files, { reason: reasonOf(change), rejudge, by }, transaction)
+    const { revision } = await publish(
+      files,
+      { reason: reasonOf(change), rejudge, by },
+      transaction,
+    )
     const rows: VersionRow[] = []
     const events: string[] = []
     // What ends makes room first: one version of a policy is active at a time.
@@ -485,7 +500,13 @@ export class PolicyActivation {
         : undefined
       const now = life.now()
       const next: VersionRow = beginning.includes(turn)
-        ? { ...turn.after(before), status: 'active', activated_at: now, archived_at: null, due_problem: null }
+        ? {
+            ...turn.after(before),
+            status: 'active',
+            activated_at: now,
+            archived_at: null,
+            due_problem: null,
+          }
         : { ...before, status: 'archived', archived_at: now, due_problem: null }
       const row = life.touched(next, before, turn.act, actor, comment) ?? next
       await versions.updateVersion(row, transaction)
@@ -523,7 +544,12 @@ export class PolicyActivation {
     const { life } = this.#parts
     const active = await life.versions.newest(row.policy_id, ['active'], transaction)
     if (active === undefined) return undefined
-    const archived: VersionRow = { ...active, status: 'archived', archived_at: life.now(), due_problem: null }
+    const archived: VersionRow = {
+      ...active,
+      status: 'archived',
+      archived_at: life.now(),
+      due_problem: null,
+    }
     await life.versions.updateVersion(
       life.touched(archived, active, `replaced by ${row.version}`, actor) ?? archived,
       transaction,

@@ -152,6 +152,7 @@ function pick(
 
 function differing(some: object, other: object): Record<string, unknown> {
   const others = other as Readonly<Record<string, unknown>>
-  return Object.fromEntries(Object.entries(some).filter(([key, value]) => !isDeepStrictEqual(value, others[key])))
+  return Object.fromEntries(
+    Object.entries(some).filter(([key, value]) => !isDeepStrictEqual(value, others[key])),
+  )
 }
-

@@ -18,7 +18,12 @@ import {
   refused,
   versionBehind,
 } from './policy-draft.ts'
-import { changedKeys, type JournalParts, type PolicyEvent, PolicyJournal } from './policy-journal.ts'
+import {
+  changedKeys,
+  type JournalParts,
+  type PolicyEvent,
+  PolicyJournal,
+} from './policy-journal.ts'
 import { PolicyShelf, type PolicyShelfParts, readOnly, type VersionName } from './policy-shelf.ts'
 import type { VersionView } from './policy-views.ts'
 
@@ -83,7 +88,10 @@ export class PolicyLife {
         { problems: [{ file: '', pointer: '/path', message: 'is taken' }] },
       )
     if ((await this.versions.count()) >= MAX_POLICIES)
-      throw new CordonError('CONFLICT', `there are ${MAX_POLICIES} policies, the most a store holds`)
+      throw new CordonError(
+        'CONFLICT',
+        `there are ${MAX_POLICIES} policies, the most a store holds`,
+      )
     const row = this.#newVersion(read, policy, actor, undefined)
     return this.write(async (transaction) => {
       const head = { policy_id: id, policy_type: read.type, rule_engine: read.language, path }
@@ -247,9 +255,7 @@ export class PolicyLife {
     this.checkSeen(draft, seen)
     const head = await this.versions.head(draft.policy_id)
     const path = head?.path ?? ''
-    const problems = isTried
-      ? []
-      : await this.#check([{ path, text: draft.rule_content }], false)
+    const problems = isTried ? [] : await this.#check([{ path, text: draft.rule_content }], false)
     if (problems.length > 0) throw refused(problems)
     const exactly = { policy_id: draft.policy_id, version: draft.version }
     return this.#move(exactly, [draft.edition], actor, 'submit', comment, (before) => {
@@ -370,7 +376,10 @@ export class PolicyLife {
 
   /** Dates as they are to be; throws INPUT_INVALID. */
   dates(
-    { effective_from: from, expires_at: until }: Pick<VersionNotes, 'effective_from' | 'expires_at'>,
+    {
+      effective_from: from,
+      expires_at: until,
+    }: Pick<VersionNotes, 'effective_from' | 'expires_at'>,
     before: { readonly effective_from: Date | null; readonly expires_at: Date | null },
   ): { readonly effective_from: Date | null; readonly expires_at: Date | null } {
     const dates = {
@@ -531,7 +540,9 @@ export class PolicyLife {
   ): VersionRow | undefined {
     const { contributors, contributor_keys: keys } = before
     const row = this.touched(after, before, act, actor, comment)
-    return row === undefined ? undefined : { ...row, ...this.#authorship(contributors, keys, actor) }
+    return row === undefined
+      ? undefined
+      : { ...row, ...this.#authorship(contributors, keys, actor) }
   }
 
   #authorship(
@@ -579,10 +590,11 @@ export class PolicyLife {
     const own = new Set(files.map(({ path }) => path))
     const all = [...active.filter(({ path }) => !own.has(path)), ...files]
     return this.#parts.check(
-      all.filter((file) => tested || own.has(file.path) || !isTest(file)).map(({ path, text }) => ({ path, text })),
+      all
+        .filter((file) => tested || own.has(file.path) || !isTest(file))
+        .map(({ path, text }) => ({ path, text })),
     )
   }
-
 }
 
 export const STATUS_WORDS: Readonly<Record<PolicyStatus, string>> = {
@@ -642,11 +654,15 @@ function gitOf(
   git: VersionNotes['git'],
   before: Pick<VersionRow, 'git_commit_sha' | 'git_branch'>,
 ): Pick<VersionRow, 'git_commit_sha' | 'git_branch'> {
-  if (git === undefined) return before
+  if (git === undefined)
+    return { git_commit_sha: before.git_commit_sha, git_branch: before.git_branch }
   const { commit, branch } = git
   if (commit !== undefined && !COMMIT.test(commit))
     throw invalid('/git/commit', 'must be a whole commit id: 40 or 64 hex digits')
-  if (branch !== undefined && (branch === '' || branch.length > 255 || /[\p{Cc}\s~^:?*[\\]/u.test(branch)))
+  if (
+    branch !== undefined &&
+    (branch === '' || branch.length > 255 || /[\p{Cc}\s~^:?*[\\]/u.test(branch))
+  )
     throw invalid('/git/branch', 'must be the name of a branch, at most 255 characters')
   return { git_commit_sha: commit ?? null, git_branch: branch ?? null }
 }
@@ -658,4 +674,3 @@ function exists(id: string): CordonError {
     { problems: [{ file: '', pointer: '/policy_id', message: 'is taken' }] },
   )
 }
-

@@ -76,8 +76,7 @@ export class PolicyShelf {
   async list(filter: PolicyFilter): Promise<PolicyPage> {
     const { origin, limit = DEFAULT_LIMIT, cursor } = filter
     const after = cursor === undefined ? undefined : readCursor(cursor)
-    const stored =
-      origin === 'folder' ? [] : await this.versions.heads(filter, after, limit + 1)
+    const stored = origin === 'folder' ? [] : await this.versions.heads(filter, after, limit + 1)
     const ofFolders =
       origin === 'store'
         ? []
@@ -93,15 +92,12 @@ export class PolicyShelf {
     const last = items.at(-1)
     return {
       items,
-      next_cursor:
-        found.length > limit && last !== undefined ? cursorText(last.policy_id) : null,
+      next_cursor: found.length > limit && last !== undefined ? cursorText(last.policy_id) : null,
     }
   }
 
   /** A policy with its newest versions. Throws NOT_FOUND. */
-  async show(
-    id: string,
-  ): Promise<PolicyView & { readonly versions: readonly VersionSummary[] }> {
+  async show(id: string): Promise<PolicyView & { readonly versions: readonly VersionSummary[] }> {
     const head = await this.versions.head(id)
     if (head === undefined) {
       const ofFolder = this.ofFolder(id)
@@ -229,7 +225,10 @@ function differences(older: VersionRow, newer: VersionRow): Comparison['changed'
   for (const key of METADATA_KEYS) {
     if (key !== 'scope') tell(key, from[key] ?? null, to[key] ?? null)
     else
-      for (const part of new Set([...Object.keys(from.scope ?? {}), ...Object.keys(to.scope ?? {})]))
+      for (const part of new Set([
+        ...Object.keys(from.scope ?? {}),
+        ...Object.keys(to.scope ?? {}),
+      ]))
         tell(`scope.${part}`, from.scope?.[part] ?? [], to.scope?.[part] ?? [])
   }
   tell('effective_from', older.effective_from, newer.effective_from)
@@ -280,4 +279,3 @@ function noCursor(): CordonError {
     problems: [{ file: '/querystring/cursor', message: 'is not valid' }],
   })
 }
-

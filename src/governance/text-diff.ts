@@ -143,7 +143,9 @@ function* hunks(edits: readonly Edit[]): Generator<string> {
     const [removed, added] = [count('+'), count('-')]
     yield `@@ -${rangeOf(fromLine, removed)} +${rangeOf(toLine, added)} @@\n`
     for (const { kind, line } of hunk)
-      yield line.endsWith('\n') ? `${kind}${line}` : `${kind}${line}\n\\ No newline at end of file\n`
+      yield line.endsWith('\n')
+        ? `${kind}${line}`
+        : `${kind}${line}\n\\ No newline at end of file\n`
     fromLine += removed
     toLine += added
   }

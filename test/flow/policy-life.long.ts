@@ -150,7 +150,8 @@ t.test('the life of a stored policy', async (t) => {
     const soon = new Date(Date.now() + 3000).toISOString()
     t.match(await place.done(['policy', 'activate', 'strict', '--at', soon]), /becomes active at/)
     await eventually(
-      async () => JSON.parse(await place.done(['policy', 'show', 'strict', '--json'])) as { status: string },
+      async () =>
+        JSON.parse(await place.done(['policy', 'show', 'strict', '--json'])) as { status: string },
       ({ status }) => status === 'active',
     )
     writeFileSync(file, policy('strict', '@priority("901")\n'))
@@ -160,7 +161,10 @@ t.test('the life of a stored policy', async (t) => {
     const bad = join(place.dir, 'bad.cedar')
     writeFileSync(bad, policy('bad').replace('resource ==', 'resource in'))
     t.equal((await place.cordon(['policy', 'validate', file])).code, 0)
-    writeFileSync(bad, '@id("bad")\nforbid (principal, action, resource) when { context.bytes > 1 };\n')
+    writeFileSync(
+      bad,
+      '@id("bad")\nforbid (principal, action, resource) when { context.bytes > 1 };\n',
+    )
     const refused = await place.cordon(['policy', 'validate', bad])
     t.equal(refused.code, 1)
     t.match(refused.err, /bad|policy\.cedar:2/)
@@ -189,7 +193,9 @@ t.test('the life of a stored policy', async (t) => {
     git('add', '.')
     git('commit', '--quiet', '-m', 'first')
     await place.done(['policy', 'create', file, '--git'])
-    const shown = JSON.parse(await place.done(['policy', 'show', 'committed@1.0.0', '--json'])) as object
+    const shown = JSON.parse(
+      await place.done(['policy', 'show', 'committed@1.0.0', '--json']),
+    ) as object
     t.match(shown, { git: { commit: git('rev-parse', 'HEAD'), branch: 'rules' } })
     writeFileSync(file, policy('committed'))
     const refused = await place.cordon(['policy', 'edit', 'committed', file, '--git'])
@@ -208,10 +214,13 @@ t.test('the life of a stored policy', async (t) => {
       actor_name: 'maya',
       changes: { after: { status: 'draft' } },
     })
-    t.match(of('policy_created').find(({ target_id: id }) => id === 'strict'), {
-      actor_name: /^os:/,
-      actor_id: null,
-    })
+    t.match(
+      of('policy_created').find(({ target_id: id }) => id === 'strict'),
+      {
+        actor_name: /^os:/,
+        actor_id: null,
+      },
+    )
     t.ok(of('policy_approval_refused').length >= 2)
     t.equal(await cordon.stop(), 0)
     t.match(await place.done(['policy', 'show', 'strict']), /1\.0\.1/, 'over its own store')

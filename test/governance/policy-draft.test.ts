@@ -61,14 +61,18 @@ t.test('what it is, what it is called and where it lies', async (t) => {
     language: 'json',
   })
   t.match(
-    readText({ text: 'package acme.uploads_test\n\ntest_it if true\n', path: 'a/uploads_test.rego' }),
+    readText({
+      text: 'package acme.uploads_test\n\ntest_it if true\n',
+      path: 'a/uploads_test.rego',
+    }),
     { type: 'test', language: 'rego' },
   )
   t.match(readText({ text: 'tests: []\n', path: 'uploads.test.yaml' }), { type: 'test' })
 })
 
 t.test('no policy is called like a test, and no two ids share a file', async (t) => {
-  const named = (id: string): string => readText({ text: REGO.replace('id: no-uploads', `id: ${id}`) }).path
+  const named = (id: string): string =>
+    readText({ text: REGO.replace('id: no-uploads', `id: ${id}`) }).path
   t.equal(named('uploads_test'), 'uploads_test.policy.rego')
   t.not(named('"a:b"'), named('"a/b"'))
   t.match(named('"a:b"'), /^a-b-[0-9a-f]{8}\.rego$/)
@@ -102,7 +106,12 @@ t.test('what is refused, and where', async (t) => {
   refused({ text: 'deny if true\n', path: 'x.rego' }, 'POLICY_INVALID', '/text', /package/)
   refused({ text: 'forbid (principal' }, 'POLICY_INVALID', '/text', /./)
   refused({ text: 'forbid (principal, action, resource);' }, 'POLICY_INVALID', '/text', /@id/)
-  refused({ text: `${CEDAR}${CEDAR.replace('no-uploads', 'b')}` }, 'POLICY_INVALID', '/text', /one statement/)
+  refused(
+    { text: `${CEDAR}${CEDAR.replace('no-uploads', 'b')}` },
+    'POLICY_INVALID',
+    '/text',
+    /one statement/,
+  )
 })
 
 t.test('the version that comes next', async (t) => {

@@ -18,7 +18,11 @@ onEachStore(async (t, { db }: Store) => {
     const desk = open()
     const { life, activation } = desk
     const made = await life.create(
-      { text: statement('one'), change_summary: 'first', git: { commit: 'a'.repeat(40), branch: 'main' } },
+      {
+        text: statement('one'),
+        change_summary: 'first',
+        git: { commit: 'a'.repeat(40), branch: 'main' },
+      },
       maya,
     )
     t.match(made, {
@@ -30,7 +34,12 @@ onEachStore(async (t, { db }: Store) => {
       contributors: [{ id: maya.id }],
     })
     const name = { policy_id: 'one', version: '1.0.0' }
-    const edited = await life.edit(name, { text: statement('one', '@priority("900")\n') }, [1], maya)
+    const edited = await life.edit(
+      name,
+      { text: statement('one', '@priority("900")\n') },
+      [1],
+      maya,
+    )
     t.match(edited, { edition: 2, metadata: { priority: 900 } })
     t.equal((await life.submit(name, undefined, undefined, maya)).status, 'review')
     t.match(await life.approve(name, 'looks right', undefined, ben), {
@@ -77,7 +86,12 @@ onEachStore(async (t, { db }: Store) => {
     const desk = open()
     const { life } = desk
     await life.create({ text: statement('mine') }, maya)
-    await life.edit({ policy_id: 'mine' }, { text: statement('mine', '@priority("7")\n') }, [1], ben)
+    await life.edit(
+      { policy_id: 'mine' },
+      { text: statement('mine', '@priority("7")\n') },
+      [1],
+      ben,
+    )
     await life.submit({ policy_id: 'mine' }, undefined, undefined, ben)
     await t.rejects(life.approve({ policy_id: 'mine' }, undefined, undefined, maya), {
       code: 'OWN_VERSION',
@@ -119,7 +133,8 @@ onEachStore(async (t, { db }: Store) => {
     const desk = open()
     const { life, activation } = desk
     const name = { policy_id: 'states', version: '1.0.0' }
-    const edit = () => life.edit(name, { text: statement('states', '@priority("1")\n') }, undefined, maya)
+    const edit = () =>
+      life.edit(name, { text: statement('states', '@priority("1")\n') }, undefined, maya)
     const submit = () => life.submit(name, undefined, undefined, maya)
     const approve = () => life.approve(name, undefined, undefined, ben)
     const activate = () => activation.activate([name], {}, undefined, ben)
@@ -144,28 +159,31 @@ onEachStore(async (t, { db }: Store) => {
     t.same(desk.published.at(-1), [])
   })
 
-  await t.test('whoever edits says what they saw, and is told what was changed since', async (t) => {
-    const { life } = open()
-    await life.create({ text: statement('seen') }, maya)
-    const name = { policy_id: 'seen', version: '1.0.0' }
-    const text = (priority: number) => statement('seen', `@priority("${priority}")\n`)
-    const both = await Promise.allSettled([
-      life.edit(name, { text: text(1) }, [1], maya),
-      life.edit(name, { text: text(2) }, [1], ben),
-    ])
-    t.same(both.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected'])
-    await t.rejects(life.edit(name, { text: text(3) }, [1], ben), {
-      code: 'STALE',
-      problems: [
-        { pointer: '/text', message: /edition 2, edit/ },
-        { pointer: '/metadata', message: /edition 2/ },
-      ],
-    })
-    const { edition, contributors } = await life.edit(name, { text: text(3) }, [7, 2], ben)
-    t.equal(edition, 3)
-    const same = await life.edit(name, { text: text(3) }, [3], person('zoe'))
-    t.same([same.edition, same.contributors], [3, contributors], 'nothing changed, nobody wrote')
-  })
+  await t.test(
+    'whoever edits says what they saw, and is told what was changed since',
+    async (t) => {
+      const { life } = open()
+      await life.create({ text: statement('seen') }, maya)
+      const name = { policy_id: 'seen', version: '1.0.0' }
+      const text = (priority: number) => statement('seen', `@priority("${priority}")\n`)
+      const both = await Promise.allSettled([
+        life.edit(name, { text: text(1) }, [1], maya),
+        life.edit(name, { text: text(2) }, [1], ben),
+      ])
+      t.same(both.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected'])
+      await t.rejects(life.edit(name, { text: text(3) }, [1], ben), {
+        code: 'STALE',
+        problems: [
+          { pointer: '/text', message: /edition 2, edit/ },
+          { pointer: '/metadata', message: /edition 2/ },
+        ],
+      })
+      const { edition, contributors } = await life.edit(name, { text: text(3) }, [7, 2], ben)
+      t.equal(edition, 3)
+      const same = await life.edit(name, { text: text(3) }, [3], person('zoe'))
+      t.same([same.edition, same.contributors], [3, contributors], 'nothing changed, nobody wrote')
+    },
+  )
 
   await t.test('versions rise, and a policy stays what it is', async (t) => {
     const { life } = open()
@@ -178,7 +196,9 @@ onEachStore(async (t, { db }: Store) => {
       Array.from({ length: 5 }, () => life.addVersion('rise', {}, maya)),
     )
     t.same(
-      many.map((each) => (each.status === 'fulfilled' ? each.value.version : each.reason)).toSorted(),
+      many
+        .map((each) => (each.status === 'fulfilled' ? each.value.version : each.reason))
+        .toSorted(),
       ['1.4.2', '1.4.3', '1.4.4', '1.4.5', '1.4.6'],
       'side by side each has its own',
     )
@@ -190,7 +210,9 @@ onEachStore(async (t, { db }: Store) => {
       code: 'CONFLICT',
       problems: [{ pointer: '/path' }],
     })
-    await t.rejects(life.shelf.version({ policy_id: 'rise', version: '9.9.9' }), { code: 'NOT_FOUND' })
+    await t.rejects(life.shelf.version({ policy_id: 'rise', version: '9.9.9' }), {
+      code: 'NOT_FOUND',
+    })
     await t.rejects(life.shelf.show('none'), { code: 'NOT_FOUND' })
   })
 
@@ -405,97 +427,113 @@ onEachStore(async (t, { db }: Store) => {
     )
   })
 
-  await t.test('after a time without any process, dates are carried out as they came', async (t) => {
-    const desk = open()
-    const { life, activation } = desk
-    const start = Date.parse('2026-01-01T00:00:00Z')
-    desk.now = start
-    const dated = async (id: string, from: number, until: number | null) => {
-      await desk.approved(
-        {
-          text: statement(id),
-          effective_from: at(from),
-          expires_at: until === null ? null : at(until),
-        },
-        maya,
+  await t.test(
+    'after a time without any process, dates are carried out as they came',
+    async (t) => {
+      const desk = open()
+      const { life, activation } = desk
+      const start = Date.parse('2026-01-01T00:00:00Z')
+      desk.now = start
+      const dated = async (id: string, from: number, until: number | null) => {
+        await desk.approved(
+          {
+            text: statement(id),
+            effective_from: at(from),
+            expires_at: until === null ? null : at(until),
+          },
+          maya,
+          ben,
+        )
+      }
+      await dated('begins', start + DAY_MS, null)
+      await dated('is-over', start + DAY_MS, start + 2 * DAY_MS)
+      await dated('fails', start + DAY_MS, null)
+      await dated('comes', start + 9 * DAY_MS, null)
+      // An older version does not take the place of a newer one because of a date.
+      await desk.approved({ text: statement('older') }, maya, ben)
+      await activation.activate(
+        [{ policy_id: 'older' }],
+        { effective_from: at(start + DAY_MS) },
+        undefined,
         ben,
       )
-    }
-    await dated('begins', start + DAY_MS, null)
-    await dated('is-over', start + DAY_MS, start + 2 * DAY_MS)
-    await dated('fails', start + DAY_MS, null)
-    await dated('comes', start + 9 * DAY_MS, null)
-    // An older version does not take the place of a newer one because of a date.
-    await desk.approved({ text: statement('older') }, maya, ben)
-    await activation.activate(
-      [{ policy_id: 'older' }],
-      { effective_from: at(start + DAY_MS) },
-      undefined,
-      ben,
-    )
-    await life.addVersion('older', {}, maya)
-    await life.submit({ policy_id: 'older' }, undefined, undefined, maya)
-    await life.approve({ policy_id: 'older' }, undefined, undefined, ben)
-    await activation.activate([{ policy_id: 'older' }], {}, undefined, ben)
-    desk.check = (files) =>
-      files.some(({ path }) => path === 'fails.cedar')
-        ? [{ file: 'fails.cedar', line: 1, column: 1, message: 'is not valid' }]
-        : []
-    desk.now = start + 3 * DAY_MS
-    await activation.carryOutDue()
-    const status = async (id: string) => (await life.shelf.show(id)).status
-    t.equal(await status('begins'), 'active', 'the one that fails does not keep it')
-    t.equal(await status('is-over'), 'archived')
-    t.equal(await status('fails'), 'approved')
-    t.equal(await status('comes'), 'approved')
-    t.match(await life.shelf.show('older'), { status: 'active', version: '1.0.1' })
-    t.match(await life.shelf.version({ policy_id: 'older', version: '1.0.0' }), {
-      status: 'approved',
-      effective_from: null,
-    })
-    t.match(await life.shelf.version({ policy_id: 'fails' }), { due_problem: /is not valid/ })
-    const refusals = () =>
-      desk.events.filter(
-        ({ event_type: type, target }) =>
-          type === 'policy_activation_refused' && target?.id === 'fails',
+      await life.addVersion('older', {}, maya)
+      await life.submit({ policy_id: 'older' }, undefined, undefined, maya)
+      await life.approve({ policy_id: 'older' }, undefined, undefined, ben)
+      await activation.activate([{ policy_id: 'older' }], {}, undefined, ben)
+      desk.check = (files) =>
+        files.some(({ path }) => path === 'fails.cedar')
+          ? [{ file: 'fails.cedar', line: 1, column: 1, message: 'is not valid' }]
+          : []
+      desk.now = start + 3 * DAY_MS
+      await activation.carryOutDue()
+      const status = async (id: string) => (await life.shelf.show(id)).status
+      t.equal(await status('begins'), 'active', 'the one that fails does not keep it')
+      t.equal(await status('is-over'), 'archived')
+      t.equal(await status('fails'), 'approved')
+      t.equal(await status('comes'), 'approved')
+      t.match(await life.shelf.show('older'), { status: 'active', version: '1.0.1' })
+      t.match(await life.shelf.version({ policy_id: 'older', version: '1.0.0' }), {
+        status: 'approved',
+        effective_from: null,
+      })
+      t.match(await life.shelf.version({ policy_id: 'fails' }), { due_problem: /is not valid/ })
+      const refusals = () =>
+        desk.events.filter(
+          ({ event_type: type, target }) =>
+            type === 'policy_activation_refused' && target?.id === 'fails',
+        )
+      t.match(refusals(), [{ result: 'failure', data: { reasons: [/is not valid/] } }])
+      await sql`update policy_versions set due_retry_at = null where tenant = ${desk.tenant}`.execute(
+        db,
       )
-    t.match(refusals(), [{ result: 'failure', data: { reasons: [/is not valid/] } }])
-    await sql`update policy_versions set due_retry_at = null where tenant = ${desk.tenant}`.execute(db)
-    await activation.carryOutDue()
-    t.equal(refusals().length, 1, 'the same is told once')
-    desk.check = () => []
-    await activation.carryOutDue()
-    t.equal(await status('fails'), 'approved', 'tried again in a minute')
-    await sql`update policy_versions set due_retry_at = now() where tenant = ${desk.tenant}`.execute(db)
-    await activation.carryOutDue()
-    t.equal(await status('fails'), 'active')
-    t.match(await life.shelf.version({ policy_id: 'fails' }), { due_problem: null })
-  })
+      await activation.carryOutDue()
+      t.equal(refusals().length, 1, 'the same is told once')
+      desk.check = () => []
+      await activation.carryOutDue()
+      t.equal(await status('fails'), 'approved', 'tried again in a minute')
+      await sql`update policy_versions set due_retry_at = now() where tenant = ${desk.tenant}`.execute(
+        db,
+      )
+      await activation.carryOutDue()
+      t.equal(await status('fails'), 'active')
+      t.match(await life.shelf.version({ policy_id: 'fails' }), { due_problem: null })
+    },
+  )
 
-  await t.test('a change is told even if the ledger took it late, or the process ended', async (t) => {
-    const desk = open()
-    desk.ledger = 'full'
-    await desk.life.create({ text: statement('late') }, maya)
-    t.same(desk.events, [])
-    desk.ledger = 'open'
-    await sql`update policy_events set made_at = now() - interval '1 minute' where tenant = ${desk.tenant}`.execute(
-      db,
-    )
-    const other = new TestDesk(db, desk.tenant)
-    await Promise.all([desk.activation.carryOutDue(), other.activation.carryOutDue()])
-    const told = [...desk.events, ...other.events]
-    t.same(
-      told.map(({ event_type: type }) => type),
-      ['policy_created'],
-    )
-    const { rows } = await sql`select from policy_events where tenant = ${desk.tenant}`.execute(db)
-    t.equal(rows.length, 0)
-  })
+  await t.test(
+    'a change is told even if the ledger took it late, or the process ended',
+    async (t) => {
+      const desk = open()
+      desk.ledger = 'full'
+      await desk.life.create({ text: statement('late') }, maya)
+      t.same(desk.events, [])
+      desk.ledger = 'open'
+      await sql`update policy_events set made_at = now() - interval '1 minute' where tenant = ${desk.tenant}`.execute(
+        db,
+      )
+      const other = new TestDesk(db, desk.tenant)
+      await Promise.all([desk.activation.carryOutDue(), other.activation.carryOutDue()])
+      const told = [...desk.events, ...other.events]
+      t.same(
+        told.map(({ event_type: type }) => type),
+        ['policy_created'],
+      )
+      const { rows } = await sql`select from policy_events where tenant = ${desk.tenant}`.execute(
+        db,
+      )
+      t.equal(rows.length, 0)
+    },
+  )
 
   await t.test('compared: the text, metadata and dates', async (t) => {
     const { life } = open()
     await life.create({ text: statement('cmp') }, maya)
-    await life.addVersion('cmp', { text: statement('cmp', '@priority("900")\n@mode("warn")\n') }, maya)
+    await life.addVersion(
+      'cmp',
+      { text: statement('cmp', '@priority("900")\n@mode("warn")\n') },
+      maya,
+    )
     const compared = await life.shelf.compare('cmp', undefined, undefined)
     t.match(compared, {
       from: '1.0.0',

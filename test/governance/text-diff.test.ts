@@ -36,7 +36,7 @@ t.test('as diff -u writes it', async (t) => {
   t.match(diff('x', 'x\n'), '-x\n\\ No newline at end of file\n+x\n')
 })
 
-t.test('what it says leads from the one to the other', async (t) => {
+t.test('what it says leads from the one to the other', async () => {
   const text = fc
     .array(fc.constantFrom('a\n', 'b\n', 'c\n', '\n', 'long line\n'), { maxLength: 40 })
     .chain((lines) => fc.constantFrom(lines.join(''), `${lines.join('')}end`))

@@ -26,7 +26,8 @@ export class TestDesk {
   ledger: 'open' | 'full' = 'open'
   readonly folder: PolicyMetadata[] = []
   /** What is found wrong with files. */
-  check: (files: readonly StoredFile[]) => readonly Problem[] | Promise<readonly Problem[]> = () => []
+  check: (files: readonly StoredFile[]) => readonly Problem[] | Promise<readonly Problem[]> =
+    () => []
   conflicts: readonly Problem[] = []
   /** What was published, newest last. */
   readonly published: (readonly StoredFile[])[] = []
@@ -63,7 +64,11 @@ export class TestDesk {
   }
 
   /** Written by one, approved by another. */
-  async approved(policy: Parameters<PolicyLife['create']>[0], author: Actor, approver: Actor): Promise<string> {
+  async approved(
+    policy: Parameters<PolicyLife['create']>[0],
+    author: Actor,
+    approver: Actor,
+  ): Promise<string> {
     const made = await this.life.create(policy, author)
     const name = { policy_id: made.policy_id, version: made.version }
     await this.life.submit(name, undefined, undefined, author)
