@@ -1,8 +1,9 @@
 // The stored policies in force as OPA fetches them, with ETag, 304 and long poll; and what each node made of them.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Static, Type } from 'typebox'
+import { Type } from 'typebox'
 import { CordonError } from '../base/errors.ts'
+import type { PolicyRollout } from '../governance/policy-rollout.ts'
 import { type KeyRing, requires } from './key.ts'
 import { closed } from './queries.ts'
 import { PROBLEM } from './schemas.ts'
@@ -19,7 +20,7 @@ export interface BundleDesk {
   current(): Promise<OfferedBundle | undefined>
   /** Resolves once there may be another bundle, or after this time. */
   wait(forMs: number, gone: AbortSignal): Promise<void>
-  standing(): Promise<PolicyStanding>
+  rollout(): Promise<PolicyRollout>
 }
 
 const ProblemShape = Type.Object(
@@ -27,11 +28,8 @@ const ProblemShape = Type.Object(
   { additionalProperties: true },
 )
 const Nullable = Type.Union([Type.String(), Type.Null()])
-const Standing = Type.Object({
-  head: Type.Union([
-    Type.Object({ revision: Type.String(), number: Type.Integer() }),
-    Type.Null(),
-  ]),
+const Rollout = Type.Object({
+  head: Type.Union([Type.Object({ revision: Type.String(), number: Type.Integer() }), Type.Null()]),
   nodes: Type.Array(
     Type.Object({
       node: Type.String(),
@@ -60,7 +58,6 @@ const Standing = Type.Object({
     }),
   ),
 })
-export type PolicyStanding = Static<typeof Standing>
 
 /** What the bundle of the store is called. */
 const NAME = 'cordon'
@@ -96,12 +93,13 @@ export function bundleRoutes(
     {
       onRequest: requires(keys, 'policies:read'),
       schema: {
-        summary: 'Which revision of the stored policies each node has in force, and what it refuses',
+        summary:
+          'Which revision of the stored policies each node has in force, and what it refuses',
         tags: ['policies'],
-        response: { 200: Standing, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM },
+        response: { 200: Rollout, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM },
       },
     },
-    () => bundles.standing(),
+    () => bundles.rollout(),
   )
 }
 
@@ -140,7 +138,12 @@ function tagsOf(header: string | undefined): readonly string[] {
   return header
     .slice(0, 4096)
     .split(',')
-    .map((tag) => tag.trim().replace(/^W\//, '').replace(/^"(.*)"$/, '$1'))
+    .map((tag) =>
+      tag
+        .trim()
+        .replace(/^W\//, '')
+        .replace(/^"(.*)"$/, '$1'),
+    )
 }
 
 function matches(tags: readonly string[], etag: string): boolean {

@@ -15,7 +15,13 @@ import { type ReadBundle, readBundle } from '../policy/bundle/read-bundle.ts'
 import { publicKeyOf, type Verification } from '../policy/bundle/signature.ts'
 import type { BundleState } from '../store/policy-revisions.ts'
 import type { Check } from './observe-door.ts'
-import { bundleIn, readCurrent, removeOldFolders, writeCurrent, writePolicyFolder } from './policy-folder.ts'
+import {
+  bundleIn,
+  readCurrent,
+  removeOldFolders,
+  writeCurrent,
+  writePolicyFolder,
+} from './policy-folder.ts'
 import { firstOf, problemsOf } from './stored-policies.ts'
 
 export interface BundleSourceParts {
@@ -134,7 +140,10 @@ export class BundleSource {
   /** Looks for changes from now on. */
   start(): void {
     this.#running = this.#run().catch((error: unknown) => {
-      this.#parts.log.error({ bundle: this.name, err: messageOf(error) }, 'a bundle is not read any more')
+      this.#parts.log.error(
+        { bundle: this.name, err: messageOf(error) },
+        'a bundle is not read any more',
+      )
     })
   }
 
@@ -203,7 +212,8 @@ export class BundleSource {
       this.#away = undefined
       onChanged()
     }
-    if (fetched === undefined) metrics.bundleFetches.inc({ bundle: this.name, outcome: 'unchanged' })
+    if (fetched === undefined)
+      metrics.bundleFetches.inc({ bundle: this.name, outcome: 'unchanged' })
     else await this.#take(fetched)
     if (!this.#longPolls) return this.#pollMs()
     const quick = performance.now() - started < LEAST_POLL_MS
@@ -216,7 +226,10 @@ export class BundleSource {
     metrics.bundleFetches.inc({ bundle: this.name, outcome: 'failed' })
     if (this.#away !== why) {
       this.#away = why
-      log.warn({ bundle: this.name, err: why }, 'a bundle could not be fetched; the last good one stays in force')
+      log.warn(
+        { bundle: this.name, err: why },
+        'a bundle could not be fetched; the last good one stays in force',
+      )
       onChanged()
     }
     this.#failures = Math.min(this.#failures + 1, 30)
@@ -275,10 +288,7 @@ export class BundleSource {
     const seconds = Math.round(waitMs / 1000)
     const { statusCode, headers, body } = await request(url, {
       dispatcher: this.#agent,
-      signal: AbortSignal.any([
-        this.#closing.signal,
-        AbortSignal.timeout(waitMs + DOWNLOAD_MS),
-      ]),
+      signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(waitMs + DOWNLOAD_MS)]),
       headers: {
         accept: `${LONG_POLLS}, application/gzip, application/octet-stream`,
         prefer: `modes=snapshot${seconds > 0 ? `;wait=${seconds}` : ''}`,
@@ -345,7 +355,10 @@ export class BundleSource {
       writeCurrent(dir, { sha256, etag, url: this.#settings.url, since, revision })
       removeOldFolders(dir, sha256)
     } catch (error) {
-      log.warn({ bundle: this.name, err: messageOf(error) }, 'the bundle in force cannot be kept on disk')
+      log.warn(
+        { bundle: this.name, err: messageOf(error) },
+        'the bundle in force cannot be kept on disk',
+      )
     }
     onChanged()
   }
@@ -368,7 +381,8 @@ export class BundleSource {
 }
 
 function refusalOf(status: number, location: unknown): string {
-  const where = typeof location === 'string' ? ` to ${location.slice(0, 300)}: set that as its url` : ''
+  const where =
+    typeof location === 'string' ? ` to ${location.slice(0, 300)}: set that as its url` : ''
   return status >= 300 && status < 400
     ? `the server answers ${status}, redirecting${where}`
     : `the server answers ${status}`

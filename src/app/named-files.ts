@@ -4,6 +4,7 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { CordonError, type Problem } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
+import { privateKeyOf, publicKeyOf } from '../policy/bundle/signature.ts'
 import { Htpasswd } from '../proxy/htpasswd.ts'
 import { certificateFileProblems } from './certificate-files.ts'
 
@@ -18,7 +19,7 @@ export function checkNamedFiles(config: Config): void {
     })
 }
 
-export function namedFileProblems({ proxy, ledger }: Config): readonly Problem[] {
+export function namedFileProblems({ proxy, policy, ledger }: Config): readonly Problem[] {
   return [
     ...(proxy.htpasswd === '' ? [] : htpasswdProblems(proxy.htpasswd)),
     ...(proxy.access_log === '' || proxy.access_log === 'stdout'
@@ -28,7 +29,51 @@ export function namedFileProblems({ proxy, ledger }: Config): readonly Problem[]
       ? []
       : writableProblems('ledger.archive.dir', ledger.archive.dir)),
     ...certificateFileProblems(proxy),
+    ...bundleFileProblems(policy),
   ]
+}
+
+function bundleFileProblems({
+  bundles,
+  bundle_signing: signing,
+}: Config['policy']): readonly Problem[] {
+  const problemsOf = (
+    setting: string,
+    file: string,
+    read: (text: string) => unknown,
+  ): readonly Problem[] => {
+    try {
+      read(readFileSync(file, 'utf8'))
+      return []
+    } catch (error) {
+      const why = error instanceof CordonError ? error.message : `cannot be read (${codeOf(error)})`
+      return [{ file, message: `${setting}: ${why}` }]
+    }
+  }
+  return [
+    ...bundles.flatMap(({ name, token_file: token, public_key: key }) => [
+      ...(token === undefined ? [] : problemsOf(`token_file of ${name}`, token, () => undefined)),
+      ...(key === undefined
+        ? []
+        : key.includes('-----BEGIN')
+          ? inlineKeyProblems(name, key)
+          : problemsOf('policy.bundles', key, (pem) => publicKeyOf(pem, `public_key of ${name}`))),
+    ]),
+    ...(signing.key === ''
+      ? []
+      : problemsOf('policy.bundle_signing.key', signing.key, (pem) => privateKeyOf(pem, 'it'))),
+  ]
+}
+
+function inlineKeyProblems(name: string, pem: string): readonly Problem[] {
+  try {
+    publicKeyOf(pem, `public_key of ${name}`)
+    return []
+  } catch (error) {
+    return [
+      { file: 'policy.bundles', message: error instanceof Error ? error.message : 'malformed' },
+    ]
+  }
 }
 
 function htpasswdProblems(file: string): readonly Problem[] {

@@ -96,7 +96,8 @@ export function removeOldFolders(parent: string, current: string): void {
     .toSorted((a, b) => b.at - a.at)
   const old = found.filter(({ name }) => !name.startsWith(DRAFT)).slice(KEPT - 1)
   const left = found.filter(({ name, at }) => name.startsWith(DRAFT) && at < Date.now() - LEFT_MS)
-  for (const { name } of [...old, ...left]) rmSync(join(parent, name), { recursive: true, force: true })
+  for (const { name } of [...old, ...left])
+    rmSync(join(parent, name), { recursive: true, force: true })
 }
 
 /** A draft that nobody has touched for so long was left by a process that ended. */

@@ -5,10 +5,11 @@ import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { CordonError } from '../base/errors.ts'
+import { withTimeout } from '../base/time-limit.ts'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import type { PolicyRevisions, RevisionHead } from '../store/policy-revisions.ts'
+import type { PolicyRevisions } from '../store/policy-revisions.ts'
 import { BundleSource } from './bundle-source.ts'
 import type { InTurn } from './in-turn.ts'
 import type { Check } from './observe-door.ts'
@@ -36,6 +37,8 @@ export interface PolicySourcesParts {
 const STORE = 'store'
 const TELL_MS = 30_000
 const TELL_SOON_MS = 200
+/** While the store is away, nobody waits for it at the end. */
+const FORGET_MS = 2000
 
 export class PolicySources {
   readonly #parts: PolicySourcesParts
@@ -79,10 +82,6 @@ export class PolicySources {
   /** Those of bundles alone. */
   bundleFolders(): readonly string[] {
     return [...this.#folders].flatMap(([source, folder]) => (source === STORE ? [] : [folder]))
-  }
-
-  get head(): RevisionHead | undefined {
-    return this.#stored.head
   }
 
   /**
@@ -141,7 +140,9 @@ export class PolicySources {
     clearTimeout(this.#soon)
     this.#stored.close()
     await Promise.all(this.#bundles.map((bundle) => bundle.close()))
-    await this.#parts.revisions.forgetNode(this.#node).catch(() => undefined)
+    await withTimeout(this.#parts.revisions.forgetNode(this.#node), FORGET_MS).catch(
+      () => undefined,
+    )
   }
 
   #take(source: string, folder: string): Promise<void> {

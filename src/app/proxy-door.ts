@@ -45,6 +45,8 @@ export interface OpenProxy {
   reload(config: Config, interception: OpenedInterception | undefined): void
   /** New handshakes go by these. */
   intercept(interception: OpenedInterception): void
+  /** Judges again what is open, under the rules in force. */
+  rejudge(): void
   reopenLog(): void
   forgetCredentials(): void
   close(graceMs: number): Promise<void>
@@ -138,6 +140,7 @@ export async function openProxy(parts: ProxyDoorParts): Promise<OpenProxy> {
   }
   return {
     addresses,
+    rejudge: () => proxy.rejudge(),
     reopenLog: () => accessLog.reopen(),
     intercept: (interception) => {
       proxy.intercept(interception)

@@ -6,6 +6,7 @@ import { type Config, SCHEMA } from '../config/schema.ts'
 import type { Log } from '../observe/log.ts'
 import type { Catalogue } from '../signatures/catalogue.ts'
 import type { LoadedInterception } from './interception.ts'
+import type { InTurn } from './in-turn.ts'
 import { checkNamedFiles } from './named-files.ts'
 import {
   type Environment,
@@ -27,6 +28,10 @@ export interface ReloadParts {
   readonly env: Environment
   readonly read: LoadOptions
   readonly current: () => Config
+  /** Policies beside those of `policy.dirs`: a reload leaves them as they are. */
+  readonly folders: () => readonly string[]
+  /** One change of the rules after the other, whoever makes it. */
+  readonly inTurn: InTurn
   readonly take: (next: Revision) => Promise<void>
   readonly loadInterception: (
     config: Config,
@@ -38,15 +43,11 @@ export interface ReloadParts {
 
 /** What needs a start: whatever was opened, bound or sized with it. */
 export const NEEDS_START =
-  /^(?:data_dir|database_url|redis_url|tenant|api\.|observe\.|proxy\.(?:listen|workers|access_log|limits\.(?!body_inspect_bytes))|ledger\.(?:fsync|spool_limit|when_full|archive))/
+  /^(?:data_dir|database_url|redis_url|tenant|policy\.(?:bundles|bundle_signing)|api\.|observe\.|proxy\.(?:listen|workers|access_log|limits\.(?!body_inspect_bytes))|ledger\.(?:fsync|spool_limit|when_full|archive))/
 
-/** One reload after the other; what is refused leaves everything as it is. */
+/** What is refused leaves everything as it is. */
 export function reloader(parts: ReloadParts): () => Promise<void> {
-  let running: Promise<void> = Promise.resolve()
-  return () => {
-    running = running.then(() => reload(parts))
-    return running
-  }
+  return () => parts.inTurn(() => reload(parts))
 }
 
 async function reload({
@@ -54,6 +55,7 @@ async function reload({
   env,
   read,
   current,
+  folders,
   take,
   loadInterception,
   reopenLogs,
@@ -65,7 +67,7 @@ async function reload({
     const { config, ignored } = withFixedSettings(loaded.config, current())
     checkNamedFiles(config)
     const catalogue = readCatalogue(config, env)
-    const rules = await loadRules(config, catalogue, env)
+    const rules = await loadRules(config, catalogue, env, folders())
     const interception = await loadInterception(config, rules.catalogue)
     await take({ config, catalogue, rules, interception })
     if (ignored.length > 0)

@@ -2,8 +2,9 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { BundleDesk, OfferedBundle, PolicyStanding } from '../api/bundles.ts'
+import type { BundleDesk, OfferedBundle } from '../api/bundles.ts'
 import type { Config } from '../config/schema.ts'
+import { type PolicyRollout, policyRollout } from '../governance/policy-rollout.ts'
 import { privateKeyOf, type Signing } from '../policy/bundle/signature.ts'
 import { bundleForOpa } from '../policy/bundle/stored-bundle.ts'
 import type { PolicyRevisions } from '../store/policy-revisions.ts'
@@ -22,10 +23,7 @@ export class ServedBundle implements BundleDesk {
   #kept: Kept | undefined
   #closed = false
 
-  constructor(
-    revisions: PolicyRevisions,
-    signing: () => Config['policy']['bundle_signing'],
-  ) {
+  constructor(revisions: PolicyRevisions, signing: () => Config['policy']['bundle_signing']) {
     this.#revisions = revisions
     this.#signing = signing
   }
@@ -72,18 +70,8 @@ export class ServedBundle implements BundleDesk {
     })
   }
 
-  async standing(): Promise<PolicyStanding> {
-    const [head, nodes] = await Promise.all([this.#revisions.head(), this.#revisions.nodes()])
-    return {
-      head: head === undefined ? null : { revision: head.revision, number: head.number },
-      nodes: nodes.map(({ node, seen_at, active_since, ...rest }) => ({
-        node,
-        ...rest,
-        current: rest.number >= (head?.number ?? 0) && rest.wanted === null,
-        active_since: active_since?.toISOString() ?? null,
-        seen_at: seen_at.toISOString(),
-      })),
-    }
+  rollout(): Promise<PolicyRollout> {
+    return policyRollout(this.#revisions)
   }
 
   /** There is another head: whoever waits looks again. */

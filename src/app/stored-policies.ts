@@ -199,7 +199,8 @@ export class StoredPolicies {
     } catch (error) {
       log.warn({ err: String(error) }, 'the stored policies in force cannot be kept on disk')
     }
-    if (isOther) log.info({ revision: head.revision, number: head.number }, 'stored policies in force')
+    if (isOther)
+      log.info({ revision: head.revision, number: head.number }, 'stored policies in force')
     onChanged()
   }
 
@@ -223,7 +224,8 @@ export class StoredPolicies {
     const { dir, revisions } = this.#parts
     const name = nameOf(revision)
     const known = bundleIn(join(dir, name))
-    const files = known === undefined ? undefined : await filesOf(known, revision).catch(() => undefined)
+    const files =
+      known === undefined ? undefined : await filesOf(known, revision).catch(() => undefined)
     if (known !== undefined && files !== undefined)
       return writePolicyFolder(dir, name, known, files)
     const bundle = await withTimeout(revisions.bundle(revision), ANSWER_MS)
@@ -264,7 +266,9 @@ function nameOf(revision: string): string {
   return revision.replace(/^sha256:/, '')
 }
 
-function lastHead(current: Readonly<Record<string, unknown>> | undefined): RevisionHead | undefined {
+function lastHead(
+  current: Readonly<Record<string, unknown>> | undefined,
+): RevisionHead | undefined {
   const { number, rejudge_number, revision } = current ?? {}
   return typeof number === 'number' &&
     typeof rejudge_number === 'number' &&

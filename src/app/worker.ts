@@ -9,6 +9,7 @@ import type { DirectorySource } from '../context/directory.ts'
 import type { Reviews } from '../decision/decide.ts'
 import { openLog } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
+import { ToldExceptions } from './exceptions-in-force.ts'
 import { openGateway } from './gateway.ts'
 import {
   type InterceptionBeginning,
@@ -16,11 +17,12 @@ import {
   openInterception,
 } from './interception.ts'
 import { Link } from './link.ts'
-import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
+import type { Beginning, MovedRisk, PrimaryCalls, WorkerCalls } from './messages.ts'
 import { PointMode } from './point-mode.ts'
 import { type OpenProxy, openProxy } from './proxy-door.ts'
+import { alarmQuarantine } from './quarantine-alarm.ts'
 import { ReviewAnswers } from './review-answers.ts'
-import { type Environment, type LoadedRules, loadRules, retire } from './rules.ts'
+import { type Environment, type LoadedRules, loadRules, retire, withPolicies } from './rules.ts'
 
 /** Runs until the primary says drain, or goes away. */
 export async function runWorker(env: Environment): Promise<void> {
@@ -28,6 +30,8 @@ export async function runWorker(env: Environment): Promise<void> {
   const metrics = new Metrics()
   const answers = new ReviewAnswers()
   let running: Running | undefined
+  // Rules that change while it begins are taken once it has begun.
+  const begun = Promise.withResolvers<Running>()
   const link = new Link(
     {
       send: (message) => process.send?.(message),
@@ -35,13 +39,19 @@ export async function runWorker(env: Environment): Promise<void> {
       onGone: (listener) => process.on('disconnect', listener),
     },
     {
-      reload: async (beginning: Beginning) => running?.reload(beginning),
+      reload: async (beginning: Beginning) => (await begun.promise).reload(beginning),
+      takePolicies: async (folders) => (await begun.promise).takePolicies(folders),
+      rejudge: () => running?.proxy.rejudge(),
       reopenLogs: () => running?.proxy.reopenLog(),
       metrics: () => metrics.values(),
       health: () => ({ spool: running?.gateway.spool.failure }),
       mode: (override) => running?.mode.override(override),
       intercept: (interception) => running?.intercept(interception),
       peopleChanged: () => running?.peopleChanged(),
+      riskMoved: (moved: readonly MovedRisk[]) => {
+        for (const { user_id: id, own } of moved) running?.gateway.directory.moveRisk(id, own)
+      },
+      exceptions: (change) => exceptions.take(change),
       reviewAnswered: ({ reviewId, state }) => answers.answered(reviewId, state),
       backlog: (bytes) => running?.gateway.spool.setBacklog(bytes),
       drain: async (graceMs) => {
@@ -54,6 +64,11 @@ export async function runWorker(env: Environment): Promise<void> {
     name: K,
     argument: Parameters<PrimaryCalls[K]>[0],
   ): Promise<Awaited<ReturnType<PrimaryCalls[K]>>> => link.call(name, argument)
+
+  const exceptions = new ToldExceptions({
+    all: () => call('exceptions', undefined as never),
+    claim: (ids) => call('claimUses', ids),
+  })
 
   // The primary decides when to end; a terminal sends these to the whole group.
   process.on('SIGINT', () => undefined)
@@ -80,7 +95,8 @@ export async function runWorker(env: Environment): Promise<void> {
     let { config } = beginning
     const mode = new PointMode(config.policy.mode, Date.now)
     mode.override(beginning.override)
-    let rules = await loadRules(config, beginning.catalogue, env)
+    let rules = await loadRules(config, beginning.catalogue, env, beginning.policyFolders)
+    alarmQuarantine(rules.policies, log, metrics)
     const source: DirectorySource = {
       find: (principal) => call('findPerson', principal),
       asset: (hostname) => call('findAsset', hostname),
@@ -95,12 +111,17 @@ export async function runWorker(env: Environment): Promise<void> {
       metrics,
       source,
       reviews,
+      exceptions,
+      counter: {
+        take: (asked) => call('takeBudgets', asked),
+        adjust: (changes) => link.notify('adjustBudgets', changes),
+      },
       rules: () => rules,
       mode,
       personSecret: beginning.personSecret,
       onWritten: () => link.notify('written', undefined),
     })
-    await gateway.spool.ready
+    await Promise.all([gateway.spool.ready, exceptions.begin()])
     const proxy = await openProxy({
       config,
       log,
@@ -118,14 +139,23 @@ export async function runWorker(env: Environment): Promise<void> {
       proxy,
       mode,
       reload: async (next) => {
-        const fresh = await loadRules(next.config, next.catalogue, env)
+        const fresh = await loadRules(next.config, next.catalogue, env, next.policyFolders)
         const former = rules
         // First: the proxy's own pages tell of the catalogue in force.
         rules = fresh
+        alarmQuarantine(fresh.policies, log, metrics)
         config = next.config
         proxy.reload(config, rulesOf(next, fresh))
         gateway.reload(config)
         mode.configure(config.policy.mode)
+        retire(former)
+        return fresh.revision
+      },
+      takePolicies: async (folders) => {
+        const fresh = await withPolicies(rules, config, env, folders)
+        const former = rules
+        rules = fresh
+        alarmQuarantine(fresh.policies, log, metrics)
         retire(former)
         return fresh.revision
       },
@@ -140,6 +170,7 @@ export async function runWorker(env: Environment): Promise<void> {
         await gateway.close()
       },
     }
+    begun.resolve(running)
     await call('listening', proxy.addresses)
   }
 }
@@ -149,6 +180,7 @@ interface Running {
   readonly proxy: OpenProxy
   readonly mode: PointMode
   reload(beginning: Beginning): Promise<string>
+  takePolicies(folders: readonly string[]): Promise<string>
   intercept(interception: InterceptionBeginning): void
   peopleChanged(): void
   drain(graceMs: number): Promise<void>

@@ -74,11 +74,23 @@ export class Workers {
   }
 
   /** Every worker takes the new revision; one that cannot is ended, and its successor begins with it. */
-  async reload(beginning: Beginning): Promise<void> {
+  reload(beginning: Beginning): Promise<void> {
+    return this.#change('reload', beginning)
+  }
+
+  /** The same for policies alone. */
+  takePolicies(folders: readonly string[]): Promise<void> {
+    return this.#change('takePolicies', folders)
+  }
+
+  async #change<K extends 'reload' | 'takePolicies'>(
+    name: K,
+    argument: Parameters<WorkerCalls[K]>[0],
+  ): Promise<void> {
     await Promise.all(
       [...this.#entries.values()].map(async ({ link, worker }) => {
         try {
-          await link.call('reload', beginning, READY_TIMEOUT_MS)
+          await link.call(name, argument, READY_TIMEOUT_MS)
         } catch (error) {
           this.#parts.log.error(
             { worker: worker.id, err: String(error) },

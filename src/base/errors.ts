@@ -22,6 +22,10 @@ export const ERROR_CODES = {
   STALE: { status: 412, means: 'It was changed since it was read.' },
   UNSEEN: { status: 428, means: 'A change names what it was made from, and this one does not.' },
   OWN_VERSION: { status: 403, means: 'Whoever wrote a version cannot approve it.' },
+  OWN_REQUEST: {
+    status: 403,
+    means: 'Nobody decides about a request of their own, or about what is for themselves.',
+  },
   ACTIVATION_REFUSED: {
     status: 409,
     means: 'What would be in force is not valid, fails its tests or has a critical conflict.',

@@ -21,7 +21,8 @@ export interface BundleSettings {
   readonly long_poll: number
 }
 
-const EXPECTS = 'a list of {name, url, token or token_file, public_key, key_id, scope, poll_min, poll_max, long_poll}'
+const EXPECTS =
+  'a list of {name, url, token or token_file, public_key, key_id, scope, poll_min, poll_max, long_poll}'
 const TEXTS = ['name', 'url', 'token', 'token_file', 'public_key', 'key_id', 'scope'] as const
 const TIMES = { poll_min: 60_000, poll_max: 120_000, long_poll: 0 } as const
 const KEYS: ReadonlySet<string> = new Set([...TEXTS, ...Object.keys(TIMES)])
@@ -59,7 +60,8 @@ function readBundle(item: unknown, origin: Origin): BundleSettings {
   if (token !== undefined && token_file !== undefined)
     throw wrong('token and token_file do not stand together')
   // oxlint-disable-next-line no-control-regex
-  if (token !== undefined && !/^[\u0021-\u007E]+$/.test(token)) throw wrong('token is printable ASCII')
+  if (token !== undefined && !/^[\u0021-\u007E]+$/.test(token))
+    throw wrong('token is printable ASCII')
   if (public_key === undefined && (key_id !== undefined || scope !== undefined))
     throw wrong('key_id and scope have no effect without public_key')
   const poll = times(item)
@@ -72,7 +74,9 @@ function readBundle(item: unknown, origin: Origin): BundleSettings {
     ...(token_file === undefined ? {} : { token_file: absolute(token_file, origin) }),
     ...(public_key === undefined
       ? {}
-      : { public_key: public_key.includes('-----BEGIN') ? public_key : absolute(public_key, origin) }),
+      : {
+          public_key: public_key.includes('-----BEGIN') ? public_key : absolute(public_key, origin),
+        }),
     ...(key_id === undefined ? {} : { key_id }),
     ...(scope === undefined ? {} : { scope }),
   }

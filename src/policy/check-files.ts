@@ -1,13 +1,13 @@
 // Whether a set of files may become active: they load as a folder would, beside the folders that are active anyway, and
 // their tests pass. What was compiled for that comes out too, so that nothing is compiled twice.
 
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { CordonError, type Problem } from '../base/errors.ts'
 import type { StoredFile } from '../model/stored-policy.ts'
 import type { ArchiveFile } from './bundle/tar.ts'
-import { COMPILED_DIR, readFolder } from './folder.ts'
+import { COMPILED_DIR, readFolderInSlices } from './folder.ts'
 import { type LoadOptions, loadPolicySet } from './load.ts'
 import { compileBeside } from './rego/compile.ts'
 import { runPolicyTests } from './test-runner.ts'
@@ -30,25 +30,29 @@ export async function checkFiles(
 ): Promise<CheckedFiles> {
   const unplaced = misplaced(files)
   if (unplaced.length > 0) return { problems: unplaced, compiled: [], policies: 0 }
-  const dir = mkdtempSync(join(tmpdir(), 'cordon-check-'))
+  const dir = await mkdtemp(join(tmpdir(), 'cordon-check-'))
   try {
     for (const { path, text } of files) {
-      mkdirSync(dirname(join(dir, path)), { recursive: true })
-      writeFileSync(join(dir, path), text)
+      await mkdir(dirname(join(dir, path)), { recursive: true })
+      await writeFile(join(dir, path), text)
     }
     return await check(dir, options)
   } catch (error) {
     if (!(error instanceof CordonError) || error.code === 'POLICY_TOOLCHAIN_MISSING') throw error
     const problems =
       error.problems.length > 0 ? error.problems : [{ file: '', message: error.message }]
-    return { problems: problems.map((problem) => relativeTo(dir, problem)), compiled: [], policies: 0 }
+    return {
+      problems: problems.map((problem) => relativeTo(dir, problem)),
+      compiled: [],
+      policies: 0,
+    }
   } finally {
-    rmSync(dir, { recursive: true, force: true })
+    await rm(dir, { recursive: true, force: true })
   }
 }
 
 async function check(dir: string, options: LoadOptions): Promise<CheckedFiles> {
-  const folder = readFolder(dir)
+  const folder = await readFolderInSlices(dir)
   if (folder.rego.length > 0)
     await compileBeside(folder, options).catch((error: unknown) => {
       // What else is wrong comes to light below, with this.
@@ -66,7 +70,7 @@ async function check(dir: string, options: LoadOptions): Promise<CheckedFiles> {
         relativeTo(dir, { file, line, column: 1, message: `the test ${name} fails: ${detail}` }),
       )
     const own = policies.policies.filter(({ file }) => file.startsWith(`${dir}/`)).length
-    return { problems, compiled: compiledIn(join(dir, COMPILED_DIR)), policies: own }
+    return { problems, compiled: await compiledIn(join(dir, COMPILED_DIR)), policies: own }
   } finally {
     policies.close()
   }
@@ -94,20 +98,17 @@ function misplaced(files: readonly StoredFile[]): readonly Problem[] {
   }
   for (const path of seen)
     if (folders.has(path)) problems.push({ file: path, message: 'is a folder of another file' })
-  if (files.length > MAX_FILES)
-    problems.push({ file: '', message: `more than ${MAX_FILES} files` })
+  if (files.length > MAX_FILES) problems.push({ file: '', message: `more than ${MAX_FILES} files` })
   if (bytes > MAX_BYTES) problems.push({ file: '', message: `more than ${MAX_BYTES} bytes` })
   return problems
 }
 
-function compiledIn(dir: string): readonly ArchiveFile[] {
-  let names: readonly string[]
-  try {
-    names = readdirSync(dir)
-  } catch {
-    return []
-  }
-  return names.map((path) => ({ path, bytes: readFileSync(join(dir, path)) }))
+async function compiledIn(dir: string): Promise<readonly ArchiveFile[]> {
+  // Without Rego there is none.
+  const names = await readdir(dir).catch(() => [])
+  return Promise.all(
+    names.toSorted().map(async (path) => ({ path, bytes: await readFile(join(dir, path)) })),
+  )
 }
 
 /** Nobody knows the folder that they were tried in. */

@@ -25,8 +25,8 @@ const MAX_TRIES = 15
 
 export class Live {
   readonly #parts: LiveParts
-  readonly #standing = new Set<Standing>()
-  #queue: Standing[] = []
+  readonly #ongoing = new Set<Ongoing>()
+  #queue: Ongoing[] = []
   #timer: NodeJS.Timeout | undefined
   /** When it was last asked for, on the clock of `performance.now()`. */
   #asked = -Infinity
@@ -36,27 +36,27 @@ export class Live {
   }
 
   get size(): number {
-    return this.#standing.size
+    return this.#ongoing.size
   }
 
   /** Something goes on; `decidedAt` (performance.now()): when the decision that lets it was begun. */
-  add({ content: _left, ...request }: AccessRequest, decidedAt: number, cut: Cut): Standing {
-    const standing = new Standing(this, request, cut)
-    this.#standing.add(standing)
-    if (decidedAt < this.#asked) this.#enqueue([standing])
-    return standing
+  add({ content: _left, ...request }: AccessRequest, decidedAt: number, cut: Cut): Ongoing {
+    const ongoing = new Ongoing(this, request, cut)
+    this.#ongoing.add(ongoing)
+    if (decidedAt < this.#asked) this.#enqueue([ongoing])
+    return ongoing
   }
 
   /** It has ended. */
-  delete(standing: Standing): void {
-    this.#standing.delete(standing)
+  delete(ongoing: Ongoing): void {
+    this.#ongoing.delete(ongoing)
   }
 
   /** Judges all that is open again. */
   rejudge(): void {
     this.#asked = performance.now()
     this.#queue = []
-    this.#enqueue([...this.#standing])
+    this.#enqueue([...this.#ongoing])
   }
 
   close(): void {
@@ -65,50 +65,48 @@ export class Live {
     this.#queue = []
   }
 
-  #enqueue(standing: readonly Standing[]): void {
-    this.#queue.push(...standing)
-    if (this.#queue.length > 0)
-      this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref()
+  #enqueue(ongoing: readonly Ongoing[]): void {
+    this.#queue.push(...ongoing)
+    if (this.#queue.length > 0) this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref()
   }
 
   #tick(): void {
-    for (const standing of this.#queue.splice(0, PER_TICK)) void this.#judge(standing)
+    for (const ongoing of this.#queue.splice(0, PER_TICK)) void this.#judge(ongoing)
     if (this.#queue.length > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
   }
 
-  async #judge(standing: Standing): Promise<void> {
-    if (!this.#standing.has(standing)) return
+  async #judge(ongoing: Ongoing): Promise<void> {
+    if (!this.#ongoing.has(ongoing)) return
     let outcome: Outcome | undefined
     try {
-      outcome = await this.#parts.judge.rejudge(standing.request)
+      outcome = await this.#parts.judge.rejudge(ongoing.request)
     } catch (fault) {
-      this.#failed(standing, fault)
+      this.#failed(ongoing, fault)
       return
     }
     // What is recorded has an end: nothing of it has passed since.
     outcome?.finish({ status: 0, bytes_in: 0, bytes_out: 0, duration_ms: 0 })
-    if (outcome?.refused === true) this.#cut(standing, refusalOfOutcome(outcome))
+    if (outcome?.refused === true) this.#cut(ongoing, refusalOfOutcome(outcome))
     else this.#parts.metrics.rejudged.inc({ outcome: 'kept' })
   }
 
-  #failed(standing: Standing, fault: unknown): void {
-    standing.tries += 1
-    if (standing.tries < MAX_TRIES)
-      setTimeout(() => this.#enqueue([standing]), TRY_AGAIN_MS).unref()
-    else this.#cut(standing, refusalOfFault(fault))
+  #failed(ongoing: Ongoing, fault: unknown): void {
+    ongoing.tries += 1
+    if (ongoing.tries < MAX_TRIES) setTimeout(() => this.#enqueue([ongoing]), TRY_AGAIN_MS).unref()
+    else this.#cut(ongoing, refusalOfFault(fault))
   }
 
-  #cut(standing: Standing, refusal: Refusal): void {
+  #cut(ongoing: Ongoing, refusal: Refusal): void {
     // It may have ended while it was being judged.
-    if (!this.#standing.delete(standing)) return
+    if (!this.#ongoing.delete(ongoing)) return
     this.#parts.metrics.rejudged.inc({ outcome: 'cut' })
-    standing.cut(refusal)
+    ongoing.cut(refusal)
   }
 }
 
-export class Standing {
+export class Ongoing {
   readonly #live: Live
   readonly request: AccessRequest
   #cut: Cut

@@ -72,6 +72,8 @@ export interface Judge {
   /** `asks`: whether a REVIEW opens a review; default true. */
   decide(request: AccessRequest, asks?: boolean): Promise<Outcome>
   foresee(destination: Destination): Foreseen
+  /** What was let through already; undefined: it goes on. */
+  rejudge(request: AccessRequest): Promise<Outcome | undefined>
 }
 
 /** Pages of our own: on the proxy port, and under a path of intercepted hosts that no origin has. */
@@ -127,6 +129,7 @@ export interface ProxyMetrics {
   readonly interceptions: { inc(labels: { outcome: string; reason: string }): void }
   readonly connections: { set(labels: { door: string }, value: number): void }
   readonly upstreamSeconds: { observe(seconds: number): void }
+  readonly rejudged: { inc(labels: { outcome: string }): void }
 }
 
 /** The client's side of one exchange: a request on an HTTP/1.1 connection, or a stream of HTTP/2. */
@@ -264,6 +267,17 @@ export interface Tunnels {
     ends: WebSocketEnds,
     judging: SocketJudging,
     ended: (totals: TunnelTotals) => void,
-  ): void
-  open(ends: TunnelEnds, ended: (totals: TunnelTotals) => void): void
+  ): OpenSocket
+  open(ends: TunnelEnds, ended: (totals: TunnelTotals) => void): OpenTunnel
+}
+
+/** For whoever has to end it before its ends do. */
+export interface OpenTunnel {
+  /** Ends it; where both speak WebSocket the client is told, as by `OpenSocket`. */
+  refuse(code: number, reason: string): void
+}
+
+export interface OpenSocket {
+  /** Tells both sides, in a close frame each; the reason is at most 123 bytes. */
+  refuse(code: number, reason: string): void
 }

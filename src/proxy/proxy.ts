@@ -20,12 +20,15 @@ import {
 import { Deadlines } from './deadlines.ts'
 import { Inspector } from './inspector.ts'
 import { type InterceptionRules, Interceptions } from './interception.ts'
+import { Live } from './live.ts'
 import type { OriginTrust } from './origin-tls.ts'
 import { Origins } from './origins.ts'
 import type {
   Identifier,
   Interceptor,
   Judge,
+  OpenSocket,
+  OpenTunnel,
   OwnAnswer,
   Pages,
   ParentProxy,
@@ -87,6 +90,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
   readonly #options: ProxyOptions
   readonly #deadlines: Deadlines
   readonly #origins: Origins
+  readonly #live: Live
   /** Kept when interception ends: what was opened by then is still drained and destroyed by it. */
   #interceptions: Interceptions | undefined
   #intercepts = false
@@ -104,6 +108,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
     this.#deadlines = parts.deadlines ?? new Deadlines()
     const { router, trust } = parts
     const { connectMs, inspectBytes, inspectMemory, plainPorts } = options
+    this.#live = new Live(parts)
     this.#origins = new Origins({ router, trust, deadlines: this.#deadlines, limits, connectMs })
     const interceptor = (): Interceptor | undefined =>
       this.#intercepts ? this.#interceptions : undefined
@@ -118,6 +123,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
         reader: parts.reader ?? AT_ONCE,
       }),
       tunnels: this,
+      live: this.#live,
       get interceptor(): Interceptor | undefined {
         return interceptor()
       },
@@ -188,20 +194,21 @@ export class Proxy implements ConnectionOwner, Tunnels {
     if (this.#connections.size === 0) this.#emptied?.()
   }
 
-  open(ends: TunnelEnds, ended: (totals: TunnelTotals) => void): void {
+  open(ends: TunnelEnds, ended: (totals: TunnelTotals) => void): OpenTunnel {
     const tunnel: Tunnel = new Tunnel(ends, this.#deadlines, this.#options.idleMs, (totals) => {
       this.#tunnels.delete(tunnel)
       ended(totals)
     })
     this.#tunnels.add(tunnel)
     tunnel.start()
+    return tunnel
   }
 
   openSocket(
     ends: WebSocketEnds,
     judging: SocketJudging,
     ended: (totals: TunnelTotals) => void,
-  ): void {
+  ): OpenSocket {
     const { inspector } = this.#parts
     const relay: WebSocketRelay = new WebSocketRelay(ends, {
       deadlines: this.#deadlines,
@@ -217,6 +224,12 @@ export class Proxy implements ConnectionOwner, Tunnels {
     })
     this.#tunnels.add(relay)
     relay.start()
+    return relay
+  }
+
+  /** Judges again what is open, under the rules that are in force now. */
+  rejudge(): void {
+    this.#live.rejudge()
   }
 
   /** Forgets pooled connections: the rules by which they were allowed have changed. */
@@ -240,6 +253,7 @@ export class Proxy implements ConnectionOwner, Tunnels {
         }
       })
     }
+    this.#live.close()
     this.#deadlines.close()
   }
 

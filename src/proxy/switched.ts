@@ -5,9 +5,11 @@ import type { Socket } from 'node:net'
 import type { IdSource } from '../base/ids.ts'
 import type { Destination } from '../model/request.ts'
 import type { AccessRequest } from '../model/request.ts'
+import type { FrameEnds } from '../websocket/frame-ends.ts'
 import type { WireHead } from '../wire/request.ts'
 import type { Account } from './account.ts'
 import { warningField } from './forwarded.ts'
+import type { Ongoing } from './live.ts'
 import { MessageJudge } from './message-judge.ts'
 import type {
   Caller,
@@ -42,30 +44,41 @@ export function sayOpen({ socket }: ClientSocket, warnings: readonly string[]): 
   socket.write(`${TUNNEL_OPEN}${warning}\r\n`, 'latin1')
 }
 
-/** Bytes both ways, unread; `destination`: of a CONNECT, whose first bytes are looked at. */
+/**
+ * Bytes both ways, unread; `destination`: of a CONNECT, whose first bytes are looked at; `frames`: it is a WebSocket, of
+ * which only the ends of the frames are looked at.
+ */
 export function tunnel(
-  { tunnels, interceptor }: SwitchParts,
+  { tunnels, interceptor, wording }: SwitchParts,
   connection: ClientSocket,
   { socket, rest }: SwitchedOrigin,
   destination: Destination | undefined,
   account: Account,
+  ongoing: Ongoing | undefined,
+  frames?: FrameEnds,
 ): void {
   const fromClient = connection.surrender()
   const vet = destination === undefined ? undefined : interceptor?.vet(destination)
-  tunnels.open(
+  const opened = tunnels.open(
     {
       client: connection.socket,
       origin: socket,
       fromClient,
       fromOrigin: rest,
       ...(vet === undefined ? {} : { vet }),
+      ...(frames === undefined ? {} : { frames }),
     },
     ({ bytesIn, bytesOut }) => {
+      ongoing?.end()
       account.bytesIn = bytesIn
       account.bytesOut = bytesOut
       account.finish()
     },
   )
+  ongoing?.becomes((refusal) => {
+    account.result = 'denied'
+    opened.refuse(POLICY_VIOLATION, wording.closeReason(refusal))
+  })
 }
 
 /** A WebSocket, with each message of the client judged. */
@@ -75,6 +88,7 @@ export function judgeMessages(
   { socket, rest }: SwitchedOrigin,
   upgrade: { readonly request: AccessRequest; readonly wire: WireHead },
   account: Account,
+  ongoing: Ongoing | undefined,
 ): void {
   const messages = new MessageJudge(
     { ids, judge, closeReason: (refusal) => wording.closeReason(refusal) },
@@ -82,10 +96,11 @@ export function judgeMessages(
     upgrade.wire,
   )
   const fromClient = connection.surrender()
-  tunnels.openSocket(
+  const opened = tunnels.openSocket(
     { client: connection.socket, origin: socket, fromClient, fromOrigin: rest },
     messages,
     ({ bytesIn, bytesOut }) => {
+      ongoing?.end()
       messages.end()
       // What was decided by itself is counted by itself.
       account.bytesIn = Math.max(0, bytesIn - messages.bytes)
@@ -93,7 +108,14 @@ export function judgeMessages(
       account.finish()
     },
   )
+  ongoing?.becomes((refusal) => {
+    account.result = 'denied'
+    opened.refuse(POLICY_VIOLATION, wording.closeReason(refusal))
+  })
 }
+
+/** RFC 6455 section 7.4.1. */
+const POLICY_VIOLATION = 1008
 
 /** TLS that is served here; where no request inside came to be read, the CONNECT is judged and recorded. */
 export function serveTls(

@@ -4,6 +4,8 @@
 // the reader before it. By hand, because pipe and pipeline cost more processor time and memory.
 
 import type { Socket } from 'node:net'
+import type { FrameEnds } from '../websocket/frame-ends.ts'
+import { closeFrame } from '../websocket/write.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 
 /** Reads the first bytes of a client until it is known whether they may pass. */
@@ -17,7 +19,12 @@ export interface TunnelEnds {
   readonly fromOrigin: Buffer
   /** Looks at the client's first bytes before they pass. */
   readonly vet?: Vet
+  /** Both speak WebSocket: what the origin says comes in frames. */
+  readonly frames?: FrameEnds
 }
+
+/** For a frame to end, and for a client to read what follows it. */
+const LAST_WORD_MS = 2000
 
 export interface TunnelTotals {
   readonly bytesIn: number
@@ -32,6 +39,9 @@ export class Tunnel implements Expiring {
   #bytesIn = 0
   #bytesOut = 0
   #open = true
+  /** A close frame that waits for the end of a frame of which the client has a part. */
+  #lastWord: Buffer | undefined
+  #said = false
   expiresAt: number
 
   /** `ended` is called once after `start`, when both sockets are closed or one has failed. */
@@ -53,7 +63,7 @@ export class Tunnel implements Expiring {
     this.#deadlines.add(this)
     const { client, origin, fromClient, fromOrigin, vet } = this.#ends
     this.#splice(client, origin, (bytes) => (this.#bytesIn += bytes), vet)
-    this.#splice(origin, client, (bytes) => (this.#bytesOut += bytes))
+    this.#splice(origin, client, (bytes) => (this.#bytesOut += bytes), undefined, this.#follow())
     if (fromClient.length > 0) client.emit('data', fromClient)
     if (fromOrigin.length > 0) origin.emit('data', fromOrigin)
     if (!origin.writableNeedDrain) client.resume()
@@ -71,13 +81,60 @@ export class Tunnel implements Expiring {
     this.#finish()
   }
 
-  #splice(from: Socket, to: Socket, count: (bytes: number) => void, vet?: Vet): void {
+  /** Ends it; a client that speaks WebSocket is told between two frames, where such a place comes soon. */
+  refuse(code: number, reason: string): void {
+    const { frames, client } = this.#ends
+    if (frames === undefined || !this.#open) {
+      this.destroy()
+      return
+    }
+    this.#lastWord ??= closeFrame(code, reason, false)
+    if (frames.isBetween) this.#sayLast(client, this.#lastWord)
+    else setTimeout(() => this.destroy(), LAST_WORD_MS).unref()
+  }
+
+  #sayLast(client: Socket, word: Buffer): void {
+    this.#said = true
+    this.#bytesOut += word.length
+    client.end(word)
+    // What the client answers is forgotten; a reset would take our word away from it.
+    client.resume()
+    setTimeout(() => client.destroy(), LAST_WORD_MS).unref()
+    this.#ends.origin.destroy()
+    this.#finish()
+  }
+
+  /** Follows the frames to the client, and ends the tunnel behind one of them where that is asked for. */
+  #follow(): ((chunk: Buffer) => Buffer | undefined) | undefined {
+    const { frames, client } = this.#ends
+    if (frames === undefined) return undefined
+    return (chunk) => {
+      if (this.#lastWord === undefined) {
+        frames.passed(chunk)
+        return chunk
+      }
+      const place = frames.placeIn(chunk)
+      if (place === undefined) return chunk
+      client.write(chunk.subarray(0, place))
+      this.#sayLast(client, this.#lastWord)
+      return undefined
+    }
+  }
+
+  #splice(
+    from: Socket,
+    to: Socket,
+    count: (bytes: number) => void,
+    vet?: Vet,
+    follow?: (chunk: Buffer) => Buffer | undefined,
+  ): void {
     let asked = vet
     const waiting: Buffer[] = []
     from.on('data', (chunk: Buffer) => {
+      if (this.#said) return
       this.expiresAt = this.#deadlines.now + this.#idleMs
       count(chunk.length)
-      let passing = chunk
+      let passing: Buffer | undefined = chunk
       if (asked !== undefined) {
         const answer = asked(chunk)
         waiting.push(chunk)
@@ -89,12 +146,14 @@ export class Tunnel implements Expiring {
         asked = undefined
         passing = Buffer.concat(waiting.splice(0))
       }
-      if (!to.write(passing)) from.pause()
+      if (follow !== undefined) passing = follow(passing)
+      if (passing !== undefined && !to.write(passing)) from.pause()
     })
     to.on('drain', () => from.resume())
     from.on('end', () => to.end())
     from.on('error', () => this.destroy())
     from.on('close', () => {
+      if (this.#said) return
       // Both ended in order: what `to` has not flushed yet still goes out.
       if (from.readableEnded && from.writableFinished) {
         if (to.closed) this.#finish()

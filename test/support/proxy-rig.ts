@@ -38,6 +38,7 @@ export const ALLOWED: Decision = {
   service: null,
   findings: [],
   review_id: null,
+  exception_id: null,
   would_be: null,
   ttl: 30,
   revision: 'sha256:0',
@@ -49,6 +50,7 @@ export async function startRig(
   parts: Partial<ProxyParts> & {
     readonly outcome?: (request: AccessRequest) => Partial<Outcome> | Promise<Partial<Outcome>>
     readonly foresee?: Judge['foresee']
+    readonly rejudge?: Judge['rejudge']
   } = {},
   options: Partial<ProxyOptions> = {},
 ): Promise<Rig> {
@@ -58,7 +60,7 @@ export async function startRig(
   const limits = new Map<string, number>()
   const outcomes = new Map<string, number>()
   const interceptions = new Map<string, number>()
-  const { outcome, foresee, ...others } = parts
+  const { outcome, foresee, rejudge, ...others } = parts
   const proxy = createProxy(
     {
       ids: new IdSource(),
@@ -79,6 +81,7 @@ export async function startRig(
           }
         },
         foresee: foresee ?? (() => ({ service: undefined, readsContent: false })),
+        rejudge: rejudge ?? (() => Promise.resolve(undefined)),
       },
       trust: { contextFor: () => createSecureContext() },
       router: {
@@ -92,6 +95,7 @@ export async function startRig(
         interceptions: { inc: ({ outcome, reason }) => add(interceptions, `${outcome} ${reason}`) },
         connections: { set: () => undefined },
         upstreamSeconds: { observe: () => undefined },
+        rejudged: { inc: () => undefined },
       },
       log: { write: (entry) => log.push(entry) },
       ...others,

@@ -29,7 +29,8 @@ export async function unpackArchive(bytes: Buffer): Promise<readonly ArchiveFile
     )
   const tar = await decompress(bytes, { maxOutputLength: MAX_UNPACKED_BYTES }).catch(
     (error: unknown) => {
-      const isLarge = error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE'
+      const isLarge =
+        error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE'
       throw new CordonError(
         'BUNDLE_INVALID',
         isLarge

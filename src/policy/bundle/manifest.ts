@@ -33,7 +33,9 @@ export function readManifest(text: string | undefined): Manifest {
   if (!isObject(manifest)) throw refused(`${MANIFEST_FILE} is no JSON object`)
   const { revision = '', roots = [''], rego_version, file_rego_versions, metadata } = manifest
   if (typeof revision !== 'string' || revision.length > MAX_REVISION)
-    throw refused(`the revision in ${MANIFEST_FILE} is no text of at most ${MAX_REVISION} characters`)
+    throw refused(
+      `the revision in ${MANIFEST_FILE} is no text of at most ${MAX_REVISION} characters`,
+    )
   if (!Array.isArray(roots) || !roots.every((root) => typeof root === 'string'))
     throw refused(`the roots in ${MANIFEST_FILE} are no list of texts`)
   const versions = [
@@ -89,7 +91,9 @@ export function isDocument(path: string): boolean {
 function packageOf(text: string): readonly string[] {
   const [, name = ''] =
     /^[ \t]*package[ \t]+([A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\["[^"\\]*"\])*)/m.exec(text) ?? []
-  return name === '' ? [] : [...name.matchAll(/([A-Za-z_]\w*)|\["([^"\\]*)"\]/g)].map((part) => part[1] ?? part[2] ?? '')
+  return name === ''
+    ? []
+    : [...name.matchAll(/([A-Za-z_]\w*)|\["([^"\\]*)"\]/g)].map((part) => part[1] ?? part[2] ?? '')
 }
 
 /** Where a document's values are, down to `depth` parts. */

@@ -39,14 +39,18 @@ export async function readBundle(
 }
 
 function isPolicyFile(path: string): boolean {
-  if (path === SIGNATURES_FILE || path === MANIFEST_FILE || path.endsWith('_test.rego')) return false
+  if (path === SIGNATURES_FILE || path === MANIFEST_FILE || path.endsWith('_test.rego'))
+    return false
   return path.endsWith('.rego') || path.endsWith('.cedar') || isDocument(path)
 }
 
 /** A policy folder is not read there (src/policy/folder.ts): a policy must not vanish silently. */
 function isHidden(path: string): boolean {
   const [first, ...rest] = path.split('/')
-  return (first === COMPILED_DIR && rest.length > 0) || path.split('/').some((part) => part.startsWith('.'))
+  return (
+    (first === COMPILED_DIR && rest.length > 0) ||
+    path.split('/').some((part) => part.startsWith('.'))
+  )
 }
 
 function storedFile({ path, bytes }: ArchiveFile): StoredFile {

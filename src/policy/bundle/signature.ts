@@ -67,10 +67,7 @@ export function privateKeyOf(pem: string, what: string): KeyObject {
 }
 
 /** The text of `.signatures.json` over these files. */
-export function signatureOf(
-  files: readonly ArchiveFile[],
-  { key, keyId, scope }: Signing,
-): Buffer {
+export function signatureOf(files: readonly ArchiveFile[], { key, keyId, scope }: Signing): Buffer {
   const algorithm = algorithmOf(key)
   const listed = files.map(({ path, bytes }) => ({
     name: path,
@@ -156,7 +153,9 @@ function payloadOf(
   if (keyId !== undefined && named !== undefined && named !== keyId)
     throw refused(`it is signed by the key "${String(named).slice(0, 100)}", not by "${keyId}"`)
   if ((payload['scope'] ?? '') !== scope)
-    throw refused(`it is signed for the scope ${JSON.stringify(payload['scope'] ?? '')}, not for ${JSON.stringify(scope)}`)
+    throw refused(
+      `it is signed for the scope ${JSON.stringify(payload['scope'] ?? '')}, not for ${JSON.stringify(scope)}`,
+    )
   return payload
 }
 
@@ -179,10 +178,16 @@ function filesOf(
 
 function algorithmOf(key: KeyObject): string {
   for (const [name, algorithm] of ALGORITHMS) if (fits(key, algorithm)) return name
-  throw new CordonError('CONFIG_INVALID', `a key of the kind ${String(key.asymmetricKeyType)} cannot sign bundles`)
+  throw new CordonError(
+    'CONFIG_INVALID',
+    `a key of the kind ${String(key.asymmetricKeyType)} cannot sign bundles`,
+  )
 }
 
-function fits({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, { kind, curve }: Algorithm): boolean {
+function fits(
+  { asymmetricKeyType, asymmetricKeyDetails }: KeyObject,
+  { kind, curve }: Algorithm,
+): boolean {
   if (kind === 'ec') return asymmetricKeyType === 'ec' && asymmetricKeyDetails?.namedCurve === curve
   if (kind === 'rsa-pss') return asymmetricKeyType === 'rsa' || asymmetricKeyType === 'rsa-pss'
   return asymmetricKeyType === kind
@@ -209,7 +214,10 @@ function usable(what: string, read: () => KeyObject): KeyObject {
   }
   const bits = key.asymmetricKeyDetails?.modulusLength
   if (bits !== undefined && bits < LEAST_RSA_BITS)
-    throw new CordonError('CONFIG_INVALID', `${what} is an RSA key of ${bits} bits: at least ${LEAST_RSA_BITS} are needed`)
+    throw new CordonError(
+      'CONFIG_INVALID',
+      `${what} is an RSA key of ${bits} bits: at least ${LEAST_RSA_BITS} are needed`,
+    )
   algorithmOf(key)
   return key
 }

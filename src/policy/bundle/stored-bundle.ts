@@ -34,10 +34,7 @@ export async function packStored(
 }
 
 /** What OPA is served: without tests and compiled forms, signed where there is a key. */
-export async function bundleForOpa(
-  stored: Buffer,
-  signing: Signing | undefined,
-): Promise<Buffer> {
+export async function bundleForOpa(stored: Buffer, signing: Signing | undefined): Promise<Buffer> {
   const files = (await unpackArchive(stored)).filter(
     ({ path }) =>
       !path.startsWith(`${COMPILED_DIR}/`) &&

@@ -86,8 +86,7 @@ export function readTar(tar: Buffer, bounds: ArchiveBounds): readonly ArchiveFil
     if (seen.has(path)) throw refused(`"${path}" stands in it twice`)
     seen.add(path)
     if (files.length >= bounds.files) throw refused(`it has more than ${bounds.files} files`)
-    if (size > bounds.fileBytes)
-      throw refused(`"${path}" is larger than ${bounds.fileBytes} bytes`)
+    if (size > bounds.fileBytes) throw refused(`"${path}" is larger than ${bounds.fileBytes} bytes`)
     files.push({ path, bytes: content })
   }
   throw refused('it ends before its end')
@@ -139,7 +138,8 @@ function padded(bytes: Buffer): Buffer {
 function paxRecord(key: string, value: string): Buffer {
   const body = Buffer.from(` ${key}=${value}\n`)
   let length = body.length + 1
-  while (String(length).length + body.length !== length) length = String(length).length + body.length
+  while (String(length).length + body.length !== length)
+    length = String(length).length + body.length
   return Buffer.concat([Buffer.from(String(length)), body])
 }
 
