@@ -6,7 +6,8 @@
 
 const STRIKES = 3
 const WINDOW = 100
-const BUDGET_MS = 250
+/** Of one evaluation, in milliseconds of CPU. */
+export const BUDGET_MS = 250
 const HELD_MS = 60 * 60 * 1000
 
 export interface Quarantined {
@@ -52,11 +53,14 @@ export class Quarantine {
     return `quarantined until ${new Date(held.until).toISOString()}: ${held.reason}`
   }
 
-  /** After an evaluation: how long it took, and whether it ran into a limit. */
-  ran(index: number, ms: number, isLimit: boolean): void {
-    const asked = (this.#asked[index] ?? 0) + 1
-    this.#asked[index] = asked
-    if (!isLimit && ms <= BUDGET_MS) return
+  /** With every evaluation. */
+  ran(index: number): void {
+    this.#asked[index] = (this.#asked[index] ?? 0) + 1
+  }
+
+  /** The last evaluation was beyond the budget; `how`: in what. */
+  strike(index: number, how: string): void {
+    const asked = this.#asked[index] ?? 0
     const strikes = this.#strikes.get(index) ?? []
     strikes.push(asked)
     this.#strikes.set(index, strikes)
@@ -65,7 +69,7 @@ export class Quarantine {
     if (asked - first >= WINDOW) return
     const held = {
       policy: this.#ids[index] ?? '',
-      reason: `it exceeded its time budget ${STRIKES} times in ${asked - first + 1} evaluations, the last time ${isLimit ? 'by a limit' : `with ${Math.round(ms)} ms`}`,
+      reason: `it exceeded its time budget ${STRIKES} times in ${asked - first + 1} evaluations, the last time by ${how}`,
       until: this.#now() + HELD_MS,
     }
     this.#strikes.delete(index)

@@ -12,17 +12,22 @@ function open(): { readonly quarantine: Quarantine; readonly told: string[]; now
 }
 
 function run(quarantine: Quarantine, times: number): void {
-  for (let time = 0; time < times; time++) quarantine.ran(1, 1, false)
+  for (let time = 0; time < times; time++) quarantine.ran(1)
+}
+
+function exceed(quarantine: Quarantine): void {
+  quarantine.ran(1)
+  quarantine.strike(1, 'a limit')
 }
 
 t.test('three of the last hundred are enough, two are not', async (t) => {
   const { quarantine, told } = open()
-  quarantine.ran(1, 1, true)
+  exceed(quarantine)
   run(quarantine, 49)
-  quarantine.ran(1, 900, false)
+  exceed(quarantine)
   t.equal(quarantine.problemOf(1), undefined)
   run(quarantine, 48)
-  quarantine.ran(1, 1, true)
+  exceed(quarantine)
   t.match(quarantine.problemOf(1), /^quarantined until 1970-01-01T01:00:01.000Z: it exceeded/)
   t.equal(quarantine.problemOf(0), undefined, 'the others are asked')
   t.match(told, [/^slow: it exceeded its time budget 3 times in 100 evaluations/])
@@ -30,13 +35,13 @@ t.test('three of the last hundred are enough, two are not', async (t) => {
 
 t.test('three of a hundred and one are not', async (t) => {
   const { quarantine, told } = open()
-  quarantine.ran(1, 1, true)
+  exceed(quarantine)
   run(quarantine, 98)
-  quarantine.ran(1, 1, true)
-  quarantine.ran(1, 1, true)
+  exceed(quarantine)
+  exceed(quarantine)
   t.equal(quarantine.problemOf(1), undefined)
   t.same(told, [])
-  quarantine.ran(1, 1, true)
+  exceed(quarantine)
   t.type(quarantine.problemOf(1), 'string', 'but the first one is forgotten, and the third comes')
 })
 
@@ -49,13 +54,13 @@ t.test('what is quick, or errs for another reason, is no strike', async (t) => {
 t.test('after an hour it is asked again, and begins anew', async (t) => {
   const state = open()
   const { quarantine, told } = state
-  for (let time = 0; time < 3; time++) quarantine.ran(1, 1, true)
+  for (let time = 0; time < 3; time++) exceed(quarantine)
   state.now += HOUR - 1
   t.type(quarantine.problemOf(1), 'string')
   state.now += 1
   t.equal(quarantine.problemOf(1), undefined)
   t.equal(told.at(-1), 'slow again')
-  quarantine.ran(1, 1, true)
-  quarantine.ran(1, 1, true)
+  exceed(quarantine)
+  exceed(quarantine)
   t.equal(quarantine.problemOf(1), undefined, 'former strikes do not count')
 })

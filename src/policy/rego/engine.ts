@@ -17,7 +17,7 @@ import {
 } from '../engine.ts'
 import { isObject, readObligations } from '../metadata.ts'
 import { type ReadTree, readTree } from '../projection.ts'
-import type { Quarantine, QuarantineListener } from '../quarantine.ts'
+import { BUDGET_MS, type Quarantine, type QuarantineListener } from '../quarantine.ts'
 import type { CompiledPolicy } from './manifest.ts'
 import type { Answer, Shard, ShardFailure } from './wasm.ts'
 
@@ -108,9 +108,10 @@ export class RegoEngine implements Engine {
     const json = reads.whole ? input.json() : (input.part?.(reads) ?? input.json())
     let problem: ShardFailure | undefined
     let isSet = false
-    let began = performance.now()
+    const quarantine = this.#quarantine
+    const began = performance.now()
     for (const { at, who } of asked) {
-      const held = this.#quarantine?.problemOf(who.index)
+      const held = quarantine?.problemOf(who.index)
       if (held !== undefined) {
         into[at] = failed(held)
         continue
@@ -118,16 +119,16 @@ export class RegoEngine implements Engine {
       if (!isSet) {
         problem = shard.setInput(json)
         isSet = true
-        began = performance.now()
       }
       const outcome: RegoOutcome =
         problem === undefined ? outcomeOf(who, json) : failed(problem.error)
       into[at] = outcome
-      const ended = performance.now()
-      this.#quarantine?.ran(who.index, ended - began, outcome.isLimit === true)
-      began = ended
+      quarantine?.ran(who.index)
+      if (outcome.isLimit === true) quarantine?.strike(who.index, outcome.error ?? 'a limit')
       if (problem === undefined && outcome.error !== null) isSet = false
     }
+    if (quarantine !== undefined && performance.now() - began > BUDGET_MS)
+      strikeSlow(shard, asked, json, quarantine)
     shard.rest()
   }
 
@@ -178,6 +179,28 @@ function failedOf(
     if ('error' in result) return failed(`${rule}: ${result.error}`)
   }
   return failed(error)
+}
+
+/**
+ * Something took long: each policy is run once more, by the time of the CPU, because a process that was not let run
+ * is no policy's fault. What ran into a limit has its strike already.
+ */
+function strikeSlow(
+  shard: Shard,
+  asked: ShardQuestion['asked'],
+  json: Uint8Array | string,
+  quarantine: Quarantine,
+): void {
+  for (const { who } of asked) {
+    if (who.entrypoint === undefined || quarantine.problemOf(who.index) !== undefined) continue
+    if (shard.setInput(json) !== undefined) return
+    const before = process.threadCpuUsage()
+    const answer = shard.answer(who.entrypoint, who.answer)
+    const { user, system } = process.threadCpuUsage(before)
+    const ms = (user + system) / 1000
+    if (!('error' in answer) && ms > BUDGET_MS)
+      quarantine.strike(who.index, `${Math.round(ms)} ms, where ${BUDGET_MS} ms are allowed`)
+  }
 }
 
 /** `value`: for each rule in order a list, empty where the rule is undefined. */

@@ -9,7 +9,7 @@ interface Open {
   close(): void
 }
 
-const MOST = 128
+const MOST = 512
 const IDLE_MS = 300_000
 const LOOK_EVERY_MS = 60_000
 
