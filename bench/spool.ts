@@ -227,6 +227,7 @@ function recordOf(): DecisionRecord {
       service: { id: 'openai-api', name: 'OpenAI API' },
       findings: [],
       review_id: null,
+      exception_id: null,
       would_be: null,
       ttl: 30,
       revision: 'sha256:0123456789abcdef',

@@ -113,6 +113,7 @@ function decisionOf(at: number): DecisionRecord {
         ? [{ type: 'api_key', category: 'secret', count: 1, confidence: 0.95 }]
         : [],
       review_id: null,
+      exception_id: null,
       would_be: null,
       ttl: 30,
       revision: `sha256:${'0'.repeat(64)}`,

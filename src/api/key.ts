@@ -67,7 +67,7 @@ export class KeyRing {
     const key = isFresh ? known.key : await this.#ask(token, known)
     if (key === undefined) throw new CordonError('UNAUTHENTICATED', 'this API key is not known')
     const held = key.scopes
-    const isHeld = (scope: string): boolean => held.includes('admin') || grants(held, scope)
+    const isHeld = (scope: string): boolean => grants(held, scope)
     if (!(wanted === 'one' ? scopes.some(isHeld) : scopes.every(isHeld))) {
       const named = scopes.join(wanted === 'one' ? ' or ' : ' and ')
       throw new CordonError('FORBIDDEN', `this API key lacks the scope ${named}`)
@@ -123,9 +123,12 @@ declare module 'fastify' {
   }
 }
 
-/** `x:write` includes reading x; `decisions:read` covers decisions, violations, reviews, exceptions, services. */
-function grants(held: readonly string[], wanted: string): boolean {
-  if (held.includes(wanted)) return true
+/**
+ * Whether the scopes of a key allow what needs another one: `admin` everything, `x:write` reading x, `decisions:read`
+ * decisions, violations, reviews, exceptions and services.
+ */
+export function grants(held: readonly string[], wanted: string): boolean {
+  if (held.includes('admin') || held.includes(wanted)) return true
   const [noun, verb] = wanted.split(':')
   if (verb !== 'read') return false
   if (held.includes(`${noun}:write`)) return true

@@ -1,11 +1,11 @@
-// What was decided and what waits for somebody: lists with filters and keyset pagination, and review answers.
+// What was decided: lists with filters and keyset pagination.
 
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { CordonError } from '../base/errors.ts'
 import { SEVERITIES } from '../model/decision.ts'
 import { APPROVAL_STATUSES } from '../model/service.ts'
-import { type ApiKey, type KeyRing, requires } from './key.ts'
+import { type KeyRing, requires } from './key.ts'
 import { closed, decisionFilters, Name, paging, Time, Words } from './queries.ts'
 import { pageOf, PROBLEM } from './schemas.ts'
 
@@ -29,16 +29,6 @@ const ViolationQuery = Type.Object(
     q: Words,
     since: Time,
     until: Time,
-    ...paging,
-  },
-  closed,
-)
-const ReviewQuery = Type.Object(
-  {
-    user: Name,
-    service: Name,
-    policy: Name,
-    status: Type.Optional(Type.Enum(['pending', 'approved', 'denied', 'expired'])),
     ...paging,
   },
   closed,
@@ -71,7 +61,6 @@ const ServiceQuery = Type.Object(
 )
 export type DecisionFilter = Static<typeof DecisionQuery>
 export type ViolationFilter = Static<typeof ViolationQuery>
-export type ReviewFilter = Static<typeof ReviewQuery>
 export type AuditFilter = Static<typeof AuditQuery>
 export type ServiceFilter = Static<typeof ServiceQuery>
 
@@ -80,18 +69,8 @@ export interface Records {
   decisions(filter: DecisionFilter): Promise<Page>
   decision(id: string): Promise<Readonly<Record<string, unknown>> | undefined>
   violations(filter: ViolationFilter): Promise<Page>
-  reviews(filter: ReviewFilter): Promise<Page>
   auditEvents(filter: AuditFilter): Promise<Page>
   services(filter: ServiceFilter): Promise<Page>
-}
-
-export interface ReviewDesk {
-  /** Undefined where there is no such review; throws CONFLICT where it is answered already. */
-  answer(
-    id: string,
-    answer: { readonly decision: 'approve' | 'deny'; readonly comment?: string },
-    by: ApiKey,
-  ): Promise<Readonly<Record<string, unknown>> | undefined>
 }
 
 const Row = Type.Object({}, { additionalProperties: true })
@@ -101,9 +80,8 @@ const IdOfPath = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
 
 export function listRoutes(
   app: FastifyInstance,
-  parts: { readonly keys: KeyRing; readonly records: Records; readonly desk: ReviewDesk },
+  { keys, records }: { readonly keys: KeyRing; readonly records: Records },
 ): void {
-  const { keys, records, desk } = parts
   const reads = (scope: string) => requires(keys, scope)
 
   app.get<{ Querystring: DecisionFilter }>(
@@ -144,43 +122,6 @@ export function listRoutes(
       },
     },
     (request) => records.violations(request.query),
-  )
-  app.get<{ Querystring: ReviewFilter }>(
-    '/v1/reviews',
-    {
-      onRequest: reads('reviews:read'),
-      schema: {
-        summary: 'Reviews, newest first',
-        tags: ['reviews'],
-        querystring: ReviewQuery,
-        response: listed,
-      },
-    },
-    (request) => records.reviews(request.query),
-  )
-  app.post<{ Params: { id: string }; Body: { decision: 'approve' | 'deny'; comment?: string } }>(
-    '/v1/reviews/:id',
-    {
-      onRequest: reads('reviews:write'),
-      schema: {
-        summary:
-          'Answer a review: frees what is held and, approved, lets the same request pass for review_valid',
-        tags: ['reviews'],
-        params: IdOfPath,
-        body: Type.Object(
-          {
-            decision: Type.Enum(['approve', 'deny']),
-            comment: Type.Optional(Type.String({ maxLength: 4096 })),
-          },
-          closed,
-        ),
-        response: { 200: Row, 404: PROBLEM, 409: PROBLEM, ...answers },
-      },
-    },
-    async (request) => {
-      if (request.apiKey === null) throw new CordonError('UNAUTHENTICATED', 'send an API key')
-      return found(await desk.answer(request.params.id, request.body, request.apiKey), 'review')
-    },
   )
   app.get<{ Querystring: AuditFilter }>(
     '/v1/audit-events',

@@ -46,5 +46,6 @@ export const decisionFilters = {
   finding: text(64, 'A type of finding, such as email'),
   request_id: Id,
   review_id: Id,
+  exception_id: Id,
   q: Words,
 }

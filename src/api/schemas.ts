@@ -38,6 +38,7 @@ export const DecisionSchema = Type.Object({
   service: Type.Union([Type.Object({ id: Type.String(), name: Type.String() }), Type.Null()]),
   findings: Type.Array(FindingSchema),
   review_id: nullable(Type.String()),
+  exception_id: nullable(Type.String({ format: 'uuid' })),
   would_be: OptionalEffect,
   ttl: Type.Integer({
     description: 'Seconds that the answer may be reused for an identical request.',

@@ -11,12 +11,20 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
 import { parseExact } from '../base/exact-json.ts'
 import type { Log } from '../observe/log.ts'
+import { type BundleDesk, bundleRoutes } from './bundles.ts'
+import { type ConflictDesk, conflictRoutes } from './conflicts.ts'
 import { coverageRoutes, type Reports } from './coverage.ts'
 import { type DecisionParts, decisionRoutes, MAX_BODY_BYTES } from './decisions.ts'
-import { type Records, type ReviewDesk, listRoutes } from './lists.ts'
+import { type ExceptionDesk, exceptionRoutes } from './exceptions.ts'
+import { type ExplanationDesk, explanationRoutes } from './explanations.ts'
+import { type Records, listRoutes } from './lists.ts'
 import { type PeopleDesk, peopleRoutes } from './people.ts'
+import { MAX_ID_LENGTH, type PolicyDesk, policyRoutes } from './policies.ts'
 import { problemHandler, sendProblem } from './problem.ts'
 import { type QuestionDesk, questionRoutes } from './questions.ts'
+import { policyPushRoutes } from './policy-push.ts'
+import { type ReplayDesk, replayRoutes } from './replays.ts'
+import { type ReviewDesk, reviewRoutes } from './reviews.ts'
 import { streamRoutes, type StreamParts } from './stream.ts'
 
 export type ApiParts = DecisionParts &
@@ -25,7 +33,13 @@ export type ApiParts = DecisionParts &
     readonly reports: Reports
     readonly questions: QuestionDesk
     readonly desk: ReviewDesk
+    readonly exceptions: ExceptionDesk
     readonly people: PeopleDesk
+    readonly replays: ReplayDesk
+    readonly policies: PolicyDesk
+    readonly conflicts: ConflictDesk
+    readonly explanations: ExplanationDesk
+    readonly bundles: BundleDesk
     readonly log: Log
     readonly version: string
   }
@@ -38,6 +52,8 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
+    // Measured as it was sent: a character of an id may be three.
+    routerOptions: { maxParamLength: 3 * MAX_ID_LENGTH },
     genReqId: () => parts.ids.next(),
   })
   app.decorateRequest('apiKey', null)
@@ -47,6 +63,8 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   )
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    // Acts that need no more than their address come from clients that announce JSON all the same.
+    if (body.length === 0) return done(null, null)
     try {
       done(null, readJson(body as Buffer))
     } catch {
@@ -74,9 +92,17 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   })
   await app.register(async (scope) => decisionRoutes(scope, parts))
   await app.register(async (scope) => listRoutes(scope, parts))
+  await app.register(async (scope) => reviewRoutes(scope, parts))
+  await app.register(async (scope) => exceptionRoutes(scope, parts))
   await app.register(async (scope) => coverageRoutes(scope, parts))
   await app.register(async (scope) => questionRoutes(scope, parts))
   await app.register(async (scope) => peopleRoutes(scope, parts))
+  await app.register(async (scope) => replayRoutes(scope, parts))
+  await app.register(async (scope) => policyRoutes(scope, parts))
+  await app.register(async (scope) => conflictRoutes(scope, parts))
+  await app.register(async (scope) => explanationRoutes(scope, parts))
+  await app.register(async (scope) => policyPushRoutes(scope, parts))
+  await app.register(async (scope) => bundleRoutes(scope, parts))
   streamRoutes(app, parts)
   await app.register(swaggerUi, {
     routePrefix: '/docs',

@@ -12,7 +12,13 @@ import type { Erasing } from './erasing.ts'
 
 export type AdminEvents = Pick<
   AdminParts,
-  'ship' | 'onPeopleChanged' | 'onModeChanged' | 'onReviewAnswered'
+  | 'ship'
+  | 'nameable'
+  | 'onPeopleChanged'
+  | 'onModeChanged'
+  | 'onReviewAnswered'
+  | 'onExceptionsChanged'
+  | 'replayJobs'
 >
 
 export function openAdmin(
@@ -35,6 +41,12 @@ export function openAdmin(
     personKey: (person) => personKey(secret, current().tenant, person),
     get reviewValidMs() {
       return current().policy.review_valid
+    },
+    get reviewSlaMs() {
+      return current().policy.review_sla
+    },
+    get reviewEscalateTo() {
+      return current().policy.review_escalate_to
     },
     get pseudonymous() {
       return current().ledger.pseudonymous

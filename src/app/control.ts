@@ -11,8 +11,11 @@ import type { Actor } from '../governance/audit.ts'
 import type { Kind } from '../governance/columns.ts'
 import type { ErasurePreview } from '../governance/erasure.ts'
 import type { HoldRequest } from '../governance/holds.ts'
+import type { ReplayPolicies } from '../governance/replays.ts'
 import type { Revealed } from '../governance/reveal.ts'
+import type { ShadowLine, ShadowReport } from '../governance/shadow.ts'
 import type { Mode } from '../model/decision.ts'
+import type { StoredFile } from '../model/stored-policy.ts'
 import type { CoverageQuery, CoverageReport } from '../store/coverage.ts'
 import type { ErasureState } from '../store/erasures.ts'
 import type { Hold } from '../store/holds.ts'
@@ -20,12 +23,15 @@ import type { DirectoryNames } from '../store/names.ts'
 import type { Store } from '../store/open.ts'
 import type { Who } from '../store/people-found.ts'
 import type { Answer, TrendQuestion } from '../store/questions.ts'
+import type { Period } from '../store/recorded.ts'
 import { lacks } from '../store/series.ts'
 import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
 import type { NoteFile } from '../verify/anchors.ts'
 import { type ProvedExport, provedLines } from '../verify/export-lines.ts'
 import type { Report } from '../verify/report.ts'
+import type { DeskAct } from './desk-acts.ts'
 import type { ModeOverride } from './point-mode.ts'
+import type { PolicyAct } from './policy-acts.ts'
 import { socketPath } from './socket-path.ts'
 import { tailLines, type TailQuery } from './tail.ts'
 
@@ -59,6 +65,10 @@ export interface Commands {
   createToken(argument: { user: string }): Promise<unknown>
   createKey(argument: { name: string; scopes: readonly string[]; user?: string }): Promise<unknown>
   setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
+  /** An act upon stored policies; what it answers stands in `PolicyAnswers`. */
+  policyAct(argument: PolicyAct): Promise<unknown>
+  /** An act upon reviews and exceptions. */
+  deskAct(argument: DeskAct): Promise<unknown>
   /** What is in force beside files: the directory's names and the break-glass mode. */
   standing(argument: { users: readonly string[] }): Promise<Standing>
   coverage(argument: CoverageQuery): Promise<CoverageReport>
@@ -92,6 +102,17 @@ export interface Commands {
   }): AsyncIterable<string>
   /** Lines of an export that proves itself, but for the last one, which is signed. */
   exportProved(argument: ProvedExport): AsyncIterable<string>
+  /** Stored files as they would be: see `Replays.files`. */
+  draftFiles(argument: ReplayPolicies): Promise<readonly StoredFile[]>
+  shadow(argument: {
+    policy: string
+    from?: string
+    to?: string
+    top?: number
+  }): Promise<ShadowReport>
+  shadows(argument: { from?: string; to?: string }): Promise<readonly ShadowLine[]>
+  /** Whole records of decisions, newest first, one a line with its personal part. */
+  recorded(argument: Period, signal: AbortSignal): AsyncIterable<string>
   /** Lines of `Line` (src/app/tail.ts), each as JSON, until the signal aborts. */
   tail(argument: TailQuery, signal: AbortSignal): AsyncIterable<string>
 }
@@ -103,6 +124,8 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'createToken',
   'createKey',
   'setMode',
+  'policyAct',
+  'deskAct',
   'standing',
   'coverage',
   'report',
@@ -117,9 +140,17 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'verifyStore',
   'ledgerKeyRotated',
   'runUpkeep',
+  'draftFiles',
+  'shadow',
+  'shadows',
 ])
 
-export function commandsOf(admin: Admin, store: Pick<Store, 'db' | 'kind'>): Commands {
+export function commandsOf(
+  admin: Admin,
+  store: Pick<Store, 'db' | 'kind'>,
+  policyAct: Commands['policyAct'],
+  deskAct: Commands['deskAct'],
+): Commands {
   return {
     importContext: (argument) => admin.importContext(argument, ACTOR),
     addUser: (argument) => admin.addUser(argument, ACTOR),
@@ -127,6 +158,8 @@ export function commandsOf(admin: Admin, store: Pick<Store, 'db' | 'kind'>): Com
     createToken: ({ user }) => admin.createToken(user, ACTOR),
     createKey: (argument) => admin.createKey(argument, ACTOR),
     setMode: (argument) => admin.setMode(argument, ACTOR),
+    policyAct: async (argument) => asJson(await policyAct(argument)),
+    deskAct: async (argument) => asJson(await deskAct(argument)),
     standing: async ({ users }) => ({
       names: await admin.directoryNames(users),
       override: (await admin.modeOverride()) ?? null,
@@ -158,6 +191,10 @@ export function commandsOf(admin: Admin, store: Pick<Store, 'db' | 'kind'>): Com
     },
     ledgerKeyRotated: (argument) => admin.ledgerKeyRotated(argument, ACTOR),
     runUpkeep: async () => asJson((await admin.upkeep.run()) ?? null),
+    draftFiles: async (argument) => (await admin.replays.files(argument)).files,
+    shadow: ({ policy, ...query }) => admin.replays.shadow(policy, query),
+    shadows: (argument) => admin.replays.shadows(argument),
+    recorded: (argument, signal) => admin.replays.lines(argument, signal),
     export: ({ table, format, from, to }) => admin.export(table, format, dateOf(from), dateOf(to)),
     exportProved: (argument) => provedLines(store.db, argument),
     tail: (argument, signal) => tailLines(admin.feed, admin.arrivals, argument, signal),
@@ -195,7 +232,7 @@ async function answer(
   try {
     const name = (request.url ?? '').slice(1)
     const argument = JSON.parse(await bodyOf(request)) as never
-    if (name === 'export' || name === 'exportProved' || name === 'tail') {
+    if (isStreamed(name)) {
       const gone = new AbortController()
       response.once('close', () => gone.abort())
       await stream(response, commands[name](argument, gone.signal))
@@ -234,10 +271,16 @@ async function stream(response: ServerResponse, lines: AsyncIterable<string>): P
   response.end()
 }
 
-function isCommand(
-  name: string,
-): name is Exclude<keyof Commands, 'export' | 'exportProved' | 'tail'> {
+function isCommand(name: string): name is Exclude<keyof Commands, Streamed> {
   return COMMANDS.has(name)
+}
+
+/** Those that answer with lines. */
+const STREAMED = ['export', 'exportProved', 'recorded', 'tail'] as const
+type Streamed = (typeof STREAMED)[number]
+
+function isStreamed(name: string): name is Streamed {
+  return (STREAMED as readonly string[]).includes(name)
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
@@ -307,6 +350,8 @@ export async function connectControl(
     createToken: (argument) => call('createToken', argument),
     createKey: (argument) => call('createKey', argument),
     setMode: (argument) => call('setMode', argument),
+    policyAct: (argument) => call('policyAct', argument),
+    deskAct: (argument) => call('deskAct', argument),
     standing: async (argument) => (await call('standing', argument)) as Standing,
     coverage: async (argument) => (await call('coverage', argument)) as CoverageReport,
     report: async (argument) => (await call('report', argument)) as Answer,
@@ -321,6 +366,10 @@ export async function connectControl(
     verifyStore: async (argument) => (await call('verifyStore', argument)) as Report,
     ledgerKeyRotated: (argument) => call('ledgerKeyRotated', argument),
     runUpkeep: async (argument) => (await call('runUpkeep', argument)) as AsJson<UpkeepRun> | null,
+    draftFiles: async (argument) => (await call('draftFiles', argument)) as StoredFile[],
+    shadow: async (argument) => (await call('shadow', argument)) as ShadowReport,
+    shadows: async (argument) => (await call('shadows', argument)) as ShadowLine[],
+    recorded: (argument, signal) => texts('recorded', argument, signal),
     export: (argument) => texts('export', argument),
     exportProved: (argument) => texts('exportProved', argument),
     tail: (argument, signal) => texts('tail', argument, signal),

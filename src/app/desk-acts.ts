@@ -61,9 +61,7 @@ export async function runDeskAct(
   if (act.act === 'answerReview' && act.answer.exception !== undefined)
     wanted.push('exceptions:write')
   const actor: Actor =
-    act.key === undefined
-      ? { type: 'user', login: account }
-      : await ownerOf(admin, act.key, wanted)
+    act.key === undefined ? { type: 'user', login: account } : await ownerOf(admin, act.key, wanted)
   const { desk, exceptions, lists } = admin
   switch (act.act) {
     case 'reviews':

@@ -95,10 +95,7 @@ export class StoredExceptions implements ExceptionDesk {
     const { db, tenant, log } = this.#parts
     try {
       const isFirst = this.#position === undefined
-      const found = await withTimeout(
-        exceptionChanges(db, tenant, this.#position),
-        LOOK_TIMEOUT_MS,
-      )
+      const found = await withTimeout(exceptionChanges(db, tenant, this.#position), LOOK_TIMEOUT_MS)
       this.#position = found.position
       this.#lookedAt = performance.now()
       // What an open transaction holds back is found again and again.

@@ -4,15 +4,19 @@
 
 import { chmodSync, mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { KeyRing } from '../api/key.ts'
 import { openApi, REQUEST_TIMEOUT_MS } from '../api/server.ts'
 import { CordonError } from '../base/errors.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
+import { MemoryBudgets } from '../context/budget-memory.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
+import { personRisk } from '../governance/person-risk.ts'
 import { askToEnd } from '../ledger/erase-folder.ts'
 import { Recorder } from '../ledger/recorder.ts'
 import { ERASURE_APPLIED } from '../model/erasure.ts'
+import { personKey } from '../model/person.ts'
+import type { RiskHistorySettings } from '../model/risk.ts'
 import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
 import { destinationOf } from '../signatures/url.ts'
@@ -21,11 +25,18 @@ import { type Arrivals, telling } from '../store/follow.ts'
 import { holdsInForce } from '../store/holds.ts'
 import { takeLock } from '../store/lock.ts'
 import { openStore, type Store } from '../store/open.ts'
+import { PolicyRevisions } from '../store/policy-revisions.ts'
 import { RecordSink } from '../store/records.ts'
+import { accountOf } from './account.ts'
 import { openAdmin } from './admin.ts'
 import { commandsOf, serveControl } from './control.ts'
+import { runDeskAct } from './desk-acts.ts'
+import { DeskClock } from './desk-clock.ts'
 import { Erasing } from './erasing.ts'
+import { ExplanationDesk } from './explanation-desk.ts'
+import { StoredExceptions } from './exceptions-in-force.ts'
 import { type Gateway, openGateway } from './gateway.ts'
+import { inTurn } from './in-turn.ts'
 import { InterceptionAuthority } from './interception-authority.ts'
 import { checkLedgerAge } from './ledger-age.ts'
 import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
@@ -34,10 +45,25 @@ import { checkNamedFiles } from './named-files.ts'
 import { type Check, observeServer } from './observe-door.ts'
 import { personSecret } from './person-secret.ts'
 import { type ModeOverride, PointMode } from './point-mode.ts'
+import { runPolicyAct } from './policy-acts.ts'
+import { PolicyClock } from './policy-clock.ts'
+import { openPolicyDesk } from './policy-desk.ts'
+import { PolicySources } from './policy-sources.ts'
+import { alarmQuarantine } from './quarantine-alarm.ts'
 import { reloader } from './reload.ts'
+import { ThreadedReplays } from './replay-job.ts'
 import { ReviewAnswers } from './review-answers.ts'
 import { type Role, ROLES } from './roles.ts'
-import { type Environment, type LoadedRules, loadRules, readCatalogue, retire } from './rules.ts'
+import {
+  type Environment,
+  type LoadedRules,
+  loadOptions,
+  loadRules,
+  readCatalogue,
+  retire,
+  withPolicies,
+} from './rules.ts'
+import { ServedBundle } from './served-bundle.ts'
 import { servicesPage } from './services-page.ts'
 import { StoreWatch } from './store-watch.ts'
 import { UpkeepTimer } from './upkeep-timer.ts'
@@ -106,8 +132,33 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     const secret = await personSecret(store.db, config.tenant, config.data_dir)
 
     let catalogue = readCatalogue(config, env)
-    let rules = await loadRules(config, catalogue, env)
-    describe(metrics, rules)
+    const rulesInTurn = inTurn()
+    const revisions = new PolicyRevisions(store.db, config.tenant)
+    const served = new ServedBundle(revisions, () => config.policy.bundle_signing)
+    const sources = new PolicySources({
+      config,
+      role,
+      version: options.version,
+      revisions,
+      log,
+      metrics,
+      inTurn: rulesInTurn,
+      load: async (folders) => {
+        const fresh = await withPolicies(rules, config, env, folders)
+        return () => {
+          retire(rules)
+          rules = fresh
+          describe(metrics, log, rules)
+          return workers.takePolicies(folders)
+        }
+      },
+      rejudge: () => workers.tell('rejudge', undefined),
+      revision: () => rules.revision,
+      onHead: () => served.changed(),
+    })
+    closers.push(() => sources.close())
+    let rules = await sources.begin((folders) => loadRules(config, catalogue, env, folders))
+    describe(metrics, log, rules)
     const authority = new InterceptionAuthority({
       log,
       env,
@@ -121,8 +172,17 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     const mode = new PointMode(config.policy.mode, Date.now)
     const answers = new ReviewAnswers()
     const people = new StoredDirectory(store.db, config.tenant)
+    const exceptions = new StoredExceptions({
+      db: store.db,
+      tenant: config.tenant,
+      log,
+      tell: (change) => workers.tell('exceptions', change),
+      onRevoked: () => workers.tell('rejudge', undefined),
+    })
+    closers.push(() => exceptions.close())
     let recorder: Recorder | undefined
     let upkeep: UpkeepTimer | undefined
+    const counter = new MemoryBudgets(Date.now)
     const gateway = openGateway({
       config,
       log,
@@ -132,6 +192,8 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         open: (request) => openReview(request),
         answer: (reviewId, timeoutMs, cancelled) => answers.wait(reviewId, timeoutMs, cancelled),
       },
+      exceptions,
+      counter,
       rules: () => rules,
       mode,
       personSecret: secret,
@@ -174,7 +236,24 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       },
       withoutArchiving: (act) => recorder?.withoutArchiving(act) ?? act(),
     })
+    const replayJobs = new ThreadedReplays({
+      db: store.db,
+      tenant: config.tenant,
+      env,
+      log,
+      now: Date.now,
+      nextId: () => gateway.ids.next(),
+      migrationsDir: join(PROGRAM_DIR, 'migrations'),
+      settings: () => ({
+        databaseUrl: config.database_url,
+        combining: loadOptions(config, env, []).combining,
+        pseudonymous: config.ledger.pseudonymous,
+        dirs: [...config.policy.dirs, ...sources.bundleFolders()],
+      }),
+    })
+    closers.push(() => replayJobs.close())
     const admin = openAdmin(() => config, store, gateway.spool, gateway.ids, secret, erasing, {
+      replayJobs,
       ship: () => recorder?.poke(),
       onPeopleChanged: async () => {
         gateway.directory.forget()
@@ -187,6 +266,12 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       },
       onModeChanged: takeOverride,
       onReviewAnswered: reviewAnswered,
+      onExceptionsChanged: () => exceptions.look(),
+      nameable: () =>
+        Promise.resolve({
+          policies: new Set(rules.policies.policies.map(({ id }) => id)),
+          services: new Set([...rules.catalogue.all()].map(({ id }) => id)),
+        }),
     })
     // Held requests of the workers wait for an answer that another process may get.
     const openReview = async (request: ReviewRequest): Promise<ReviewState> => {
@@ -201,6 +286,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       override,
       interception: authority.current,
       personSecret: secret,
+      policyFolders: sources.folders(),
     })
     const workers = new Workers({
       log,
@@ -211,10 +297,16 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         findAsset: (hostname) => people.asset(hostname),
         verifyToken: ({ login, token }) => admin.credentials.verifyToken(login, token),
         openReview,
+        exceptions: () => Promise.resolve(exceptions.all()),
+        claimUses: (ids) => exceptions.claimUses(ids),
+        takeBudgets: (asked) => counter.take(asked),
+        adjustBudgets: (changes) => counter.adjust(changes),
         written: () => recorder?.poke(),
       },
     })
     takeOverride(await admin.modeOverride())
+    await exceptions.look()
+    exceptions.start()
     // Other processes over the same store learn of a mode or an answer by looking.
     const watch = new StoreWatch({
       mode: () => admin.modeOverride(),
@@ -223,6 +315,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       },
       answersTo: (ids) => admin.reviews.answersTo(ids),
       onAnswer: reviewAnswered,
+      onTooManyHeld: () => metrics.limits.inc({ limit: 'held_reviews' }),
     })
     closers.push(() => watch.close())
 
@@ -235,6 +328,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         workers,
         arrivals: admin.arrivals,
         erasing,
+        riskHistory: () => config.risk.history,
       })
       recorder.start()
       const started = recorder
@@ -246,6 +340,31 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       erasing.start()
       closers.push(() => erasing.stop())
     }
+
+    const stored = join(config.data_dir, 'policies', sep)
+    const policies = openPolicyDesk({
+      current: () => config,
+      env,
+      store,
+      spool: gateway.spool,
+      ids: gateway.ids,
+      secret,
+      folderPolicies: () => rules.policies.policies.filter(({ file }) => !file.startsWith(stored)),
+      bundleFolders: () => sources.bundleFolders(),
+      services: () => rules.catalogue.all(),
+      onPublished: () => sources.lookNow(),
+    })
+
+    const explanations = new ExplanationDesk({
+      db: store.db,
+      tenant: config.tenant,
+      current: () => config,
+      env,
+      rules: () => rules,
+      folders: (which) => (which === 'all' ? sources.folders() : sources.bundleFolders()),
+      revisions,
+    })
+    closers.push(() => explanations.close())
 
     await gateway.spool.ready
     const addresses = { proxy: [] as string[], api: [] as string[], observe: [] as string[] }
@@ -262,7 +381,6 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           decisions: (filter) => admin.lists.decisions(filter),
           decision: (id) => admin.lists.decision(id),
           violations: (filter) => admin.lists.violations(filter),
-          reviews: (filter) => admin.lists.reviews(filter),
           auditEvents: (filter) => admin.lists.auditEvents(filter),
           services: (filter) => Promise.resolve(servicesPage(rules.catalogue.all(), filter)),
         },
@@ -270,8 +388,52 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         questions: admin.questions,
         feed: admin.feed,
         arrivals: admin.arrivals,
-        desk: { answer: (id, answer, by) => admin.answerReview(id, answer, actorOf(by)) },
-        people: { reveal: (pseudonym, why, by) => admin.reveal(pseudonym, why, actorOf(by)) },
+        desk: {
+          list: (filter) => admin.lists.reviews(filter),
+          show: (id) => admin.desk.show(id),
+          answer: (id, answer, by) => admin.desk.answer(id, answer, actorOf(by)),
+          assign: (id, assignee, by) => admin.desk.assign(id, assignee, actorOf(by)),
+        },
+        exceptions: {
+          list: (filter) => admin.lists.exceptions(filter),
+          uses: (filter) => admin.lists.decisions(filter),
+          show: (id) => admin.exceptions.show(id),
+          request: (request, by) => admin.exceptions.request(request, actorOf(by)),
+          approve: (id, comment, by) => admin.exceptions.approve(id, comment, actorOf(by)),
+          deny: (id, reason, by) => admin.exceptions.deny(id, reason, actorOf(by)),
+          revoke: (id, reason, by) => admin.exceptions.revoke(id, reason, actorOf(by)),
+        },
+        replays: {
+          start: (request, by) => admin.replays.start(request, actorOf(by)),
+          list: () => admin.replays.list(),
+          get: (id) => admin.replays.get(id),
+          cancel: (id) => admin.replays.cancel(id),
+          shadow: (policy, query) => admin.replays.shadow(policy, query),
+        },
+        people: {
+          reveal: (pseudonym, why, by) => admin.reveal(pseudonym, why, actorOf(by)),
+          risk: (person) =>
+            personRisk(
+              {
+                db: store.db,
+                tenant: config.tenant,
+                now: Date.now,
+                personKey: (of) => personKey(secret, config.tenant, of),
+                settings: () => config.risk,
+                pseudonymous: () => config.ledger.pseudonymous,
+              },
+              person,
+            ),
+        },
+        policies,
+        conflicts: {
+          list: (filter) => policies.conflicts.list(filter),
+          show: (id) => policies.conflicts.show(id),
+          scan: () => policies.conflicts.scan(),
+          resolve: (id, notes, by) => policies.conflicts.resolve(id, notes, actorOf(by)),
+        },
+        explanations,
+        bundles: served,
       })
       closers.push(() => api.close())
       await api.ready()
@@ -283,12 +445,14 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       }
       // Before the servers wait for what is open.
       closers.push(() => api.endStreams())
+      closers.push(() => served.close())
     }
 
     let draining = false
     const checks = async (): Promise<readonly Check[]> => [
       ...(draining ? [{ name: 'draining', ok: false }] : []),
       await watch.check(),
+      ...sources.checks(),
       ...(upkeep === undefined ? [] : [upkeep.check()]),
       spoolCheck(gateway),
       ...(await workers.checks()),
@@ -302,8 +466,27 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       closers.push(() => closeServer(server))
     }
     if (serves.control) {
-      const control = await serveControl(config.data_dir, commandsOf(admin, store))
+      const acts = {
+        desk: policies,
+        findKey: (key: string) => admin.credentials.findKey(key),
+        account: accountOf(config.data_dir),
+      }
+      const control = await serveControl(
+        config.data_dir,
+        commandsOf(
+          admin,
+          store,
+          (act) => runPolicyAct(acts, act),
+          (act) => runDeskAct({ admin, account: acts.account }, act),
+        ),
+      )
       closers.push(() => closeServer(control))
+      const clock = new PolicyClock(policies.activation, log)
+      clock.start()
+      closers.push(() => clock.stop())
+      const deskClock = new DeskClock({ admin, metrics, log })
+      deskClock.start()
+      closers.push(() => deskClock.stop())
     }
 
     if (serves.gateway) {
@@ -311,6 +494,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       closers.push(() => workers.close())
       addresses.proxy.push(...(await workers.start(workerCount(config))))
     }
+    sources.start()
 
     return {
       addresses,
@@ -323,6 +507,8 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         env,
         read: { file: options.configFile, env, cwd: options.cwd },
         current: () => config,
+        folders: () => sources.folders(),
+        inTurn: rulesInTurn,
         reopenLogs: () => workers.tell('reopenLogs', undefined),
         loadInterception: (next, from) => authority.load(next, from),
         take: async (next) => {
@@ -330,9 +516,10 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           ;({ config, catalogue, rules } = next)
           gateway.reload(config)
           mode.configure(config.policy.mode)
-          describe(metrics, rules)
+          describe(metrics, log, rules)
           authority.take(next.interception)
           await workers.reload(beginning())
+          sources.tryAgain()
         },
       }),
     }
@@ -380,9 +567,11 @@ function openRecorder(
     readonly workers: Workers
     readonly arrivals: Arrivals
     readonly erasing: Erasing
+    /** What a violation counts, by the settings in force. */
+    readonly riskHistory: () => RiskHistorySettings
   },
 ): Recorder {
-  const { store, gateway, metrics, log, workers, arrivals, erasing } = parts
+  const { store, gateway, metrics, log, workers, arrivals, erasing, riskHistory } = parts
   return new Recorder(
     {
       sink: telling(
@@ -391,6 +580,11 @@ function openRecorder(
           nextId: () => gateway.ids.next(),
           onViolation: (severity) => metrics.violations.inc({ severity }),
           onErased: () => erasing.lookAgain(),
+          riskHistory,
+          onRisk: (moved) => {
+            for (const { user_id: id, own } of moved) gateway.directory.moveRisk(id, own)
+            workers.tell('riskMoved', moved)
+          },
         }),
         arrivals,
       ),
@@ -428,7 +622,12 @@ function openRecorder(
   )
 }
 
-function describe(metrics: Metrics, { catalogue, policies, revision }: LoadedRules): void {
+function describe(
+  metrics: Metrics,
+  log: Log,
+  { catalogue, policies, revision }: LoadedRules,
+): void {
+  alarmQuarantine(policies, log, metrics)
   metrics.signatures.set(catalogue.size)
   metrics.policyRevision.reset()
   metrics.policyRevision.set({ revision }, 1)

@@ -13,6 +13,8 @@ export interface StoreWatchParts {
     reviewIds: readonly string[],
   ) => Promise<readonly { readonly review_id: string; readonly state: 'approved' | 'denied' }[]>
   readonly onAnswer: (reviewId: string, state: 'approved' | 'denied') => void
+  /** So many are held that an answer which another process gets is not looked for any more. */
+  readonly onTooManyHeld: () => void
 }
 
 const MODE_LOOK_MS = 5000
@@ -39,7 +41,8 @@ export class StoreWatch {
 
   /** A request is held for this review, for at most that long. */
   held(reviewId: string, forMs: number): void {
-    if (this.#held.size < MAX_HELD) this.#held.set(reviewId, performance.now() + forMs)
+    if (this.#held.size >= MAX_HELD && !this.#held.has(reviewId)) this.#parts.onTooManyHeld()
+    else this.#held.set(reviewId, performance.now() + forMs)
   }
 
   /** Traffic goes on without the store; that it is away is told, not refused. */

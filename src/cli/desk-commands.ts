@@ -143,9 +143,10 @@ function exceptionCommands(program: Command, io: Io, run: Run): void {
     .option('--policy <id>', 'what it lifts')
     .option('--service <id>', 'where: a service of the catalogue, or a host that it does not know')
     .addOption(
-      new Option('--lifts <what>', 'without a policy: all that refuses there, or its defaults').choices(
-        LIFTS,
-      ),
+      new Option(
+        '--lifts <what>',
+        'without a policy: all that refuses there, or its defaults',
+      ).choices(LIFTS),
     )
     .action((options) =>
       run(async () => {
@@ -193,9 +194,7 @@ function exceptionCommands(program: Command, io: Io, run: Run): void {
     .option('--uses', 'the decisions that it had a part in, the newest first')
     .option('--limit <count>', 'of uses, at most 1000', limitOf)
     .action((id: string, options) =>
-      run(async () =>
-        (await import('./exception.ts')).exceptionShow(io, id, options as never),
-      )(),
+      run(async () => (await import('./exception.ts')).exceptionShow(io, id, options as never))(),
     )
   keyed(exception.command('approve'), 'never by who asked for it, nor by whom it is for')
     .argument('<id>')
@@ -239,7 +238,12 @@ function terms(command: Command): Command {
     .option('--until <time>', 'RFC 3339, exclusive; default without an end')
     .option('--for <duration>', 'until so long from now, such as 7d')
     .option('--max-uses <count>', 'decisions that it may let through', wholeNumber)
-    .option('--data-type <name>', 'finding type or category that may be in it (repeatable)', collect, [])
+    .option(
+      '--data-type <name>',
+      'finding type or category that may be in it (repeatable)',
+      collect,
+      [],
+    )
     .option('--hours <from-to>', 'of the day at the gateway, such as 8-18', hoursOf)
     .option('--weekday <day>', '1 (Monday) to 7 (repeatable)', collectNumber, [])
     .option('--source <source>', `the door: ${SOURCES.join(', ')} (repeatable)`, collectSource, [])
@@ -286,8 +290,7 @@ function given<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[K]
 
 function collectSource(text: string, all: readonly Source[]): Source[] {
   const source = SOURCES.find((each) => each === text)
-  if (source === undefined)
-    throw new InvalidArgumentError(`must be one of ${SOURCES.join(', ')}`)
+  if (source === undefined) throw new InvalidArgumentError(`must be one of ${SOURCES.join(', ')}`)
   return [...all, source]
 }
 

@@ -83,10 +83,7 @@ export async function exceptionShow(
 
 export async function exceptionDecide(
   io: Io,
-  act: Extract<
-    DeskAct,
-    { readonly act: 'approveException' | 'denyException' | 'revokeException' }
-  >,
+  act: Extract<DeskAct, { readonly act: 'approveException' | 'denyException' | 'revokeException' }>,
   options: KeyGiven,
 ): Promise<ExitCode> {
   const decided = (await desk(io, options, act)) as Row

@@ -25,6 +25,7 @@ const EXIT: Partial<Record<ErrorCode, ExitCode>> = {
   CONFLICT: 1,
   STALE: 1,
   OWN_VERSION: 1,
+  OWN_REQUEST: 1,
   ACTIVATION_REFUSED: 1,
   INPUT_INVALID: 2,
   FORBIDDEN: 2,

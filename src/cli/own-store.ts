@@ -1,11 +1,16 @@
 // The store opened by a command of its own, while no Cordon runs.
 
 import { join } from 'node:path'
+import { accountOf } from '../app/account.ts'
 import { openAdmin } from '../app/admin.ts'
 import { type Commands, commandsOf } from '../app/control.ts'
+import { runDeskAct } from '../app/desk-acts.ts'
 import { Erasing } from '../app/erasing.ts'
 import { checkLedgerAge } from '../app/ledger-age.ts'
 import { personSecret } from '../app/person-secret.ts'
+import { runPolicyAct } from '../app/policy-acts.ts'
+import { openPolicyDesk } from '../app/policy-desk.ts'
+import { readCatalogue } from '../app/rules.ts'
 import { IdSource } from '../base/ids.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import { RedisCache } from '../context/redis-cache.ts'
@@ -14,7 +19,9 @@ import { Recorder } from '../ledger/recorder.ts'
 import { Spool } from '../ledger/spool.ts'
 import { openLog } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
+import { describeFolder } from '../policy/describe.ts'
 import { openStore } from '../store/open.ts'
+import { PolicyVersions } from '../store/policy-versions.ts'
 import { RecordSink } from '../store/records.ts'
 import type { Io } from './io.ts'
 
@@ -101,8 +108,42 @@ export async function withStore<T>(
       },
       onModeChanged: () => undefined,
       onReviewAnswered: () => undefined,
+      onExceptionsChanged: () => Promise.resolve(),
+      nameable: async () => {
+        const { services } = readCatalogue(config, io.env)
+        const stored = await new PolicyVersions(store.db, config.tenant).activeFiles()
+        return {
+          policies: new Set([...folderPolicies(), ...stored].map(({ id }) => id)),
+          services: new Set(services.map(({ id }) => id)),
+        }
+      },
     })
-    const result = await use(commandsOf(admin, store))
+    const folderPolicies = once(() => config.policy.dirs.flatMap(describeFolder))
+    const desk = openPolicyDesk({
+      current: () => config,
+      env: io.env,
+      store,
+      spool,
+      ids,
+      secret,
+      folderPolicies,
+      bundleFolders: () => [],
+      services: () => readCatalogue(config, io.env).services,
+      onPublished: () => undefined,
+    })
+    const acts = {
+      desk,
+      findKey: (key: string) => admin.credentials.findKey(key),
+      account: accountOf(config.data_dir),
+    }
+    const result = await use(
+      commandsOf(
+        admin,
+        store,
+        (act) => runPolicyAct(acts, act),
+        (act) => runDeskAct({ admin, account: acts.account }, act),
+      ),
+    )
     await spool.close()
     await recorder.flush()
     return result
@@ -116,4 +157,10 @@ export async function withStore<T>(
 /** A command tells its own failures; of the log only what nobody else tells. */
 function writeErrors(io: Io, line: string): void {
   if (line.startsWith('{"level":"error"')) io.err.write(line)
+}
+
+/** What is costly to make is made when somebody asks. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined
+  return () => (made ??= { value: make() }).value
 }

@@ -3,15 +3,21 @@
 import { Command, CommanderError, Option } from 'commander'
 import { type Role, ROLES } from '../app/roles.ts'
 import { version } from '../app/version.ts'
-import { CordonError } from '../base/errors.ts'
 import { KINDS, type Kind } from '../governance/columns.ts'
 import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
 import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
 import { collect, common, type Common, type Run } from './common.ts'
 import { decisionCommands } from './decision-commands.ts'
+import { deskCommands } from './desk-commands.ts'
 import { type ExitCode, guard, type Io } from './io.ts'
 import { ledgerCommands } from './ledger-commands.ts'
+import { conflictsCommand } from './policy-conflicts-command.ts'
+import { lifeCommands } from './policy-life-commands.ts'
+import { pushCommands } from './policy-push-commands.ts'
+import { testCommand } from './policy-test-command.ts'
+import { replayCommands } from './replay-commands.ts'
+import type { ExplainGiven } from './policy-explain.ts'
 
 const EXAMPLES = `
 Examples:
@@ -23,6 +29,14 @@ Examples:
   $ cordon mode audit --for 30m                         break glass: observe only, for half an hour
 
 Exit codes: 0 done, 1 the answer is no, 2 usage, 3 cannot.`
+
+const EXPLAIN_EXAMPLES = `
+Examples:
+  $ cordon policy explain < inputs.ndjson                        in words
+  $ cordon policy explain --json < inputs.ndjson                 one explanation a line
+  $ cordon policy explain --policies ./policies --policy pii-to-external < input.json
+
+A decision that was recorded: GET /v1/decisions/{id}/explanation.`
 
 /** Runs one command and tells its exit code; never throws. */
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
@@ -75,7 +89,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
       )(),
     )
 
-  const policy = program.command('policy').description('policies on disk')
+  const policy = program.command('policy').description('policies on disk and in the store')
   common(
     policy.command('compile'),
     'compile Rego beside its source (fetches OPA where it is missing)',
@@ -84,12 +98,8 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .action((dirs: string[], options: Common) =>
       run(async () => (await import('./policy.ts')).policyCompile(io, dirs, options))(),
     )
-  common(policy.command('test'), 'run *_test.rego and *.test.yaml')
-    .argument('[dir...]', 'policy folders (default: policy.dirs)')
-    .action((dirs: string[], options: Common) =>
-      run(async () => (await import('./policy.ts')).policyTest(io, dirs, options))(),
-    )
-  common(policy.command('list'), 'the policies in force')
+  testCommand(policy, io, run)
+  common(policy.command('list'), 'the policies of folders, and of the store whatever their state')
     .argument('[dir...]', 'policy folders (default: policy.dirs)')
     .action((dirs: string[], options: Common) =>
       run(async () => (await import('./policy.ts')).policyList(io, dirs, options))(),
@@ -100,7 +110,23 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .action((options: Common & { policies: string[]; combining?: Combining }) =>
       run(async () => (await import('./policy.ts')).policyEval(io, options))(),
     )
-  later(policy, 'explain', 'why a decision came out as it did')
+  common(
+    policy.command('explain'),
+    'input documents on stdin, one a line; why each decision comes out as it does',
+  )
+    .option('--policies <dir>', 'a policy folder instead of policy.dirs (repeatable)', collect, [])
+    .addOption(new Option('--combining <name>', 'combining algorithm').choices(COMBINING))
+    .option('--policy <id>', 'tell of this policy only (repeatable)', collect, [])
+    .option('--no-trace', 'do not ask OPA which expression of a Rego policy failed')
+    .addHelpText('after', EXPLAIN_EXAMPLES)
+    .action((options: ExplainGiven) =>
+      run(async () => (await import('./policy-explain.ts')).policyExplain(io, options))(),
+    )
+
+  replayCommands(policy, io, run)
+  lifeCommands(policy, io, run)
+  pushCommands(policy, io, run)
+  conflictsCommand(policy, io, run)
 
   const context = program
     .command('context')
@@ -177,6 +203,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
       run(async () => (await import('./ca.ts')).caRotate(io, options as never))(),
     )
   decisionCommands(program, io, run)
+  deskCommands(program, io, run)
 
   common(program.command('setup'), 'how to point a client here; without a tool: which there are')
     .argument('[tool]', 'curl, node, python, claude-code, codex, ...')
@@ -208,19 +235,5 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     return error.exitCode === 0 ? 0 : 2
-  }
-
-  function later(parent: Command, name: string, description: string): void {
-    common(parent.command(name), description)
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action(() =>
-        run(() => {
-          throw new CordonError(
-            'NOT_DELIVERED',
-            `"${name.split(' ', 1)[0] ?? name}" comes with a later release of Cordon`,
-          )
-        })(),
-      )
   }
 }

@@ -284,6 +284,8 @@ function meets({ conditions }: LiveException, { action, context, content }: Inpu
   const seen = content !== undefined && content.classified && content.parsed && !content.truncated
   return (
     seen &&
-    content.findings.every(({ type, category }) => allowed.includes(type) || allowed.includes(category))
+    content.findings.every(
+      ({ type, category }) => allowed.includes(type) || allowed.includes(category),
+    )
   )
 }

@@ -4,9 +4,11 @@
 import { stringify } from 'csv-stringify/sync'
 import { type Kysely, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
+import { stringifyExact } from '../base/exact-json.ts'
 import { didYouMean } from '../base/nearest.ts'
 import type { Mode } from '../model/decision.ts'
 import type { AuditRecord } from '../model/record.ts'
+import { exportedInput, type RecordedRow } from '../policy/recorded-input.ts'
 import { Coverage } from '../store/coverage.ts'
 import { Credentials } from '../store/credentials.ts'
 import { DecisionFeed } from '../store/feed.ts'
@@ -14,6 +16,7 @@ import { Arrivals } from '../store/follow.ts'
 import { Lists } from '../store/lists.ts'
 import { modeInForce } from '../store/modes.ts'
 import { type DirectoryNames, directoryNames } from '../store/names.ts'
+import { PolicyVersions } from '../store/policy-versions.ts'
 import { Questions } from '../store/questions.ts'
 import { Reviews } from '../store/reviews.ts'
 import type { Tables } from '../store/tables.ts'
@@ -21,9 +24,12 @@ import { Upkeep, type UpkeepParts } from '../store/upkeep.ts'
 import { type Actor, auditRecord, type Target } from './audit.ts'
 import type { Kind } from './columns.ts'
 import { Erasure, type ErasureParts } from './erasure.ts'
+import { Exceptions, type ExceptionsParts } from './exceptions.ts'
 import { Holds } from './holds.ts'
 import { addUser, importFile, type ImportResult } from './import.ts'
+import { type ReplayJobs, Replays } from './replays.ts'
 import { type Revealed, revealPerson } from './reveal.ts'
+import { ReviewDesk, type ReviewDeskParts } from './reviews.ts'
 
 const SCOPES = [
   'decisions:write',
@@ -57,12 +63,13 @@ const PEOPLE_TABLES = ['users', 'user_groups', 'user_roles', 'proxy_tokens', 'ap
 export interface AdminParts
   extends
     Pick<ErasureParts, 'segmentsHolding' | 'carryOut'>,
-    Pick<UpkeepParts, 'kind' | 'ages' | 'by' | 'ship'> {
+    Pick<UpkeepParts, 'kind' | 'ages' | 'by' | 'ship'>,
+    Pick<ReviewDeskParts, 'reviewValidMs' | 'reviewSlaMs' | 'reviewEscalateTo' | 'onReviewAnswered'>,
+    Pick<ExceptionsParts, 'nameable' | 'onExceptionsChanged'> {
   readonly db: Kysely<Tables>
   readonly tenant: string
   readonly nextId: () => string
   readonly now: () => number
-  readonly reviewValidMs: number
   /** Whether people are shown by pseudonyms. */
   readonly pseudonymous: boolean
   /** The key of a person, by user id, login or address. */
@@ -74,7 +81,8 @@ export interface AdminParts
   /** What the directory remembers may be old. */
   readonly onPeopleChanged: () => Promise<void>
   readonly onModeChanged: (override: { readonly mode: Mode; readonly until: number }) => void
-  readonly onReviewAnswered: (reviewId: string, state: 'approved' | 'denied') => void
+  /** Who runs replays; a command runs its own. */
+  readonly replayJobs?: ReplayJobs
 }
 
 export class Admin {
@@ -83,8 +91,11 @@ export class Admin {
   readonly arrivals: Arrivals
   readonly coverage: Coverage
   readonly questions: Questions
+  readonly replays: Replays
   readonly credentials: Credentials
   readonly reviews: Reviews
+  readonly desk: ReviewDesk
+  readonly exceptions: Exceptions
   readonly erasure: Erasure
   readonly holds: Holds
   readonly upkeep: Upkeep
@@ -97,9 +108,17 @@ export class Admin {
     this.feed = new DecisionFeed(parts.db, parts.tenant, pseudonymous)
     this.arrivals = new Arrivals(() => this.feed.sign())
     this.questions = new Questions({ ...parts, pseudonymous })
+    this.replays = new Replays({
+      ...parts,
+      pseudonymous,
+      versions: new PolicyVersions(parts.db, parts.tenant),
+      jobs: parts.replayJobs,
+    })
     this.coverage = new Coverage(parts.db, parts.tenant, parts.now, pseudonymous)
     this.credentials = new Credentials(parts.db, parts.tenant)
-    this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId)
+    this.reviews = new Reviews(parts.db, parts.tenant, parts.nextId, () => parts.reviewSlaMs)
+    this.exceptions = new Exceptions(parts)
+    this.desk = new ReviewDesk(parts, this.exceptions)
     this.erasure = new Erasure(parts)
     this.holds = new Holds(parts)
     this.upkeep = new Upkeep(parts)
@@ -252,24 +271,6 @@ export class Admin {
     return modeInForce(this.#parts.db, this.#parts.tenant, this.#parts.now())
   }
 
-  async answerReview(
-    id: string,
-    { decision, comment }: { decision: 'approve' | 'deny'; comment?: string },
-    actor: Actor,
-  ): Promise<Readonly<Record<string, unknown>> | undefined> {
-    const answered = await this.reviews.answer(
-      id,
-      decision,
-      actor.id ?? actor.name ?? 'unknown',
-      comment,
-      this.#parts.reviewValidMs,
-    )
-    if (answered === undefined) return undefined
-    await this.#audit('review_answered', actor, { type: 'review', id }, decision, 'success')
-    this.#parts.onReviewAnswered(id, decision === 'approve' ? 'approved' : 'denied')
-    return answered
-  }
-
   /** The lines of an export, each with its end of line. */
   async *export(
     table: ExportTable,
@@ -278,9 +279,15 @@ export class Admin {
     to: Date | undefined,
   ): AsyncGenerator<string> {
     let columns: string[] | undefined
-    for await (const row of this.lists.all(table, from, to)) {
+    const { pseudonymous } = this.#parts
+    // As replay reads it; a table has no room for documents.
+    const more =
+      table === 'decisions' && format === 'ndjson'
+        ? (row: unknown) => exportedInput(row as RecordedRow, pseudonymous)
+        : undefined
+    for await (const row of this.lists.all(table, from, to, more)) {
       if (format === 'ndjson') {
-        yield `${JSON.stringify(row)}\n`
+        yield `${stringifyExact(row)}\n`
         continue
       }
       const flat = flatten(row)

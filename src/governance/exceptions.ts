@@ -5,11 +5,7 @@
 import type { Kysely, Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
 import { didYouMean } from '../base/nearest.ts'
-import {
-  EXCEPTION_CONDITIONS,
-  type ExceptionConditions,
-  type Lifts,
-} from '../model/exception.ts'
+import { EXCEPTION_CONDITIONS, type ExceptionConditions, type Lifts } from '../model/exception.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { SOURCES } from '../model/request.ts'
 import { StoredDirectory } from '../store/directory.ts'
@@ -170,7 +166,11 @@ export class Exceptions {
     const made = await this.#make(
       transaction,
       {
-        ...readTerms({ ...terms, reason: terms.reason ?? review.reason }, '/exception', this.#now()),
+        ...readTerms(
+          { ...terms, reason: terms.reason ?? review.reason },
+          '/exception',
+          this.#now(),
+        ),
         user_id,
         department: null,
         group_name: null,
@@ -267,7 +267,8 @@ export class Exceptions {
     if (await isSamePerson(transaction, tenant, by, row.requested_by))
       refuse('you asked for this exception')
     if (row.user_id !== null) {
-      if (await isSamePerson(transaction, tenant, by, row.user_id)) refuse('this exception is for you')
+      if (await isSamePerson(transaction, tenant, by, row.user_id))
+        refuse('this exception is for you')
       return
     }
     const own = await findUser(transaction, tenant, identityOf(actor)?.replace(/^os:/, '') ?? '')
@@ -337,9 +338,11 @@ export class Exceptions {
     if (policy === undefined && service === undefined)
       wrong('', 'say what it is for: a policy, a service, or a policy at a service')
     if (policy !== undefined && lifts !== undefined && lifts !== 'policy')
-      wrong('/lifts', 'an exception from a policy lifts that policy: leave lifts out, or the policy')
-    if (policy === undefined && lifts === 'policy')
-      wrong('/lifts', 'name the policy that it lifts')
+      wrong(
+        '/lifts',
+        'an exception from a policy lifts that policy: leave lifts out, or the policy',
+      )
+    if (policy === undefined && lifts === 'policy') wrong('/lifts', 'name the policy that it lifts')
     const named = await nameable()
     const directory = await directoryNames(db, tenant, [])
     const found = user === undefined ? undefined : await findUser(db, tenant, user)

@@ -13,7 +13,10 @@ import { type Columns, type Row, selectRows } from './unnest.ts'
 
 /** Rows with something of the people in them, by table. */
 export type ErasedRows = Readonly<
-  Record<'decisions' | 'audit_events' | 'dead_letters' | 'violations' | 'reviews', number>
+  Record<
+    'decisions' | 'audit_events' | 'dead_letters' | 'violations' | 'reviews' | 'exceptions',
+    number
+  >
 >
 
 const STEP_ROWS = 500
@@ -37,6 +40,7 @@ const DERIVED = {
     'geo_location',
     'user_agent',
     'device',
+    'risk_factors',
     'personal',
   ]),
   audit_events: pick(AUDIT_COLUMNS, ['actor_name', 'target_name', 'event_data', 'personal']),
@@ -62,6 +66,7 @@ export async function countRows(
     dead_letters: (await patiently(db, (transaction) => deadLetters(transaction, order))).length,
     violations: await count('violations', violationsOf(order)),
     reviews: await count('reviews', reviewsOf(order)),
+    exceptions: await count('exceptions', exceptionsOf(order)),
   }
 }
 
@@ -76,6 +81,25 @@ export async function eraseRows(
 ): Promise<ErasedRows> {
   await olderTransactions(db, order.position)
   const touched = new Set<string>()
+  // What people read goes first; and a violation has no name, then, whose decisions have none any more.
+  const violations = await update(db, touched, (transaction) =>
+    sql`update violations set user_name = null, resolution_notes = null
+      where ${violationsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
+  )
+  const reviews = await update(db, touched, (transaction) =>
+    sql`update reviews set person = '', comment = null
+      where ${reviewsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
+  )
+  // What was written about them; the exception itself holds on.
+  const exceptions = await update(db, touched, (transaction) =>
+    sql`update exceptions set reason = '', justification = '', comment = null, denial_reason = null, revocation_reason = null
+      where ${exceptionsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
+  )
+  // Made anew from what comes after.
+  await update(db, touched, (transaction) =>
+    sql`delete from person_risks where tenant = ${order.tenant} and person_key = any(${[...order.person_keys]}::text[])
+      returning tableoid::regclass::text as part`.execute(transaction),
+  )
   const erased: ErasedRows = {
     decisions: await eraseSeries(db, 'decisions', order, touched),
     audit_events: await eraseSeries(db, 'audit_events', order, touched),
@@ -86,16 +110,9 @@ export async function eraseRows(
           select * from unnest(${found.map(({ writer }) => writer)}::uuid[], ${found.map(({ seq }) => seq)}::bigint[]))
         returning tableoid::regclass::text as part`.execute(transaction)
     }),
-    violations: await update(db, touched, (transaction) =>
-      sql`update violations set user_name = null, resolution_notes = null
-        where ${violationsOf(order)} returning tableoid::regclass::text as part`.execute(
-        transaction,
-      ),
-    ),
-    reviews: await update(db, touched, (transaction) =>
-      sql`update reviews set person = '', comment = null
-        where ${reviewsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
-    ),
+    violations,
+    reviews,
+    exceptions,
   }
   await giveBack(db, [...touched], embedded)
   await sql`
@@ -218,6 +235,11 @@ function namesOneOf(keys: readonly string[]): RawBuilder<unknown> {
 function violationsOf({ tenant, person_keys: keys, before }: Omit<ErasureOrder, 'erasure_id'>) {
   return sql`tenant = ${tenant} and person_key = any(${[...keys]}::text[]) and first_seen < ${new Date(before)}
     and (user_name is not null or resolution_notes is not null)`
+}
+
+function exceptionsOf({ tenant, person_keys: keys, before }: Omit<ErasureOrder, 'erasure_id'>) {
+  return sql`tenant = ${tenant} and person_key = any(${[...keys]}::text[]) and requested_at < ${new Date(before)}
+    and (reason <> '' or justification <> '' or coalesce(comment, denial_reason, revocation_reason) is not null)`
 }
 
 function reviewsOf({ tenant, person_keys: keys, before }: Omit<ErasureOrder, 'erasure_id'>) {

@@ -233,7 +233,9 @@ export async function countUses(
   ))
     await sql`
       update exceptions set usage_count = usage_count + ${count}, last_used = greatest(last_used, ${new Date(last)}::timestamptz)
-      where tenant = ${tenant} and exception_id = ${id} and not (conditions ? 'max_uses')`.execute(db)
+      where tenant = ${tenant} and exception_id = ${id} and not (conditions ? 'max_uses')`.execute(
+      db,
+    )
 }
 
 /** What is in force, or has changed since. */
@@ -252,8 +254,7 @@ export async function exceptionChanges(
   tenant: string,
   after?: string,
 ): Promise<ExceptionChanges> {
-  const wanted =
-    after === undefined ? sql`status = 'approved'` : sql`position >= ${after}::xid8`
+  const wanted = after === undefined ? sql`status = 'approved'` : sql`position >= ${after}::xid8`
   const { rows } = await sql<ExceptionRow & { horizon: string }>`
     with snapshot as (select pg_snapshot_xmin(pg_current_snapshot())::text as horizon)
     select horizon, ${COLUMNS} from snapshot left join exceptions on tenant = ${tenant} and ${wanted}
@@ -356,4 +357,3 @@ function hasRunOut(
   const isOver = until instanceof Date && until.getTime() <= Date.now()
   return isOver || (most !== undefined && Number(count) >= most)
 }
-

@@ -1,7 +1,10 @@
 // What filters of lists, reports and streams mean, as conditions of SQL.
 
 import { type RawBuilder, sql } from 'kysely'
+import { keyPrefixOf } from '../model/person.ts'
+import { HAS_RUN_OUT } from './exceptions.ts'
 import { isPerson } from './shown-people.ts'
+import { isCalled } from './user-names.ts'
 
 /** Names and values of a query, as the doors have checked them. */
 export type Filter = Readonly<Record<string, string | number | undefined>>
@@ -9,7 +12,7 @@ export type Filter = Readonly<Record<string, string | number | undefined>>
 export type Condition = RawBuilder<unknown>
 
 /** Those of decisions whose rows an index finds; for the others rows are looked through. */
-const INDEXED: ReadonlySet<string> = new Set(['decision', 'would_be', 'review_id'])
+const INDEXED: ReadonlySet<string> = new Set(['decision', 'would_be', 'review_id', 'exception_id'])
 /** Not of what is looked for, but of where and how much. */
 const OF_THE_PAGE: ReadonlySet<string> = new Set(['limit', 'cursor', 'since', 'until'])
 
@@ -26,6 +29,7 @@ export function decisionConditions(filter: Filter, pseudonymous: boolean): Condi
     equal('resource_model', filter['model']),
     equal('request_id', filter['request_id']),
     equal('review_id', filter['review_id']),
+    equal('exception_id', filter['exception_id']),
     either(['resource_host'], filter['host']),
     either(['resource_id', 'resource_host'], filter['service']),
     person(['user_id', 'user_name', 'user_email'], filter['user'], pseudonymous),
@@ -59,12 +63,30 @@ export function violationConditions(filter: Filter, pseudonymous: boolean): Cond
   ])
 }
 
+/** `assignee`: whatever a user is called by, or `none`. */
 export function reviewConditions(filter: Filter, pseudonymous: boolean): Condition[] {
+  const { assignee, overdue } = filter
   return given([
     reviewStatus(filter['status']),
     equal('policy_id', filter['policy']),
     equal('service_id', filter['service']),
-    person(['person'], filter['user'], pseudonymous),
+    user('reviews.person', filter['user'], pseudonymous),
+    assignee === 'none' ? sql`assignee is null` : user('reviews.assignee', assignee, false),
+    overdue === undefined
+      ? undefined
+      : sql`(status = 'pending' and coalesce(due_at <= now(), false)) = ${overdue === 'true'}`,
+  ])
+}
+
+export function exceptionConditions(filter: Filter, pseudonymous: boolean): Condition[] {
+  return given([
+    exceptionStatus(filter['status']),
+    user('exceptions.user_id', filter['user'], pseudonymous),
+    either(['department'], filter['department']),
+    either(['group_name'], filter['group']),
+    equal('policy_id', filter['policy']),
+    equal('ai_service_id', filter['service']),
+    equal('review_id', filter['review_id']),
   ])
 }
 
@@ -151,6 +173,20 @@ function either(
   )})`
 }
 
+/** A column, with its table, that holds ids of users: by id, name, e-mail or external id, or by pseudonym. */
+function user(
+  column: `${'reviews' | 'exceptions'}.${string}`,
+  value: string | number | undefined,
+  pseudonymous: boolean,
+): Condition | undefined {
+  if (value === undefined) return undefined
+  const called = String(value)
+  if (pseudonymous || keyPrefixOf(called) !== undefined) return isPerson([], called, pseudonymous)
+  const [table = ''] = column.split('.')
+  return sql`(lower(${sql.ref(column)}::text) = lower(${called}) or ${sql.ref(column)}::text in (
+    select u.user_id::text from users u where u.tenant = ${sql.ref(`${table}.tenant`)} and ${isCalled(called, 'u')}))`
+}
+
 function person(
   columns: readonly string[],
   value: string | number | undefined,
@@ -159,9 +195,19 @@ function person(
   return value === undefined ? undefined : isPerson(columns, String(value), pseudonymous)
 }
 
+/** One that has run out is expired, whether anybody has noted it yet or not. */
+function exceptionStatus(status: string | number | undefined): Condition | undefined {
+  if (status === 'expired') return sql`(status = 'expired' or ${HAS_RUN_OUT})`
+  if (status === 'approved' || status === 'pending')
+    return sql`(status = ${status} and not ${HAS_RUN_OUT})`
+  return equal('status', status)
+}
+
 /** An approval that has run out is neither approved nor anything else any more. */
 function reviewStatus(status: string | number | undefined): Condition | undefined {
   if (status === 'expired') return sql`status = 'approved' and valid_until <= now()`
-  if (status === 'approved') return sql`status = 'approved' and valid_until > now()`
+  // One that became an exception opens no time of its own.
+  if (status === 'approved')
+    return sql`status = 'approved' and (valid_until is null or valid_until > now())`
   return equal('status', status)
 }

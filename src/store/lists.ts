@@ -3,10 +3,12 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
 import { shownDecisions } from './decision-view.ts'
+import { exceptionView } from './exceptions.ts'
 import {
   auditConditions,
   type Condition,
   decisionConditions,
+  exceptionConditions,
   type Filter,
   looksThrough,
   reviewConditions,
@@ -15,6 +17,7 @@ import {
 import { reviewView } from './reviews.ts'
 import { shownActors, shownPerson } from './shown-people.ts'
 import type { Tables } from './tables.ts'
+import { userNames } from './user-names.ts'
 
 export interface Page {
   readonly items: readonly Readonly<Record<string, unknown>>[]
@@ -73,15 +76,20 @@ export class Lists {
     return this.#page('reviews', filter, reviewConditions(filter, this.#pseudonymous()))
   }
 
+  async exceptions(filter: Filter): Promise<Page> {
+    return this.#page('exceptions', filter, exceptionConditions(filter, this.#pseudonymous()))
+  }
+
   async auditEvents(filter: Filter): Promise<Page> {
     return this.#page('audit_events', filter, auditConditions(filter, this.#pseudonymous()))
   }
 
-  /** Rows in the order of time, oldest first, without an end: for exports. */
+  /** Rows in the order of time, oldest first, without an end: for exports. `more`: what goes with the view of a row. */
   async *all(
     table: 'decisions' | 'violations' | 'audit_events',
     from: Date | undefined,
     to: Date | undefined,
+    more: (row: Row) => Row = () => NOTHING,
   ): AsyncGenerator<Row> {
     const { time, last, id } = SHOWN[table]
     let after: Cursor | undefined
@@ -94,7 +102,9 @@ export class Lists {
       const { rows } = await sql<Record<string, unknown>>`
         select *, ${exact(time)} as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
         order by ${sql.ref(time)}, ${sql.ref(id)} limit ${EXPORT_ROWS}`.execute(this.#db)
-      yield* await this.#shown(table, rows.map(withoutCursor))
+      const shown = await this.#shown(table, rows.map(withoutCursor))
+      for (const [index, view] of shown.entries())
+        yield { ...view, ...more(rows[index] ?? NOTHING) }
       const end = rows.at(-1)
       if (end === undefined || rows.length < EXPORT_ROWS) return
       after = [String(end['cursor_time']), String(end[id])]
@@ -109,22 +119,39 @@ export class Lists {
         return shownDecisions(this.#db, this.#tenant, rows, pseudonymous)
       case 'violations':
         return rows.map((row) => violationView(shownPerson(row, pseudonymous)))
-      case 'reviews':
-        return rows.map((row) => reviewView(shownPerson(row, pseudonymous)))
+      case 'reviews': {
+        const people = pseudonymous ? [] : rows.map((row) => row['person'])
+        const names = await this.#names([...people, ...rows.map((row) => row['assignee'])])
+        return rows.map((row) => reviewView(shownPerson(row, pseudonymous), names))
+      }
+      case 'exceptions': {
+        const names = await this.#names(pseudonymous ? [] : rows.map((row) => row['user_id']))
+        return rows.map((row) => exceptionView(row, names.get(row['user_id']), pseudonymous))
+      }
       case 'audit_events':
         return rows.map((row) => auditView(shownActors(row, pseudonymous)))
     }
+  }
+
+  #names(ids: readonly unknown[]): Promise<ReadonlyMap<unknown, string>> {
+    return userNames(this.#db, this.#tenant, ids)
   }
 
   async #page(table: Shown, filter: Filter, conditions: readonly Condition[]): Promise<Page> {
     const { time, last, id } = SHOWN[table]
     const limit = Number(filter['limit'] ?? DEFAULT_LIMIT)
     const cursor = readCursor(filter['cursor'])
-    const rows = await this.#rows(table, limit + 1, [
-      ...conditions,
-      ...between(last, time, filter['since'], filter['until']),
-      ...(cursor === undefined ? [] : [beyond(time, id, '<', cursor)]),
-    ])
+    const isUp = filter['order'] === 'oldest'
+    const rows = await this.#rows(
+      table,
+      limit + 1,
+      [
+        ...conditions,
+        ...between(last, time, filter['since'], filter['until']),
+        ...(cursor === undefined ? [] : [beyond(time, id, isUp ? '>' : '<', cursor)]),
+      ],
+      isUp,
+    )
     return this.#pageOf(table, rows, limit)
   }
 
@@ -180,12 +207,19 @@ export class Lists {
     }
   }
 
-  async #rows(table: Shown, limit: number, conditions: readonly Condition[]): Promise<Row[]> {
+  /** `isUp`: the oldest first. */
+  async #rows(
+    table: Shown,
+    limit: number,
+    conditions: readonly Condition[],
+    isUp = false,
+  ): Promise<Row[]> {
     const { time, id } = SHOWN[table]
     const where = [sql`tenant = ${this.#tenant}`, ...conditions]
+    const way = sql.raw(isUp ? 'asc' : 'desc')
     const { rows } = await sql<Row>`
       select *, ${exact(time)} as cursor_time from ${sql.table(table)} where ${sql.join(where, sql` and `)}
-      order by ${sql.ref(time)} desc, ${sql.ref(id)} desc limit ${limit}`.execute(this.#db)
+      order by ${sql.ref(time)} ${way}, ${sql.ref(id)} ${way} limit ${limit}`.execute(this.#db)
     return rows
   }
 
@@ -204,6 +238,7 @@ export class Lists {
 
 type Row = Readonly<Record<string, unknown>>
 type Shown = keyof typeof SHOWN
+const NOTHING: Row = {}
 
 /** Time and id of the row that a page ended with. */
 type Cursor = readonly [string, string]
@@ -301,4 +336,5 @@ const SHOWN = {
   violations: { time: 'first_seen', last: 'last_seen', id: 'violation_id' },
   audit_events: { time: 'time', last: 'time', id: 'event_id' },
   reviews: { time: 'first_seen', last: 'last_seen', id: 'review_id' },
+  exceptions: { time: 'requested_at', last: 'requested_at', id: 'exception_id' },
 } as const

@@ -50,7 +50,8 @@ export function shownActors<R extends Row>(row: R, pseudonymous: boolean): R {
     })
   if (target?.type === 'user' || target?.person_key !== undefined)
     Object.assign(shown, {
-      target_id: null,
+      // Of a thing that is somebody's, the id is no name.
+      target_id: target.type === 'user' ? null : row['target_id'],
       target_name: pseudonymOf(target.person_key ?? '') ?? null,
     })
   return shown as R

@@ -121,25 +121,28 @@ t.test('exceptions and reviews across processes', { skip: noPostgres() }, async 
     t.equal((expired.body['items'] as unknown[]).length, 1)
   })
 
-  await t.test('where the store is away no counted use passes, and one without a limit does', async (t) => {
-    const counted = await granted({
-      user: 'maya',
-      policy: 'banned',
-      reason: 'a test',
-      conditions: { max_uses: 1000 },
-    })
-    await granted({ user: 'ben', service: 'bad-anthropic', reason: 'a test' })
-    const free = 'http://anthropic.bad.test/'
-    await eventually(() => through(BANNED, maya), both(200))
-    await eventually(() => through(free, ben), both(200))
-    postgres.pause()
-    const [seen, others] = await Promise.all([through(BANNED, maya), through(free, ben)])
-    postgres.resume()
-    t.ok(both(403)(seen), 'fail closed')
-    t.ok(both(200)(others))
-    await eventually(() => through(BANNED, maya), both(200))
-    await control.call(`/v1/exceptions/${counted}/revoke`, bossKey, { reason: 'over' })
-  })
+  await t.test(
+    'where the store is away no counted use passes, and one without a limit does',
+    async (t) => {
+      const counted = await granted({
+        user: 'maya',
+        policy: 'banned',
+        reason: 'a test',
+        conditions: { max_uses: 1000 },
+      })
+      await granted({ user: 'ben', service: 'bad-anthropic', reason: 'a test' })
+      const free = 'http://anthropic.bad.test/'
+      await eventually(() => through(BANNED, maya), both(200))
+      await eventually(() => through(free, ben), both(200))
+      postgres.pause()
+      const [seen, others] = await Promise.all([through(BANNED, maya), through(free, ben)])
+      postgres.resume()
+      t.ok(both(403)(seen), 'fail closed')
+      t.ok(both(200)(others))
+      await eventually(() => through(BANNED, maya), both(200))
+      await control.call(`/v1/exceptions/${counted}/revoke`, bossKey, { reason: 'over' })
+    },
+  )
 
   await t.test('a held request is let go by whoever is not its person, anywhere', async (t) => {
     const held = ask(first.proxyPort, ASKED, { login: maya })

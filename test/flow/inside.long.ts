@@ -47,7 +47,7 @@ await hireTwo(place)
 const [maya, ben, key] = await Promise.all([
   loginOf(place, 'maya'),
   loginOf(place, 'ben'),
-  keyWith(place, 'decisions:read,reviews:write', 'maya'),
+  keyWith(place, 'decisions:read,reviews:write', 'ben'),
 ])
 
 const agents = [maya, ben].map(

@@ -48,7 +48,7 @@ t.test('gateway, recorder and control work as one', { skip: missing }, async (t)
   await hire(desk)
   const [maya, key] = await Promise.all([
     loginOf(desk, 'maya'),
-    keyWith(desk, 'reviews:write,decisions:read', 'maya'),
+    keyWith(desk, 'reviews:write,decisions:read', 'ben'),
   ])
 
   const denied = await ask(gateway.proxyPort, 'http://openai.bad.test/', { login: maya })

@@ -26,6 +26,7 @@ t.test('a Decision has every key', async (t) => {
     service: { id: 'chatgpt', name: 'ChatGPT' },
     findings: [],
     review_id: null,
+    exception_id: null,
     would_be: null,
     ttl: Number,
     revision: policies.revision,

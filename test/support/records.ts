@@ -74,6 +74,7 @@ export function decisionRecord(fields: DecisionFields = {}): DecisionRecord {
       service: service === null ? null : { id: service, name: service },
       findings: [],
       review_id: null,
+      exception_id: null,
       would_be: null,
       ttl: 30,
       revision: 'sha256:0',
