@@ -102,7 +102,8 @@ export function conflictRoutes(
     {
       onRequest: requires(keys, 'policies:read'),
       schema: {
-        summary: 'Conflicts of the policies in force and of those that were to be, the gravest first',
+        summary:
+          'Conflicts of the policies in force and of those that were to be, the gravest first',
         tags: ['policies'],
         querystring: Query,
         response: { 200: PageSchema, ...answers },

@@ -108,7 +108,10 @@ export class ExplanationDesk {
   async #revisionOf(
     id: string,
     time: Date,
-  ): Promise<{ readonly revision: RecordedRevision; readonly folders: () => Promise<readonly PolicyFolder[]> }> {
+  ): Promise<{
+    readonly revision: RecordedRevision
+    readonly folders: () => Promise<readonly PolicyFolder[]>
+  }> {
     const { rules, current, folders } = this.#parts
     const now = rules()
     if (now.revision === id)

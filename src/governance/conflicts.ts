@@ -12,11 +12,17 @@ import type { AiService } from '../model/service.ts'
 import type { StoredFile } from '../model/stored-policy.ts'
 import { conflictsOf } from '../policy/conflicts/of-folders.ts'
 import type { Catalogued } from '../policy/conflicts/reach.ts'
-import { readFolder } from '../policy/folder.ts'
+import { type PolicyFolder, readFolderInSlices } from '../policy/folder.ts'
 import { type LoadOptions, loadPolicySet } from '../policy/load.ts'
 import { readRecorded } from '../policy/recorded-input.ts'
-import { type ConflictFilter, type ConflictRow, type LastScan, StoredConflicts } from '../store/conflicts.ts'
+import {
+  type ConflictFilter,
+  type ConflictRow,
+  type LastScan,
+  StoredConflicts,
+} from '../store/conflicts.ts'
 import { directoryNames } from '../store/names.ts'
+import { PolicyVersions } from '../store/policy-versions.ts'
 import { recordedPages } from '../store/recorded.ts'
 import type { Tables } from '../store/tables.ts'
 import { type Actor, type AuditParts, auditRecord } from './audit.ts'
@@ -26,8 +32,8 @@ export interface ConflictsParts extends AuditParts {
   readonly db: Kysely<Tables>
   /** Resolves when the event is kept. */
   readonly audit: (record: AuditRecord) => Promise<void>
-  /** How policies are loaded, with the folders beside the stored ones; `all`: with those of the store too. */
-  readonly load: (all: boolean) => LoadOptions
+  /** How policies are loaded, with the folders that are in force beside the stored ones. */
+  readonly load: () => LoadOptions
   /** The catalogue in force. */
   readonly services: () => Iterable<AiService>
 }
@@ -78,9 +84,10 @@ export class Conflicts {
     files: readonly StoredFile[],
     policyIds: readonly string[],
   ): Promise<readonly Conflict[]> {
-    const report = await this.#withFiles(files, (dir) => {
-      const options = this.#parts.load(false)
-      return this.#look({ ...options, dirs: [...options.dirs, dir] }, new Set(policyIds))
+    const report = await this.#look(files, new Set(policyIds)).catch((error: unknown) => {
+      // Whoever checks the files tells what is wrong with them.
+      if (error instanceof CordonError && error.code === 'POLICY_INVALID') return undefined
+      throw error
     })
     if (report === undefined) return []
     await this.#stored.keep(report, false)
@@ -131,24 +138,39 @@ export class Conflicts {
   }
 
   async #scanAll(): Promise<ConflictReport> {
-    const report = await this.#look(this.#parts.load(true), undefined)
+    const { db, tenant } = this.#parts
+    const report = await this.#look(await new PolicyVersions(db, tenant).activeFiles(), undefined)
     await this.#stored.keep(report, true)
     return report
   }
 
+  /** Looks over the files together with the folders that are in force. */
   async #look(
-    options: LoadOptions,
+    files: readonly StoredFile[],
     candidates: ReadonlySet<string> | undefined,
   ): Promise<ConflictReport> {
-    const policies = await loadPolicySet({ ...options, isLive: false })
+    const dir = mkdtempSync(join(tmpdir(), 'cordon-conflicts-'))
     try {
-      return await conflictsOf(policies, options.dirs.map(readFolder), options.toolchain, {
-        ...(candidates === undefined ? {} : { candidates }),
-        catalogued: await this.#catalogued(),
-        recorded: await this.#recorded(),
-      })
+      for (const { path, text } of files) {
+        mkdirSync(dirname(join(dir, path)), { recursive: true })
+        writeFileSync(join(dir, path), text)
+      }
+      const load = this.#parts.load()
+      const dirs = [...load.dirs, dir]
+      const policies = await loadPolicySet({ ...load, dirs, isLive: false })
+      try {
+        const folders: PolicyFolder[] = []
+        for (const each of dirs) folders.push(await readFolderInSlices(each))
+        return await conflictsOf(policies, folders, load.toolchain, {
+          ...(candidates === undefined ? {} : { candidates }),
+          catalogued: await this.#catalogued(),
+          recorded: await this.#recorded(),
+        })
+      } finally {
+        policies.close()
+      }
     } finally {
-      policies.close()
+      rmSync(dir, { recursive: true, force: true })
     }
   }
 
@@ -177,25 +199,5 @@ export class Conflicts {
       }
     }
     return documents
-  }
-
-  /** Undefined where they do not load: that is told by whoever checks them. */
-  async #withFiles<T>(
-    files: readonly StoredFile[],
-    act: (dir: string) => Promise<T>,
-  ): Promise<T | undefined> {
-    const dir = mkdtempSync(join(tmpdir(), 'cordon-conflicts-'))
-    try {
-      for (const { path, text } of files) {
-        mkdirSync(dirname(join(dir, path)), { recursive: true })
-        writeFileSync(join(dir, path), text)
-      }
-      return await act(dir)
-    } catch (error) {
-      if (error instanceof CordonError && error.code === 'POLICY_INVALID') return undefined
-      throw error
-    } finally {
-      rmSync(dir, { recursive: true, force: true })
-    }
   }
 }

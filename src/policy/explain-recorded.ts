@@ -4,6 +4,7 @@
 import type { PolicyEvaluated } from '../model/decision.ts'
 import type { ExplainedCandidate, Explanation } from '../model/explanation.ts'
 import { COMBINING, type CombineOptions, defaultOf } from './combine.ts'
+import { listed, textForPerson } from './explain-words.ts'
 import {
   explain,
   type Explained,
@@ -11,7 +12,6 @@ import {
   stepsOf,
   XACML_OF_COMBINING,
 } from './explain.ts'
-import { listed, textForPerson } from './explain-words.ts'
 import type { Recorded } from './recorded-input.ts'
 import { type OldVerdict, recordedVerdict } from './recorded-verdict.ts'
 
@@ -82,7 +82,8 @@ function afterwardsOf({ decision, mode, excepted }: Recorded, old: OldVerdict): 
   if (done === old.decision) return said
   if (done === 'DENY')
     said.push('an obligation could not be performed here, so that it was refused')
-  else if (decision.reason.startsWith('approved by a reviewer')) said.push('a reviewer had approved it')
+  else if (decision.reason.startsWith('approved by a reviewer'))
+    said.push('a reviewer had approved it')
   else if (mode !== 'enforce')
     said.push(`the enforcement point was in ${mode}, so that nothing was refused`)
   else said.push('the service is only watched (mode monitor in the catalogue): nothing was refused')
@@ -124,8 +125,7 @@ function fromRecord(
       ? decision.primary_policy_id === null
       : decides.answer === old.decision
   }
-  const combining =
-    [settings.combining, ...COMBINING].find(fits) ?? settings.combining
+  const combining = [settings.combining, ...COMBINING].find(fits) ?? settings.combining
   const steps = fits(combining) ? stepsOf(enforcing, combining) : []
   const fallback = defaultOf(document, settings.defaults)
   const isDefault = decision.primary_policy_id === null

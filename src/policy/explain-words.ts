@@ -1,5 +1,6 @@
 // An explanation in words: for whoever runs Cordon, and one paragraph for whoever asked.
 
+import { stringifyExact } from '../base/exact-json.ts'
 import type { Effect, Obligation } from '../model/decision.ts'
 import type {
   ExplainedCandidate,
@@ -8,7 +9,6 @@ import type {
   NotAsked,
   ReadValue,
 } from '../model/explanation.ts'
-import { stringifyExact } from '../base/exact-json.ts'
 import type { TrafficClass } from './combine.ts'
 import { isObject } from './metadata.ts'
 

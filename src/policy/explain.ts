@@ -149,7 +149,9 @@ export async function explain(
       }),
     ),
     candidates_total: shown.length,
-    not_asked: notAsked.slice(0, MAX_NOT_ASKED).map((policy) => notAskedOf(policy, document, options)),
+    not_asked: notAsked
+      .slice(0, MAX_NOT_ASKED)
+      .map((policy) => notAskedOf(policy, document, options)),
     not_asked_total: notAsked.length,
     not_asked_by: countedBy(notAsked, document),
     for_the_person: textForPerson({
@@ -216,7 +218,10 @@ async function traceOf(
   trace: Trace | undefined,
 ): Promise<ReadonlyMap<string, readonly FailedExpression[]> | string> {
   const silent = votes
-    .filter(({ policy, effect, error }) => policy.language === 'rego' && effect === null && error === null)
+    .filter(
+      ({ policy, effect, error }) =>
+        policy.language === 'rego' && effect === null && error === null,
+    )
     .map(({ policy }) => policy)
   if (trace === undefined || silent.length === 0) return new Map()
   return trace(silent, document)
@@ -432,7 +437,9 @@ function whyOf(
   const adds = obligations.length > 0 ? '; it adds its obligations' : ''
   if (effect !== null) {
     if (policy.language === 'cedar') return 'all its parts hold'
-    return holding.length === 0 ? `it says ${effect}` : `${listed(holding)} ${holding.length === 1 ? 'holds' : 'hold'}`
+    return holding.length === 0
+      ? `it says ${effect}`
+      : `${listed(holding)} ${holding.length === 1 ? 'holds' : 'hold'}`
   }
   if (policy.language === 'cedar') {
     const failing = clauses?.find(({ outcome }) => outcome === 'does not hold')

@@ -60,17 +60,21 @@ export function shownValues(
   reads: readonly string[],
   showing: Showing,
 ): readonly ReadValue[] {
-  return reads
-    .flatMap((path) => (path === '' ? ['action', ...Object.keys(KEPT)] : [path]))
-    .flatMap((path) => leavesOf(path))
+  const sections = reads.flatMap((path) => (path === '' ? ['action', ...Object.keys(KEPT)] : [path]))
+  const fields = new Map(sections.flatMap(fieldsOf))
+  return [...fields]
+    .map(([path, isNamed]) => ({ isNamed, shown: shownValue(document, path, showing) }))
+    .filter(({ isNamed, shown }) => isNamed || shown.absent !== true)
     .slice(0, MAX_VALUES)
-    .map((path) => shownValue(document, path, showing))
+    .map(({ shown }) => shown)
 }
 
-/** A section as a whole is shown by its fields. */
-function leavesOf(path: string): readonly string[] {
+/** A section as a whole is shown by those of its fields that are there; `true`: the policy names the field itself. */
+function fieldsOf(path: string): readonly (readonly [path: string, isNamed: boolean])[] {
   const keys = Object.hasOwn(KEPT, path) ? KEPT[path] : undefined
-  return keys === undefined ? [path] : keys.map((key) => `${path}.${key}`)
+  return keys === undefined
+    ? [[path, true]]
+    : keys.map((key) => [`${path}.${key}`, false] as const)
 }
 
 function shownValue(document: unknown, path: string, showing: Showing): ReadValue {
@@ -93,7 +97,13 @@ function shownValue(document: unknown, path: string, showing: Showing): ReadValu
 
 /** Whether one of two paths lies in the other. */
 export function overlaps(one: string, other: string): boolean {
-  return one === other || one === '' || other === '' || one.startsWith(`${other}.`) || other.startsWith(`${one}.`)
+  return (
+    one === other ||
+    one === '' ||
+    other === '' ||
+    one.startsWith(`${other}.`) ||
+    other.startsWith(`${one}.`)
+  )
 }
 
 function kept(path: string, value: unknown): unknown {

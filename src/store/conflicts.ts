@@ -222,4 +222,3 @@ function afterCursor(cursor: string): RawBuilder<unknown> {
     throw new CordonError('INPUT_INVALID', 'the cursor is not one of this list')
   return sql`(${RANK} < ${Number(rank)} or (${RANK} = ${Number(rank)} and conflict_id > ${id}::uuid))`
 }
-

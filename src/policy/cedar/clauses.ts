@@ -38,9 +38,7 @@ export function clausesOf(policy: CedarPolicy, document: unknown): readonly Clau
     ...parts.map((part, at) => {
       const before = at === 0 ? { holds: true } : said(heads.length + at - 1)
       const text = conditionText(part)
-      return before.holds === true
-        ? { text, ...said(heads.length + at) }
-        : { text, holds: null }
+      return before.holds === true ? { text, ...said(heads.length + at) } : { text, holds: null }
     }),
   ]
 }

@@ -56,12 +56,22 @@ function betweenObligations(one: Obligation, other: Obligation): Ambiguity | und
     if (ADDING.has(one.type) || canonical(one.parameters) === canonical(other.parameters))
       return undefined
     return ONCE.has(one.type)
-      ? { severity: 'medium', says: `both oblige to ${one.type}, with other parameters: which holds is not said` }
-      : { severity: 'low', says: `both oblige to ${one.type}, with other parameters: all of them hold` }
+      ? {
+          severity: 'medium',
+          says: `both oblige to ${one.type}, with other parameters: which holds is not said`,
+        }
+      : {
+          severity: 'low',
+          says: `both oblige to ${one.type}, with other parameters: all of them hold`,
+        }
   }
   const isAsked = ASKING.has(one.type) || ASKING.has(other.type)
-  const isChange = ['redact', ...ASKING].includes(one.type) && ['redact', ...ASKING].includes(other.type)
+  const isChange =
+    ['redact', ...ASKING].includes(one.type) && ['redact', ...ASKING].includes(other.type)
   return isAsked && isChange
-    ? { severity: 'low', says: `oblige to ${one.type} and to ${other.type}: in which order is not said` }
+    ? {
+        severity: 'low',
+        says: `oblige to ${one.type} and to ${other.type}: in which order is not said`,
+      }
     : undefined
 }

@@ -42,7 +42,9 @@ function headCondition(variable: string, head: unknown): Condition {
   if (!isObject(head) || head['op'] === 'All') return ALWAYS
   if (head['op'] === 'is')
     return isObject(head['in']) ? within(variable, entitiesOf(head['in'])) : ALWAYS
-  return head['op'] === '==' ? identity(variable, head['entity']) : within(variable, entitiesOf(head))
+  return head['op'] === '=='
+    ? identity(variable, head['entity'])
+    : within(variable, entitiesOf(head))
 }
 
 function entitiesOf(head: Node): readonly unknown[] {
@@ -196,9 +198,7 @@ function equality(left: unknown, right: unknown): Condition {
 function unequal(left: unknown, right: unknown): Condition {
   const equal = equality(left, right)
   const path = pathOf(left) ?? pathOf(right)
-  return path === undefined
-    ? negated(equal)
-    : both(test(path, { is: 'present' }), negated(equal))
+  return path === undefined ? negated(equal) : both(test(path, { is: 'present' }), negated(equal))
 }
 
 const MIRRORED = { '<': '>', '<=': '>=', '>': '<', '>=': '<=' } as const
@@ -249,10 +249,7 @@ function containsAll(left: unknown, right: unknown): Condition {
   const path = pathOf(left)
   const set = setOf(right)
   return path !== undefined && set !== undefined
-    ? both(
-        test(path, { is: 'present' }),
-        ...set.map((value) => anyMember(path, value)),
-      )
+    ? both(test(path, { is: 'present' }), ...set.map((value) => anyMember(path, value)))
     : OPAQUE
 }
 

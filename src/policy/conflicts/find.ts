@@ -4,7 +4,7 @@
 // or proposes a request; the policies themselves are asked whether it shows the conflict. Only such requests are told.
 
 import { createHash } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
+import { Pace } from '../../base/pace.ts'
 import type { Conflict, ConflictReport, ConflictType, Evidence } from '../../model/conflict.ts'
 import { CONFLICT_TYPES } from '../../model/conflict.ts'
 import { type Effect, SEVERITIES, type Severity } from '../../model/decision.ts'
@@ -57,8 +57,8 @@ export interface FindOptions {
 }
 
 const LIMIT_MS = 60_000
-const TURN_MS = 8
 const MAX_CONFLICTS = 5000
+const MAX_EXAMINED = 1_000_000
 const MAX_OVERLAPS = 500
 /** Combinations of alternatives of a pair. */
 const MAX_COMBINED = 256
@@ -95,7 +95,7 @@ class Finder {
   #examined = 0
   #tries = 0
   #complete = true
-  #turn = performance.now()
+  readonly #pace = new Pace()
 
   constructor(options: FindOptions) {
     const { sources, policies, candidates, notes = [], limitMs = LIMIT_MS } = options
@@ -146,14 +146,15 @@ class Finder {
   /** Lets others have their turn; false: it is time to end. */
   async #mayGoOn(): Promise<boolean> {
     const { signal } = this.#options
-    const now = performance.now()
-    if (now - this.#turn > TURN_MS) {
-      await turn()
-      this.#turn = performance.now()
-    }
+    await this.#pace.point()
     if (signal?.aborted === true) return this.#stop('it was cancelled')
-    if (now > this.#until) return this.#stop('the time was over')
-    return this.#found.length < MAX_CONFLICTS || this.#stop(`there are more than ${MAX_CONFLICTS}`)
+    if (performance.now() > this.#until) return this.#stop('the time was over')
+    if (this.#examined >= MAX_EXAMINED)
+      return this.#stop(`there are more than ${MAX_EXAMINED} that may disagree`)
+    return (
+      this.#found.length < MAX_CONFLICTS ||
+      this.#stop(`there are more than ${MAX_CONFLICTS} conflicts`)
+    )
   }
 
   #stop(why: string): false {
@@ -219,15 +220,17 @@ class Finder {
   }
 
   /** The same answer, where it matters whose it is: obligations, reviews, severities; and one behind the other. */
-  #alike({ policy, answers, mayOblige, speaks }: PolicySource):
-    | ((b: PolicySource) => boolean)
-    | undefined {
+  #alike({
+    policy,
+    answers,
+    mayOblige,
+    speaks,
+  }: PolicySource): ((b: PolicySource) => boolean) | undefined {
     const isTiered = this.#combining === 'priority_tiers'
     const isBroad = isTiered && policy.mode === 'enforce' && speaks.some(isBroadly)
     return (b) => {
       const isSameTier = !isTiered || b.policy.priority === policy.priority
-      if (!isSameTier)
-        return isBroad && b.policy.priority < policy.priority && b.answers.size > 0
+      if (!isSameTier) return isBroad && b.policy.priority < policy.priority && b.answers.size > 0
       return (
         (mayOblige && b.mayOblige) ||
         (answers.has('REVIEW') && b.answers.has('REVIEW')) ||
@@ -258,7 +261,8 @@ class Finder {
   #unreachable(index: number, source: PolicySource): string | undefined {
     const meant = nobodyMeant(source.policy, this.#options.catalogued)
     if (meant !== undefined) return meant
-    if (source.impossible || this.#isNever(index, source)) return 'its conditions contradict each other'
+    if (source.impossible || this.#isNever(index, source))
+      return 'its conditions contradict each other'
     return undefined
   }
 
@@ -385,7 +389,12 @@ class Finder {
     if (premises.length === 0 || !premises.every(({ atoms }) => implies(atoms, a.speaks))) return []
     const answer =
       known ??
-      this.#reason(a, b, [scopes, a.speaks, b.speaks], (x, y) => x.effect !== null && y.effect !== null)
+      this.#reason(
+        a,
+        b,
+        [scopes, a.speaks, b.speaks],
+        (x, y) => x.effect !== null && y.effect !== null,
+      )
     if (typeof answer === 'string') return []
     const saysA = answer.a.effect ?? 'ALLOW'
     const saysB = answer.b.effect ?? 'ALLOW'
@@ -445,7 +454,11 @@ class Finder {
           left += 1
           continue
         }
-        const witness = this.#askingBoth(a, b, both(this.#scopes[index] ?? [], this.#scopes[other] ?? []))
+        const witness = this.#askingBoth(
+          a,
+          b,
+          both(this.#scopes[index] ?? [], this.#scopes[other] ?? []),
+        )
         if (witness === undefined) continue
         told += 1
         this.#found.push({
@@ -460,7 +473,11 @@ class Finder {
     if (left > 0) this.#notes.push(`${left} more pairs are asked for some requests together`)
   }
 
-  #askingBoth(a: PolicySource, b: PolicySource, scopes: Condition): Record<string, unknown> | undefined {
+  #askingBoth(
+    a: PolicySource,
+    b: PolicySource,
+    scopes: Condition,
+  ): Record<string, unknown> | undefined {
     for (const { atoms } of scopes.slice(0, MAX_PROPOSALS)) {
       const solved = solve(atoms)
       if (solved.verdict !== 'found') continue
@@ -523,7 +540,11 @@ class Finder {
     return undefined
   }
 
-  *#requests(a: PolicySource, b: PolicySource, scopes: Condition): Generator<Record<string, unknown>> {
+  *#requests(
+    a: PolicySource,
+    b: PolicySource,
+    scopes: Condition,
+  ): Generator<Record<string, unknown>> {
     const { recorded = [] } = this.#options
     for (const document of recorded.slice(0, MAX_RECORDED))
       if (typeof document === 'object' && document !== null)
@@ -568,7 +589,14 @@ function named({ policy: { id, priority, mode } }: PolicySource): string {
 /** What the passes look at. */
 function likeness({ policy, answers, mayOblige, speaks }: PolicySource): string {
   const { priority, mode, severity }: PolicyMetadata = policy
-  return [priority, mode, severity, [...answers.keys()].join(), mayOblige, speaks.some(isBroadly)].join()
+  return [
+    priority,
+    mode,
+    severity,
+    [...answers.keys()].join(),
+    mayOblige,
+    speaks.some(isBroadly),
+  ].join()
 }
 
 /** It answers for much, so that others may stand behind it. */
@@ -604,4 +632,3 @@ function* product(conditions: readonly Condition[]): Generator<Condition[number]
     for (const other of product(rest))
       yield { atoms: [...one.atoms, ...other.atoms], exact: one.exact && other.exact }
 }
-

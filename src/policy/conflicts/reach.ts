@@ -29,7 +29,10 @@ export function nobodyMeant(
   { services, names }: Catalogued = {},
 ): string | undefined {
   const sources = scope.sources ?? []
-  if (sources.length > 0 && !sources.some((source) => (SOURCES as readonly string[]).includes(source)))
+  if (
+    sources.length > 0 &&
+    !sources.some((source) => (SOURCES as readonly string[]).includes(source))
+  )
     return `there is no source ${sources.join(', ')}`
   for (const key of DIRECTORY) {
     const wanted = scope[key] ?? []
@@ -45,11 +48,16 @@ export function nobodyMeant(
   if (named.length === 0 || named.some((key) => isUnknown(key, scope[key] ?? []))) return undefined
   const isMeant = services.some(
     ({ id, service_type: category, vendor }) =>
-      holds(scope.services, id) && holds(scope.categories, category) && holds(scope.vendors, vendor),
+      holds(scope.services, id) &&
+      holds(scope.categories, category) &&
+      holds(scope.vendors, vendor),
   )
   return isMeant
     ? undefined
-    : `the catalogue has no service with its ${named.join(' and ')} (${named.flatMap((key) => scope[key] ?? []).slice(0, 5).join(', ')})`
+    : `the catalogue has no service with its ${named.join(' and ')} (${named
+        .flatMap((key) => scope[key] ?? [])
+        .slice(0, 5)
+        .join(', ')})`
 }
 
 function isUnknown(key: ScopeKey, wanted: readonly string[]): boolean {
@@ -57,5 +65,7 @@ function isUnknown(key: ScopeKey, wanted: readonly string[]): boolean {
 }
 
 function holds(wanted: readonly string[] | undefined, value: string | undefined): boolean {
-  return wanted === undefined || wanted.length === 0 || (value !== undefined && wanted.includes(value))
+  return (
+    wanted === undefined || wanted.length === 0 || (value !== undefined && wanted.includes(value))
+  )
 }

@@ -143,7 +143,8 @@ class Package {
     if (rule['else'] !== undefined || head['args'] !== undefined) return OPAQUE
     if (listOf(head['ref']).length > 1 && head['key'] === undefined) return OPAQUE
     const given = this.#meaning(head['value'], new Map())
-    if (head['key'] === undefined && given.kind === 'constant' && isNothing(given.value)) return NEVER
+    if (head['key'] === undefined && given.kind === 'constant' && isNothing(given.value))
+      return NEVER
     // It holds only where no other definition has a value.
     if (rule['default'] === true) return OPAQUE
     const scope: Scope = new Map()
@@ -271,12 +272,7 @@ class Package {
     )
   }
 
-  #compare(
-    is: '<' | '<=' | '>' | '>=',
-    left: unknown,
-    right: unknown,
-    scope: Scope,
-  ): Condition {
+  #compare(is: '<' | '<=' | '>' | '>=', left: unknown, right: unknown, scope: Scope): Condition {
     const [one, other] = [this.#meaning(left, scope), this.#meaning(right, scope)]
     if (one.kind === 'path' && other.kind === 'constant' && isNumber(other.value))
       return test(one.path, { is, value: other.value })

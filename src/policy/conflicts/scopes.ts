@@ -65,9 +65,7 @@ export function covers(outer: Scope, inner: Scope): boolean {
   return SCOPE_KEYS.every((key) => {
     const wide = outer[key] ?? []
     const narrow = inner[key] ?? []
-    return (
-      wide.length === 0 || (narrow.length > 0 && narrow.every((name) => wide.includes(name)))
-    )
+    return wide.length === 0 || (narrow.length > 0 && narrow.every((name) => wide.includes(name)))
   })
 }
 

@@ -4,13 +4,7 @@
 
 import { createHash } from 'node:crypto'
 import { type Scalar, type Test } from './condition.ts'
-import {
-  fieldOf,
-  findingWith,
-  removeAt,
-  setAt,
-  withTypesOfFindings,
-} from './fields.ts'
+import { fieldOf, findingWith, removeAt, setAt, withTypesOfFindings } from './fields.ts'
 import type { PolicySource } from './sources.ts'
 
 const MAX_PATHS = 24

@@ -1,8 +1,8 @@
 // How grave is a conflict? By what becomes of a refusal.
 
+import type { Evidence } from '../../model/conflict.ts'
 import type { Effect, Severity } from '../../model/decision.ts'
 import { SEVERITIES } from '../../model/decision.ts'
-import type { Evidence } from '../../model/conflict.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import type { Combining } from '../combine.ts'
 

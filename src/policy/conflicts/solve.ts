@@ -128,8 +128,11 @@ function pickNumber(field: Field | undefined, tests: Tests): Choice {
     if (isEmpty) return 'never'
   }
   const first = firstWhole(low, high)
-  const last = high === undefined ? Infinity : high.open ? Math.ceil(high.at) - 1 : Math.floor(high.at)
-  const whole = Array.from({ length: STEPS }, (_, at) => first + at).filter((value) => value <= last)
+  const last =
+    high === undefined ? Infinity : high.open ? Math.ceil(high.at) - 1 : Math.floor(high.at)
+  const whole = Array.from({ length: STEPS }, (_, at) => first + at).filter(
+    (value) => value <= last,
+  )
   const between =
     low !== undefined && high !== undefined && field?.kind !== 'whole'
       ? [(low.at + high.at) / 2]
@@ -199,11 +202,7 @@ function passes(test: Test, value: unknown): boolean | undefined {
   }
 }
 
-function compares(
-  is: Comparison['is'],
-  value: number | bigint,
-  bound: number | bigint,
-): boolean {
+function compares(is: Comparison['is'], value: number | bigint, bound: number | bigint): boolean {
   switch (is) {
     case '<':
       return value < bound

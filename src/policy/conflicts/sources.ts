@@ -3,9 +3,10 @@
 import { createHash } from 'node:crypto'
 import { CordonError } from '../../base/errors.ts'
 import { stringifyExact } from '../../base/exact-json.ts'
+import { Pace } from '../../base/pace.ts'
 import type { Effect } from '../../model/decision.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
-import { type CedarPolicy, readCedar } from '../cedar/read.ts'
+import { type CedarFile, type CedarPolicy, readCedarFiles } from '../cedar/read.ts'
 import type { PolicyFolder, SourceFile } from '../folder.ts'
 import type { Toolchain } from '../rego/toolchain.ts'
 import { cedarCondition } from './cedar-conditions.ts'
@@ -46,8 +47,17 @@ export async function readSources(
 ): Promise<ReadSources> {
   const known = new Map<string, PolicySource>()
   const notes: string[] = []
+  const wanted = new Set(policies.map(({ id }) => id))
+  const pace = new Pace()
+  for (const file of await readCedarFiles(folders.flatMap(({ cedar }) => cedar))) {
+    const impossible = impossibleIn(file)
+    for (const [at, policy] of file.policies.entries()) {
+      const { id } = policy.metadata
+      if (wanted.has(id)) known.set(id, cedarSource(policy, impossible.has(at)))
+      await pace.point()
+    }
+  }
   for (const folder of folders) {
-    for (const file of folder.cedar) readCedarFile(file, known)
     notes.push(...(await readRego(folder, policies, toolchain, known)))
   }
   return {
@@ -56,14 +66,14 @@ export async function readSources(
   }
 }
 
-function readCedarFile(file: SourceFile, known: Map<string, PolicySource>): void {
-  const { policies, warnings } = readCedar(file)
+/** Which statements can never hold, as Cedar's validator tells where it was asked just now. */
+function impossibleIn({ policies, warnings }: CedarFile): ReadonlySet<number> {
   const lines = policies.map(({ metadata }) => metadata.line ?? 1)
-  const impossible = warnings
-    .filter(({ message }) => message.includes('impossible'))
-    .map(({ line = 1 }) => lines.findLastIndex((start) => start <= line))
-  for (const [at, policy] of policies.entries())
-    known.set(policy.metadata.id, cedarSource(policy, impossible.includes(at)))
+  return new Set(
+    warnings
+      .filter(({ message }) => message.includes('impossible'))
+      .map(({ line = 1 }) => lines.findLastIndex((start) => start <= line)),
+  )
 }
 
 function cedarSource({ metadata, text, outcome }: CedarPolicy, impossible: boolean): PolicySource {
@@ -103,13 +113,18 @@ async function readRego(
   const mine = new Map(policies.map((policy) => [policy.file, policy]))
   const files = folder.rego.filter(({ path }) => mine.has(path))
   if (files.length === 0) return []
-  const trees = await treesOf(folder.rego, toolchain)
+  // A rule may be defined in several files of its package.
   const packages = Map.groupBy(folder.rego, packageOf)
+  const read = new Set(files.flatMap((file) => packages.get(packageOf(file)) ?? []))
+  const trees = await treesOf([...read], toolchain)
   for (const file of files) {
     const policy = mine.get(file.path)
     if (policy === undefined) continue
     const digest = digestOf(file.text)
-    const inPackage = [file, ...(packages.get(packageOf(file)) ?? []).filter((each) => each !== file)]
+    const inPackage = [
+      file,
+      ...(packages.get(packageOf(file)) ?? []).filter((each) => each !== file),
+    ]
     const modules = typeof trees === 'string' ? [] : inPackage.map((each) => trees.get(each))
     known.set(
       policy.id,
@@ -187,7 +202,10 @@ async function treesOf(
     )
     const list: unknown = code === 0 ? JSON.parse(stdout) : undefined
     if (!Array.isArray(list) || list.length !== some.length)
-      throw new CordonError('POLICY_INVALID', `OPA cannot read the policies: ${stderr.slice(0, 500)}`)
+      throw new CordonError(
+        'POLICY_INVALID',
+        `OPA cannot read the policies: ${stderr.slice(0, 500)}`,
+      )
     for (const [at, file] of some.entries()) trees.set(file, (list as unknown[])[at])
   }
   return trees

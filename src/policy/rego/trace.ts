@@ -112,7 +112,8 @@ function failuresIn(
   } catch {
     return 'which expression of a Rego policy failed is not told: OPA told nothing that can be read'
   }
-  const events = isObject(report) && Array.isArray(report['explanation']) ? report['explanation'] : []
+  const events =
+    isObject(report) && Array.isArray(report['explanation']) ? report['explanation'] : []
   const ids = new Map(policies.map(({ file, id }) => [file, id]))
   const rows = new Map<string, Map<number, FailedExpression>>()
   for (const event of events.slice(0, MAX_EVENTS) as unknown[]) {
