@@ -10,15 +10,18 @@ import { byCodePoint } from './combine.ts'
 import { type PolicyFolder, readFolder } from './folder.ts'
 import { isObject } from './metadata.ts'
 import type { Toolchain } from './rego/toolchain.ts'
-import { differences, readTableTests } from './table-tests.ts'
+import { differences, readTableTests, type TableCase } from './table-tests.ts'
 
 export interface TestResult {
   readonly file: string
   readonly line: number
   readonly name: string
-  readonly outcome: 'pass' | 'fail' | 'skip'
-  /** Why it failed or was skipped. */
+  /** unlisted: a combination of a table of which no row speaks. */
+  readonly outcome: 'pass' | 'fail' | 'skip' | 'unlisted'
+  /** Why it failed or was skipped; of an unlisted one what the policies say. */
   readonly detail?: string
+  /** What it took, where that is known. */
+  readonly seconds?: number
 }
 
 export interface TestOptions {
@@ -26,28 +29,38 @@ export interface TestOptions {
   readonly toolchain: Pick<Toolchain, 'run'>
   /** The policies of all these folders together, as they would be enforced. */
   readonly policies: { decide(document: unknown): Verdict }
+  /** Which tests by name; all where absent. */
+  readonly wanted?: (name: string) => boolean
 }
 
 /** Throws POLICY_INVALID for a test file that is malformed, POLICY_TOOLCHAIN_MISSING where Rego tests need OPA. */
 export async function runPolicyTests(options: TestOptions): Promise<readonly TestResult[]> {
+  const { wanted = () => true } = options
   const results: TestResult[] = []
   for (const folder of options.dirs.map(readFolder)) {
     if (folder.regoTests.length > 0) results.push(...(await runRego(folder, options.toolchain)))
-    for (const file of folder.tableTests) {
-      for (const { name, line, input, expect } of readTableTests(file)) {
-        const found = differences(options.policies.decide(input), expect)
-        results.push({
-          file: file.path,
-          line,
-          name,
-          ...(found.length === 0
-            ? { outcome: 'pass' }
-            : { outcome: 'fail', detail: found.join('; ') }),
-        })
-      }
-    }
+    for (const file of folder.tableTests)
+      for (const test of readTableTests(file))
+        if (wanted(test.name)) results.push(runCase(file.path, test, options.policies))
   }
-  return results
+  return results.filter(({ name }) => wanted(name))
+}
+
+function runCase(
+  file: string,
+  { name, line, input, expect }: TableCase,
+  policies: TestOptions['policies'],
+): TestResult {
+  const verdict = policies.decide(input)
+  const at = { file, line, name }
+  if (expect === null) {
+    const detail = `no row speaks of it; the answer is ${verdict.decision}`
+    return { ...at, outcome: 'unlisted', detail }
+  }
+  const found = differences(verdict, expect)
+  return found.length === 0
+    ? { ...at, outcome: 'pass' }
+    : { ...at, outcome: 'fail', detail: found.join('; ') }
 }
 
 /** `opa test` over everything of the folder; the data documents go in one file, at their places. */
@@ -88,7 +101,13 @@ function resultsOf(stdout: string, stderr: string, folder: PolicyFolder): readon
     const test = isObject(item) ? item : {}
     const place = isObject(test['location']) ? test['location'] : {}
     const name = `${String(test['package']).replace(/^data\./, '')}.${String(test['name'])}`
-    const at = { file: String(place['file']), line: Number(place['row']), name }
+    const { duration } = test
+    const at = {
+      file: String(place['file']),
+      line: Number(place['row']),
+      name,
+      ...(typeof duration === 'number' ? { seconds: duration / 1e9 } : {}),
+    }
     if (test['skip'] === true) return { ...at, outcome: 'skip', detail: 'marked as todo' }
     if (test['error'] !== undefined) return { ...at, outcome: 'fail', detail: errorOf(test) }
     return test['fail'] === true

@@ -65,10 +65,62 @@ t.test('the clock of a table test is an input', async (t) => {
   t.same(await run(dir), ['a.test.yaml:2 pass Sunday'])
 })
 
+const MATRIX = `now: 2026-03-02T10:00:00Z
+users:
+  maya: {id: u-1, groups: [sales]}
+  ben: {id: u-2}
+services:
+  chatgpt: {id: chatgpt, ai: true, approval_status: approved}
+contents:
+  mail: {finding_types: [email]}
+tables:
+  - name: prompts
+    contents: [mail, null]
+    actions: [send_prompt]
+    expected:
+      - {users: maya, contents: mail, decision: DENY}
+      - {users: ben, decision: ALLOW, primary: null}
+      - {contents: mail, decision: ALLOW}
+`
+
+t.test(
+  'a table is every combination; rows add up, and what no row speaks of is told',
+  async (t) => {
+    const dir = folderOf(t, { 'a.cedar': POLICY, 'a.test.yaml': MATRIX })
+    t.same(await run(dir), [
+      'a.test.yaml:14 pass prompts: maya, chatgpt, mail, send_prompt',
+      'a.test.yaml:16 fail prompts: maya, chatgpt, mail, send_prompt decision is "DENY", expected "ALLOW"',
+      'a.test.yaml:10 unlisted prompts: maya, chatgpt, send_prompt no row speaks of it; the answer is ALLOW',
+      'a.test.yaml:15 pass prompts: ben, chatgpt, mail, send_prompt',
+      'a.test.yaml:16 pass prompts: ben, chatgpt, mail, send_prompt',
+      'a.test.yaml:15 pass prompts: ben, chatgpt, send_prompt',
+    ])
+  },
+)
+
+t.test('a case may share its input with others, and has a clock of its own', async (t) => {
+  const dir = folderOf(t, {
+    'a.cedar':
+      'permit(principal, action, resource) when { context has time && context.time has hour && context.time.hour == 22 };\n@id("sales") @priority("900") forbid(principal in Cordon::Group::"sales", action, resource);',
+    'a.test.yaml': `now: 2026-03-01T10:00:00Z
+users: {maya: {groups: [sales]}}
+cases:
+  - {name: day, expect: {primary: null}}
+  - {name: night, now: 2026-03-01T22:00:00Z, expect: {primary: "a.cedar:1"}}
+  - {name: whole, input: &base {action: send_prompt}, user: maya, expect: {primary: sales}}
+  - {name: whole without maya, input: *base, expect: {primary: null}}
+`,
+  })
+  t.same(
+    (await run(dir)).map((line) => line.split(' ')[1]),
+    ['pass', 'pass', 'pass', 'pass'],
+  )
+})
+
 const BROKEN: Readonly<Record<string, readonly [yaml: string, problem: string]>> = {
   'no cases': [
     'now: 2026-01-01T00:00:00Z\n',
-    'a.test.yaml:1:1: a table test is a map with a list of cases',
+    'a.test.yaml:1:1: a table test is a map with a list of cases or of tables',
   ],
   'an unknown key': [
     'cases:\n  - name: x\n    usr: maya\n    expect: {decision: DENY}\n',
@@ -79,6 +131,22 @@ const BROKEN: Readonly<Record<string, readonly [yaml: string, problem: string]>>
     'a.test.yaml:3:1: users has no "maya"',
   ],
   'nothing expected': ['cases:\n  - {name: x}\n', 'a.test.yaml:2:1: a case needs what to expect'],
+  'a value that its table does not have': [
+    'users: {a: {}}\ntables:\n  - name: x\n    expected:\n      - {users: a, decision: DENY}\n      - {users: b, decision: DENY}\n',
+    'a.test.yaml:6:1: the table has no "b" among its users',
+  ],
+  'a row without an expectation': [
+    'tables:\n  - name: x\n    expected: [{}]\n',
+    'a.test.yaml:3:1: a row needs what to expect',
+  ],
+  'an axis that no fixture has': [
+    'users: {maya: {}}\ntables:\n  - {name: x, users: [may], expected: []}\n',
+    'a.test.yaml:3:1: users has no "may" (did you mean "maya"?)',
+  ],
+  'too many combinations': [
+    `users: {${Array.from({ length: 101 }, (_, at) => `u${at}: {}`).join(', ')}}\nservices: {${Array.from({ length: 100 }, (_, at) => `s${at}: {}`).join(', ')}}\ntables: [{name: x, expected: []}]\n`,
+    'a.test.yaml:3:1: the table has 10100 combinations, a file at most 10000 cases',
+  ],
   'a wrong clock': [
     'now: noon\ncases: []\n',
     'a.test.yaml:1:1: now is a date and time such as 2026-03-02T10:00:00Z',
