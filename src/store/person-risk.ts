@@ -35,11 +35,7 @@ export async function reckonRisks(
   people: readonly Person[],
   settings: RiskHistorySettings = RISK_HISTORY,
 ): Promise<ChangedRisk[]> {
-  // In one order, so that recorders wait for each other and never in a circle.
-  const distinct = [...new Map(people.map((person) => [JSON.stringify(person), person])).entries()]
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, person]) => person)
-  if (distinct.length === 0) return []
+  if (people.length === 0) return []
   const { half_life, points } = settings
   const halfLifeDays = half_life / DAY_MS
   const reach = Math.ceil(HALF_LIVES * halfLifeDays)
@@ -50,7 +46,7 @@ export async function reckonRisks(
     as_of_ms: string
   }>`
     with asked as (
-      select * from unnest(${distinct.map(({ tenant }) => tenant)}::text[], ${distinct.map(({ person_key: key }) => key)}::text[])
+      select distinct * from unnest(${people.map(({ tenant }) => tenant)}::text[], ${people.map(({ person_key: key }) => key)}::text[])
         as asked (tenant, person_key)
     ), counted as (
       select v.tenant, v.person_key, v.user_id, v.day, case v.severity when 'low' then ${points.low}::double precision
@@ -69,6 +65,7 @@ export async function reckonRisks(
         and not exists (select from reckoned where reckoned.tenant = a.tenant and reckoned.person_key = a.person_key)
     )
     insert into person_risks (tenant, person_key, user_id, points, as_of, violations)
+      -- In one order, so that recorders wait for each other and never in a circle.
       select tenant, person_key, user_id, points, day::timestamp at time zone 'UTC', violations from reckoned order by tenant, person_key
     on conflict (tenant, person_key) do update set user_id = excluded.user_id, points = excluded.points,
       as_of = excluded.as_of, violations = excluded.violations, updated_at = now()

@@ -48,7 +48,7 @@ function recordsOf(person: string, violations: readonly Violation[]): ShippedRec
 
 function aPerson(): string {
   people += 1
-  return people.toString(16).padStart(64, '0')
+  return people.toString(16).padStart(2, '0').repeat(32)
 }
 
 onEachStore(async (t, store, name) => {
