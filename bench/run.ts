@@ -11,11 +11,18 @@ import { pageOf } from './support/page.ts'
 import { versionOf } from './support/servers.ts'
 import type { Measured } from './support/tables.ts'
 
-const PARTS: Readonly<Record<string, { file: string; needs: readonly string[] }>> = {
+interface Part {
+  readonly file: string
+  readonly needs: readonly string[]
+  readonly args?: readonly string[]
+}
+
+const PARTS: Readonly<Record<string, Part>> = {
   matcher: { file: 'matcher.bench.ts', needs: [] },
   decision: { file: 'decision.bench.ts', needs: [] },
   spool: { file: 'spool.ts', needs: [] },
   'ledger-store': { file: 'ledger-store.ts', needs: [] },
+  'ledger-minutes': { file: 'ledger-store.ts', needs: [], args: ['--minutes', '10'] },
   proxy: { file: 'proxy.ts', needs: ['wrk', 'nginx', 'squid'] },
   intercept: { file: 'intercept.ts', needs: ['go', 'openssl', 'nginx'] },
   'intercept-memory': { file: 'intercept-memory.ts', needs: ['go', 'openssl', 'nginx'] },
@@ -49,10 +56,14 @@ for (const name of names[0] === 'page' ? [] : names.length === 0 ? Object.keys(P
     continue
   }
   process.stderr.write(`bench ${name} ...\n`)
-  const { status, stdout } = spawnSync(process.execPath, [join(HERE, part.file), '--json'], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(HERE, part.file), '--json', ...(part.args ?? [])],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   if (status !== 0) throw new Error(`the bench ${name} failed`)
   const about = { bench: 'about', part: name, date: new Date().toISOString(), ...machine() }
   writeFileSync(join(RAW, `${name}.ndjson`), `${JSON.stringify(about)}\n${stdout}`)

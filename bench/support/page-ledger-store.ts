@@ -36,6 +36,31 @@ export function ledgerStoreTables(rows: readonly Measured[]): string[] {
   ]
 }
 
+/** Whether memory stays flat: the first minute warms up. */
+export function ledgerMinutesTables(rows: readonly Measured[]): string[] {
+  const thirds = [0, 1, 2].map((third) =>
+    rows.filter((_, at) => Math.floor((at * 3) / rows.length) === third),
+  )
+  return [
+    'Two processes write decisions and their outcomes as fast as is left on the same two cores, while the recorder ships, proves, archives and prunes.',
+    'Memory is that of the whole process of the recorder, every ten seconds.',
+    '',
+    table(
+      ['seconds', 'decisions/s', 'recorder us', 'server us', 'memory MiB'],
+      thirds.map((third) => {
+        const cell = (field: string): string => range(summary(third, field))
+        return [
+          `to ${third.at(-1)?.['second']}`,
+          cell('decisions_s'),
+          cell('driver_us'),
+          cell('server_us'),
+          cell('rss_mib'),
+        ]
+      }),
+    ),
+  ]
+}
+
 function placeRows(place: string, rows: readonly Measured[]): string[][] {
   const ofPlace = rows.filter((row) => `${row['database']}, ${row['scenario']}` === place)
   const allUs = (name: string): number => {

@@ -1,7 +1,7 @@
 // bench/README.md from the raw figures: what was measured, where, and whether the aims are met.
 
 import { interceptionAims, memoryTable, interceptionTables } from './page-interception.ts'
-import { ledgerStoreAims, ledgerStoreTables } from './page-ledger-store.ts'
+import { ledgerMinutesTables, ledgerStoreAims, ledgerStoreTables } from './page-ledger-store.ts'
 import { policyAims, policyTables } from './page-policy.ts'
 import { questionTables } from './page-questions.ts'
 import { spoolAims, spoolTables } from './page-spool.ts'
@@ -32,7 +32,7 @@ export function pageOf(
   return [
     '# Benches',
     '',
-    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, ledger-store, proxy, intercept, intercept-memory,',
+    '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, ledger-store, ledger-minutes, proxy, intercept, intercept-memory,',
     'intercept-stages, intercept-profile, endpoint, policy, questions, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
@@ -70,6 +70,7 @@ export function pageOf(
     ...profileOf(profiles.policy),
     ...section('## A record kept', of('spool'), spoolTables),
     ...section('## From segments into the store', of('ledger-store'), ledgerStoreTables),
+    ...section('### Ten minutes', of('ledger-store-minutes'), ledgerMinutesTables),
     ...section(
       '## Questions at ten million decisions',
       all.filter(({ bench }) => bench.startsWith('questions')),
