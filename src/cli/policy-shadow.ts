@@ -32,7 +32,7 @@ export async function policyShadow(
     ...(given.from === undefined ? {} : { from: given.from }),
     ...(given.to === undefined ? {} : { to: given.to }),
   }
-  return withAdmin(io, config, async (commands) => {
+  return withAdmin(io, config, async (commands): Promise<ExitCode> => {
     if (id === undefined) {
       const lines = await commands.shadows(range)
       if (given.json === true) printJson(io, lines)

@@ -113,7 +113,6 @@ const MOST_PATHS = 200
 const MOST_POLICIES_A_PATH = 20
 const IDS = 3
 const MAX_ERROR = 300
-const NOBODY: ReadonlySet<string> = new Set()
 
 export class Replay {
   readonly #options: ReplayOptions

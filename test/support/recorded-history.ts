@@ -28,7 +28,7 @@ const GIVEN = ['Maya', 'Ben', 'Al', 'Zoë', "D'Arcy", 'Ann-Marie', 'O.', '李', 
 const FAMILY = ['Lind', 'Okafor', 'Stone', 'de Vries', 'García', 'Ng']
 const DEPARTMENTS = ['Sales', 'Engineering', 'Legal', 'Research', 'Support']
 const APPROVALS = ['approved', 'review_required', 'prohibited', 'unknown'] as const
-const MODELS = ['large-1', 'small-2', undefined]
+const MODELS = ['large-1', 'small-2']
 const ACTIONS = ['access_ai_service', 'send_prompt', 'upload_file', 'call_tool', 'paste']
 const SOURCES = ['proxy', 'browser_plugin', 'api_gateway', 'cli'] as const
 const CAPABILITIES = [
@@ -43,8 +43,8 @@ export interface HistoryOptions {
   readonly decisions: number
   readonly seed?: number
   readonly urlPaths?: boolean
-  /** Whether files that are sent have names, which no record keeps. */
-  readonly fileNames?: boolean
+  /** Whether files have names and models are called by an address: no record keeps those. */
+  readonly unrecorded?: boolean
 }
 
 /** One record after the other, oldest first. */
@@ -53,7 +53,7 @@ export async function* recordedHistory({
   decisions,
   seed = 1,
   urlPaths = true,
-  fileNames = false,
+  unrecorded = false,
 }: HistoryOptions): AsyncGenerator<RecordedRow> {
   const dice = new Dice(seed)
   const people = peopleOf(dice)
@@ -64,6 +64,7 @@ export async function* recordedHistory({
   let seq = 0
   let now = START
   let mode: Mode = 'enforce'
+  const rules = { revision: 'sha256:0', catalogue: new Catalogue(services), policies }
   const parts: Omit<CorridorParts, 'exceptions' | 'budgets'> = {
     ids,
     people: new Directory({
@@ -95,7 +96,7 @@ export async function* recordedHistory({
     reviews: reviewsOf(dice),
     metrics: new Metrics({ processMetrics: false }),
     now: () => now,
-    rules: () => ({ revision: 'sha256:0', catalogue: new Catalogue(services), policies }),
+    rules: () => rules,
     mode: () => mode,
   }
   const corridors = (['refuse', 'allow'] as const).map(
@@ -105,7 +106,7 @@ export async function* recordedHistory({
   for (let made = 0; made < decisions; made++) {
     now += STEP_MS + dice.between(0, 20_000)
     mode = dice.next() < 0.85 ? 'enforce' : dice.of(['warn', 'audit'])
-    await dice.of(corridors).decide(requestOf(dice, { ids, people, services, fileNames }))
+    await dice.of(corridors).decide(requestOf(dice, { ids, people, services, unrecorded }))
     yield* rows.splice(0)
   }
 }
@@ -182,17 +183,17 @@ interface Scene {
   readonly ids: IdSource
   readonly people: readonly Subject[]
   readonly services: readonly AiService[]
-  readonly fileNames: boolean
+  readonly unrecorded: boolean
 }
 
-function requestOf(dice: Dice, { ids, people, services, fileNames }: Scene): AccessRequest {
+function requestOf(dice: Dice, { ids, people, services, unrecorded }: Scene): AccessRequest {
   const { user } = dice.of(people)
   const isKnown = dice.next() < 0.9
   const host =
     dice.next() < 0.85 ? (dice.of(services).domains[0] ?? '') : `site-${dice.between(0, 30)}.example`
   const isTunnel = dice.next() < 0.15
-  const model = dice.of(MODELS)
-  const content = dice.next() < 0.6 ? contentOf(dice, fileNames) : undefined
+  const model = dice.next() < 0.3 ? undefined : dice.of(MODELS)
+  const content = dice.next() < 0.6 ? contentOf(dice, unrecorded) : undefined
   return {
     request_id: ids.next(),
     principal: isKnown ? { name: user.name ?? '' } : { login: `guest-${dice.between(0, 50)}` },
@@ -215,7 +216,7 @@ function requestOf(dice: Dice, { ids, people, services, fileNames }: Scene): Acc
           }),
       ...(model === undefined
         ? {}
-        : { model: dice.next() < 0.1 ? `ft:${user.email ?? ''}:${model}` : model }),
+        : { model: dice.next() < 0.1 ? `ft:${(unrecorded ? user.email : user.name) ?? ''}:${model}` : model }),
       ...(dice.next() < 0.2 ? { format: 'openai-chat' } : {}),
     },
     ...(content === undefined ? {} : { content }),
@@ -236,7 +237,7 @@ function contextOf(dice: Dice): RequestContext {
   }
 }
 
-function contentOf(dice: Dice, fileNames: boolean): OfferedContent {
+function contentOf(dice: Dice, unrecorded: boolean): OfferedContent {
   const words = Array.from({ length: dice.between(1, 12) }, () => dice.of(WORDS))
   if (dice.next() < 0.3) words.push(`reach me at ${dice.of(WORDS)}.${dice.between(1, 99)}@corp.test`)
   if (dice.next() < 0.1) words.push(`card 4${'0'.repeat(14)}2`)
@@ -253,7 +254,7 @@ function contentOf(dice: Dice, fileNames: boolean): OfferedContent {
       tools: dice.next() < 0.3 ? ['search', 'calculator'] : [],
       attachments:
         dice.next() < 0.3
-          ? [{ media_type: 'text/csv', bytes: 10, ...(fileNames ? { filename: 'people.csv' } : {}) }]
+          ? [{ media_type: 'text/csv', bytes: 10, ...(unrecorded ? { filename: 'people.csv' } : {}) }]
           : [],
     },
   }
