@@ -144,7 +144,7 @@ export async function runPolicyAct(
   act: PolicyAct,
 ): Promise<unknown> {
   if (!Object.hasOwn(RIGHTS, act.act))
-    throw new CordonError('NOT_FOUND', `no such act: ${String(act.act).slice(0, 64)}`)
+    throw new CordonError('NOT_FOUND', `no such act: ${act.act.slice(0, 64)}`)
   const { actor, mayApprove } =
     act.key === undefined
       ? { actor: { type: 'user', login: account } satisfies Actor, mayApprove: true }

@@ -82,7 +82,7 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   const activation = new PolicyActivation({
     life,
     check,
-    conflicts: (files, ids) => conflicts.refusals(files, ids),
+    conflicts: (files, policyIds) => conflicts.refusals(files, policyIds),
     publish: (files, change, db) => publisher.publish(files, change, db),
     onPublished,
   })

@@ -6,7 +6,7 @@ import { text as textOf } from 'node:stream/consumers'
 import { styleText } from 'node:util'
 import { type AsJson, controlSocket } from '../app/control.ts'
 import type { PolicyAct, PolicyActName, PolicyAnswers } from '../app/policy-acts.ts'
-import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
+import { CordonError, formatProblem } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
 import { MAX_TEXT_BYTES, type PolicyText } from '../governance/policy-draft.ts'
 import type { VersionNotes } from '../governance/policy-life.ts'
@@ -106,7 +106,7 @@ export async function policyValidate(
     : await ask(io, options, { act: 'validate', name: nameOf(what) })
   if (options.json === true) printJson(io, { valid: problems.length === 0, problems })
   else if (problems.length === 0) io.out.write(`${what} is valid\n`)
-  else for (const problem of problems) io.out.write(`${formatProblem(problem as Problem)}\n`)
+  else for (const problem of problems) io.out.write(`${formatProblem(problem)}\n`)
   return problems.length === 0 ? 0 : 1
 }
 

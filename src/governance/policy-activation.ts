@@ -137,9 +137,12 @@ export class PolicyActivation {
     if (at !== null && at.getTime() < life.now().getTime() - PAST_MS)
       throw invalid('/effective_from', 'lies in the past; leave it out to activate now')
     const turns = await this.#turns(names, 'activate', seen, (before) => {
+      const { effective_from: dated } = before
+      // Without a date it takes effect now, whatever date it had; one that has come stays.
+      const begin = at ?? (dated !== null && dated <= life.now() ? dated : null)
       const dates = life.dates(
         {
-          effective_from: (at ?? life.now()).toISOString(),
+          effective_from: begin?.toISOString() ?? null,
           ...(until === undefined ? {} : { expires_at: until }),
         },
         before,
@@ -179,13 +182,7 @@ export class PolicyActivation {
     refuseExpired(row, until, life.now())
     const turns = await this.#turns([exactly(row)], 'roll back', undefined, (before) => ({
       ...before,
-      ...life.dates(
-        {
-          effective_from: life.now().toISOString(),
-          ...(until === undefined ? {} : { expires_at: until }),
-        },
-        before,
-      ),
+      ...life.dates(until === undefined ? {} : { expires_at: until }, before),
       rejudge,
     }))
     return this.#carryOut({ turns, actor, comment, rejudge })

@@ -303,7 +303,7 @@ export class PolicyVersions {
         status = v.status, priority = coalesce((v.rule_metadata->>'priority')::integer, 100),
         framework = v.rule_metadata->>'framework', article_reference = v.rule_metadata->>'article',
         scope = coalesce(v.rule_metadata->'scope', '{}'), rule_content = v.rule_content, rule_metadata = v.rule_metadata,
-        effective_date = v.effective_from, expiry_date = v.expires_at, approved_by = v.approved_by, approved_at = v.approved_at,
+        effective_date = coalesce(v.effective_from, v.activated_at), expiry_date = v.expires_at, approved_by = v.approved_by, approved_at = v.approved_at,
         comments = v.change_summary, updated_by = ${by}, updated_at = ${at},
         created_by = coalesce(p.created_by, ${by})
       from (

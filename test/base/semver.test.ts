@@ -1,6 +1,6 @@
 // Versions as semver.org orders them.
 
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import t from 'tap'
 import { compareVersions, isVersion, nextPatch } from '../../src/base/semver.ts'
 

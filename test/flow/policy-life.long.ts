@@ -92,10 +92,9 @@ t.test('the life of a stored policy', async (t) => {
 
   await t.test('who may, and what is refused with its place', async (t) => {
     const both = (
-      await place.done([
-        ...['key', 'create', '--name', 'both', '--scope', 'policies:write,policies:approve'],
-        ...['--user', 'maya'],
-      ])
+      await place.done(
+        'key create --name both --scope policies:write,policies:approve --user maya'.split(' '),
+      )
     ).trim()
     const nobody = await keyWith(place, 'admin')
     t.match(await send('POST', '/v1/policies', reader, { text: policy('x') }), { status: 403 })

@@ -1,6 +1,6 @@
 // Diffs between texts: applied to the one they give the other, and they are written as `diff -u` writes them.
 
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import t from 'tap'
 import { unifiedDiff } from '../../src/governance/text-diff.ts'
 

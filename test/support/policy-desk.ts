@@ -35,7 +35,6 @@ export class TestDesk {
 
   constructor(db: Kysely<Tables>, tenant: string = randomUUID()) {
     this.tenant = tenant
-    const desk = this
     this.life = new PolicyLife({
       db,
       tenant,
@@ -46,7 +45,7 @@ export class TestDesk {
       folderPolicies: () => this.folder,
       check: async (files) => this.check(files),
       audit: async (record) => {
-        if (desk.ledger === 'full') throw new Error('the spool is full')
+        if (this.ledger === 'full') throw new Error('the spool is full')
         this.events.push(record)
       },
     })
