@@ -411,7 +411,10 @@ onEachStore(async (t, { db }: Store) => {
     other.now = desk.now = start + 2 * DAY_MS
     await Promise.all([activation.carryOutDue(), other.activation.carryOutDue()])
     t.equal((await life.shelf.show('later')).status, 'archived')
-    t.same([...desk.published, ...other.published].at(-1), [])
+    t.match(
+      [...desk.published, ...other.published].filter(({ length }) => length === 0),
+      [[]],
+    )
     await t.rejects(activation.rollBack('later', {}, ben), { message: /ended at/ })
     const again = await activation.rollBack('later', { expires_at: null }, ben)
     t.match(again.versions, [{ status: 'active', expires_at: null }])
