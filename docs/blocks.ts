@@ -161,7 +161,8 @@ interface Operation {
 /** Scopes are asked of the routes themselves, with a key that holds none. */
 async function routes(): Promise<Block> {
   const keys = new KeyRing({ findKey: () => Promise.resolve({ id: '', name: '', scopes: [] }) })
-  const app = await openApi({ keys, ids: { next: () => '' }, version: '' } as unknown as ApiParts)
+  const parts = { keys, ids: { next: () => '' }, version: '', policies: {} }
+  const app = await openApi(parts as unknown as ApiParts)
   await app.ready()
   const { paths = {} } = app.swagger() as { paths?: Record<string, Record<string, Operation>> }
   const rows = []
@@ -169,7 +170,7 @@ async function routes(): Promise<Block> {
     for (const [method, { summary = '' }] of Object.entries(operations)) {
       const answer = await app.inject({
         method: method.toUpperCase() as 'GET',
-        url: path.replace(/\{\w+\}/, '00000000-0000-7000-8000-000000000000'),
+        url: path.replaceAll(/\{\w+\}/g, '00000000-0000-7000-8000-000000000000'),
         headers: { authorization: 'Bearer none', 'content-type': 'application/json' },
         ...(method === 'get' ? {} : { payload: '{}' }),
       })

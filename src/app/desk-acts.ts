@@ -56,7 +56,7 @@ export async function runDeskAct(
   act: DeskAct,
 ): Promise<unknown> {
   if (!Object.hasOwn(SCOPES, act.act))
-    throw new CordonError('NOT_FOUND', `no such act: ${String(act.act).slice(0, 64)}`)
+    throw new CordonError('NOT_FOUND', `no such act: ${act.act.slice(0, 64)}`)
   const wanted = [SCOPES[act.act]]
   if (act.act === 'answerReview' && act.answer.exception !== undefined)
     wanted.push('exceptions:write')

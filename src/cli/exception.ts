@@ -98,11 +98,11 @@ function whomOf({ user, group, department }: Row): string {
 }
 
 function whatOf({ policy_id: policy, service_id: service, lifts }: Row): string {
-  const what = lifts === 'policy' ? String(policy) : String(lifts)
-  return service === null ? what : `${what} at ${String(service)}`
+  const what = String(lifts === 'policy' ? policy : lifts)
+  return typeof service === 'string' ? `${what} at ${service}` : what
 }
 
 function usesOf({ usage_count: count, conditions }: Row): string {
-  const most = (conditions as Row)['max_uses']
-  return most === undefined ? String(count) : `${String(count)} of ${String(most)}`
+  const { max_uses: most } = conditions as { readonly max_uses?: number }
+  return most === undefined ? String(count) : `${String(count)} of ${most}`
 }

@@ -92,7 +92,7 @@ export async function reviewAssign(
     io.out.write(
       to === undefined
         ? `review ${id} is nobody's in particular\n`
-        : `review ${id} is for ${String(review['assignee_name'] ?? to)}\n`,
+        : `review ${id} is for ${nameOf(review['assignee_name'], to)}\n`,
     )
   return 0
 }
@@ -123,6 +123,10 @@ export function show(io: Io, options: Common, value: unknown): ExitCode {
     known.map(([name, each]) => ({ '': name, ' ': shownValue(each) })),
   )
   return 0
+}
+
+function nameOf(name: unknown, otherwise: string): string {
+  return typeof name === 'string' ? name : otherwise
 }
 
 function shownValue(value: unknown): unknown {

@@ -63,34 +63,30 @@ function liftNamed(
     const what = liftedBy(exception)
     if (what !== undefined && !lifting.has(what)) lifting.set(what, exception)
   }
-  let taken: readonly string[] = []
+  const taken = new Set<string>()
   let judged = refused
   while (judged.enforced.decision !== 'ALLOW') {
-    const now = [...partsOf(judged.verdict)].filter(
-      (what) => lifting.has(what) && !taken.includes(what),
-    )
-    if (now.length === 0) break
-    taken = [...taken, ...now]
+    const before = taken.size
+    for (const what of partsOf(judged.verdict)) if (lifting.has(what)) taken.add(what)
+    if (taken.size === before) break
     judged = judge(new Set(taken))
   }
   if (rank(judged) <= rank(refused)) return undefined
   const wanted = rank(judged)
-  const order = [...lifting.keys()]
   // What costs a use is given back first.
-  for (const what of order.toReversed()) {
-    if (!taken.includes(what) || taken.length === 1) continue
-    const without = taken.filter((each) => each !== what)
-    const rejudged = judge(new Set(without))
-    if (rank(rejudged) < wanted) continue
-    taken = without
-    judged = rejudged
+  for (const what of [...lifting.keys()].toReversed()) {
+    if (!taken.has(what) || taken.size === 1) continue
+    const fewer = new Set(taken)
+    fewer.delete(what)
+    const without = judge(fewer)
+    if (rank(without) < wanted) continue
+    taken.delete(what)
+    judged = without
   }
   return {
     ...judged,
-    exceptions: [...lifting].flatMap(([what, exception]) =>
-      taken.includes(what) ? [exception] : [],
-    ),
-    policies: taken.toSorted(),
+    exceptions: [...lifting].flatMap(([what, exception]) => (taken.has(what) ? [exception] : [])),
+    policies: [...taken].toSorted(),
   }
 }
 

@@ -60,7 +60,7 @@ interface Rig {
   readonly left: Map<string, number>
   storeIsAway: boolean
   mode: Mode
-  ask(host: string, action: string, more?: Partial<AccessRequest>): Promise<Outcome>
+  readonly ask: (host: string, action: string, more?: Partial<AccessRequest>) => Promise<Outcome>
 }
 
 async function rig(
