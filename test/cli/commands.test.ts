@@ -16,11 +16,52 @@ mkdirSync(join(dir, 'policies'))
 writeFileSync(join(dir, 'policies/ours.cedar'), POLICIES)
 writeFileSync(join(dir, 'cordon.yaml'), 'policy: {dirs: [policies]}\n')
 
-t.test('what a later release brings ends with 3 and says so', async (t) => {
-  const { code, out, err } = await run(['policy', 'explain'], { cwd: dir })
-  t.equal(code, 3)
-  t.match(err, /comes with a later release/)
-  t.equal(out, '')
+const ASKED = {
+  user: { id: 'u-1', groups: ['interns'] },
+  action: 'send_prompt',
+  resource: { id: 'open-chat', name: 'Open Chat', category: 'chat', ai: true },
+}
+
+t.test('an explanation a line, in words or as JSON, errors in their places', async (t) => {
+  const input = `${JSON.stringify(ASKED)}\nno JSON\n`
+  const words = await run(['policy', 'explain'], { cwd: dir, input })
+  t.equal(words.code, 0)
+  t.match(words.out, /^DENY: interns may not chat\n/)
+  t.match(words.out, /\n---\nerror: /)
+  const { out } = await run(['policy', 'explain', '--json', '--policy', 'frowned'], {
+    cwd: dir,
+    input,
+  })
+  const [told, error] = linesOf(out)
+  t.match(told, {
+    decision: 'DENY',
+    primary_policy_id: 'no-interns',
+    candidates: [],
+    not_asked: [{ policy_id: 'frowned', missed: [{ dimension: 'categories', seen: ['chat'] }] }],
+  })
+  t.match(error, { error: /JSON/ })
+})
+
+t.test('conflicts of a folder, with nothing else', async (t) => {
+  const fine = await run(['policy', 'conflicts'], { cwd: dir })
+  t.equal(fine.code, 0, fine.err)
+  mkdirSync(join(dir, 'bad'))
+  writeFileSync(
+    join(dir, 'bad/ours.cedar'),
+    `${POLICIES}\n@id("open") @priority("960") permit (principal, action, resource);\n`,
+  )
+  const bad = await run(['policy', 'conflicts', 'bad', '--json'], { cwd: dir })
+  t.equal(bad.code, 1)
+  const report = JSON.parse(bad.out) as { conflicts: { severity: string; witness: unknown }[] }
+  t.ok(
+    report.conflicts.some(({ severity, witness }) => severity === 'critical' && witness !== null),
+  )
+  writeFileSync(join(dir, 'accepted.json'), bad.out)
+  const accepted = await run(['policy', 'conflicts', 'bad', '--accepted', 'accepted.json'], {
+    cwd: dir,
+  })
+  t.equal(accepted.code, 0)
+  t.equal((await run(['policy', 'conflicts', '--notes', 'x'], { cwd: dir })).code, 2)
 })
 
 t.test('a wrong call ends with 2, and says what would be right', async (t) => {
@@ -128,7 +169,7 @@ t.test('policy list, eval and test', async (t) => {
 
 t.test('tables are JSON with --json, and colourless where colour is not wanted', async (t) => {
   const table = await run(['policy', 'list'], { cwd: dir })
-  t.match(table.out, /^ *id +mode +priority/)
+  t.match(table.out, /^ *id +origin +status +version +mode +priority/)
   // oxlint-disable-next-line no-control-regex -- colours begin with it
   t.notMatch(table.out, /\u001b/)
   const inTerminal = (env: Record<string, string>): Promise<string> =>

@@ -137,6 +137,21 @@ t.test('what can never apply', async (t) => {
   )
 })
 
+t.test('two scopes that no service of the catalogue lies in never meet', async (t) => {
+  const services = [{ id: 'chatgpt', vendor: 'OpenAI', service_type: 'chatbot' }]
+  const both = async (service: string, category: string): Promise<number> => {
+    const report = await conflictsIn(
+      `@id("a") @priority("900") permit(principal, action, resource == Cordon::Service::"${service}");
+      @id("b") forbid(principal, action, resource in Cordon::Category::"${category}");`,
+      { catalogued: { services } },
+    )
+    return told(report, 'contradictory_action').length
+  }
+  t.equal(await both('chatgpt', 'llm_api'), 0)
+  t.equal(await both('chatgpt', 'chatbot'), 1)
+  t.equal(await both('ours', 'llm_api'), 1, 'what the catalogue does not know may be anything')
+})
+
 t.test('only conflicts of the candidates', async (t) => {
   const report = await conflictsIn(
     `${ALLOW_ALL}\n${DENY_ALL}\n@id("new") @priority("500") forbid(principal, action, resource);`,

@@ -14,7 +14,7 @@ import type { PolicyOutcome } from '../engine.ts'
 import { ambiguityBetween } from './ambiguity.ts'
 import { type Atom, both, type Condition } from './condition.ts'
 import { plainDocument } from './fields.ts'
-import { type Catalogued, nobodyMeant } from './reach.ts'
+import { Catalogue, type Catalogued, nobodyMeant } from './reach.ts'
 import {
   add,
   after,
@@ -87,6 +87,7 @@ class Finder {
   readonly #combining: CombineOptions['combining']
   readonly #scopes: readonly Condition[]
   readonly #meetings: ScopeMeetings
+  readonly #catalogue: Catalogue
   readonly #candidates: Bits | undefined
   readonly #found: Conflict[] = []
   readonly #done = new Set<number>()
@@ -104,6 +105,7 @@ class Finder {
     this.#combining = policies.combining.combining
     this.#scopes = sources.map(({ policy }) => scopeCondition(policy.scope))
     this.#meetings = new ScopeMeetings(sources.map(({ policy }) => policy.scope))
+    this.#catalogue = new Catalogue(options.catalogued?.services ?? [])
     this.#candidates =
       candidates === undefined ? undefined : this.#bits(({ policy }) => candidates.has(policy.id))
     this.#notes = [...notes]
@@ -197,9 +199,15 @@ class Finder {
       for (const other of after(met, index)) {
         if (this.#done.has(index * count + other)) continue
         this.#done.add(index * count + other)
-        yield [index, other]
+        if (!this.#neverBoth(index, other)) yield [index, other]
       }
     }
+  }
+
+  /** No service of the catalogue lies in both. */
+  #neverBoth(index: number, other: number): boolean {
+    const [a, b] = [this.#sources[index]?.policy.scope, this.#sources[other]?.policy.scope]
+    return a !== undefined && b !== undefined && this.#catalogue.neverBoth(a, b)
   }
 
   /** A refusal that counts, behind something weaker that comes first. */
@@ -450,6 +458,7 @@ class Finder {
       for (const other of after(met, index)) {
         const b = this.#sources[other]
         if (b === undefined || known.has(`${a.policy.id}\0${b.policy.id}`)) continue
+        if (this.#neverBoth(index, other)) continue
         if (told >= MAX_OVERLAPS) {
           left += 1
           continue

@@ -1,6 +1,6 @@
 // Does a scope name anybody at all? By what the catalogue and the directory know.
 
-import type { PolicyMetadata, ScopeKey } from '../../model/policy.ts'
+import type { PolicyMetadata, Scope, ScopeKey } from '../../model/policy.ts'
 import { SOURCES } from '../../model/request.ts'
 import type { KnownNames } from '../check.ts'
 
@@ -68,4 +68,53 @@ function holds(wanted: readonly string[] | undefined, value: string | undefined)
   return (
     wanted === undefined || wanted.length === 0 || (value !== undefined && wanted.includes(value))
   )
+}
+
+const SERVICE_KEYS = ['services', 'categories', 'vendors'] as const
+
+/** Whether the catalogue has a service that lies in two scopes at once; names that it does not know may be anything. */
+export class Catalogue {
+  readonly #services = new Map<string, { readonly category: string; readonly vendor: string }>()
+  readonly #kinds = new Set<string>()
+  readonly #known = { categories: new Set<string>(), vendors: new Set<string>() }
+
+  constructor(services: NonNullable<Catalogued['services']>) {
+    for (const { id, service_type: category = '', vendor = '' } of services) {
+      this.#services.set(id, { category, vendor })
+      this.#kinds.add(`${category}\0${vendor}`)
+      this.#known.categories.add(category)
+      this.#known.vendors.add(vendor)
+    }
+  }
+
+  neverBoth(one: Scope, other: Scope): boolean {
+    const [services, categories, vendors] = SERVICE_KEYS.map((key) =>
+      inBoth(one[key] ?? [], other[key] ?? []),
+    )
+    if (services === undefined || categories === undefined || vendors === undefined) return false
+    if (services.length > 0) {
+      const known = services.map((id) => this.#services.get(id))
+      return known.every(
+        (service) =>
+          service !== undefined &&
+          !(holds(categories, service.category) && holds(vendors, service.vendor)),
+      )
+    }
+    if (categories.length === 0 || vendors.length === 0) return false
+    const isKnown =
+      categories.every((each) => this.#known.categories.has(each)) &&
+      vendors.every((each) => this.#known.vendors.has(each))
+    return (
+      isKnown &&
+      !categories.some((category) =>
+        vendors.some((vendor) => this.#kinds.has(`${category}\0${vendor}`)),
+      )
+    )
+  }
+}
+
+/** An empty list means all. */
+function inBoth(one: readonly string[], other: readonly string[]): readonly string[] {
+  if (one.length === 0) return other
+  return other.length === 0 ? one : one.filter((name) => other.includes(name))
 }
