@@ -15,7 +15,7 @@ const MAX_DEPTH = 128
 
 /** Parses JSON text; throws SyntaxError as JSON.parse does, CordonError INPUT_INVALID beyond 128 levels. */
 export function parseExact(text: string): unknown {
-  if (exceedsDepth(text)) {
+  if (exceedsDepth(text, MAX_DEPTH)) {
     throw new CordonError('INPUT_INVALID', `nested deeper than ${MAX_DEPTH} levels`)
   }
   return LONG_NUMBER.test(text) ? JSON.parse(text, exactInteger) : JSON.parse(text)
@@ -42,9 +42,9 @@ function exactDigits(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? JSON.rawJSON(value.toString()) : value
 }
 
-/** JSON.parse takes a million levels, what follows does not: count brackets outside strings first. */
-function exceedsDepth(text: string): boolean {
-  if (text.length <= MAX_DEPTH) return false
+/** JSON.parse takes a million levels, in seconds, and what follows does not: brackets outside strings are counted first. */
+export function exceedsDepth(text: string, most: number): boolean {
+  if (text.length <= most) return false
   let depth = 0
   let quoted = false
   for (let index = 0; index < text.length; index++) {
@@ -55,7 +55,7 @@ function exceedsDepth(text: string): boolean {
     } else if (code === 0x22) quoted = true
     else if (code === 0x7b || code === 0x5b) {
       depth += 1
-      if (depth > MAX_DEPTH) return true
+      if (depth > most) return true
     } else if (code === 0x7d || code === 0x5d) depth -= 1
   }
   return false

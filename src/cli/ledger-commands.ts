@@ -30,6 +30,7 @@ export function ledgerCommands(program: Command, io: Io, run: Run): void {
   common(ledger.command('prove'), 'why a record is in it, as a file that anybody can check')
     .argument('<what...>', 'a decision id, <writer>:<number>, or with --consistency: OLD [NEW]')
     .option('--consistency', 'why it has only grown between two notes of "checkpoint"')
+    .option('--database', 'out of the database instead of the folder')
     .option('--archive <dir>', 'where older segments are (default: ledger.archive.dir)')
     .option('--out <file>', 'a new file instead of stdout')
     .action((what: string[], options) =>

@@ -3,7 +3,9 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { CordonError } from '../base/errors.ts'
-import type { Config } from '../config/schema.ts'
+import { type Config, PROGRAM_DIR } from '../config/schema.ts'
+import { openLog } from '../observe/log.ts'
+import { openAsItIs, type Store } from '../store/open.ts'
 import type { FolderPlace } from '../verify/folder.ts'
 import { Damaged } from '../verify/report.ts'
 import type { Common } from './common.ts'
@@ -49,7 +51,28 @@ export function provable<T>(make: () => T): T {
   try {
     return make()
   } catch (error) {
-    if (!(error instanceof Damaged)) throw error
-    throw new CordonError('CONFLICT', `the ledger is damaged: ${error.message}`, { cause: error })
+    throw provableFailure(error)
   }
+}
+
+/** The error to end with. */
+export function provableFailure(error: unknown): unknown {
+  return error instanceof Damaged
+    ? new CordonError('CONFLICT', `the ledger is damaged: ${error.message}`, { cause: error })
+    : error
+}
+
+/** The configured database, which is not changed. Throws STORE_UNAVAILABLE. */
+export async function storeAsItIs(config: Config): Promise<Store> {
+  const store = await openAsItIs({
+    databaseUrl: config.database_url,
+    dataDir: config.data_dir,
+    migrationsDir: join(PROGRAM_DIR, 'migrations'),
+    log: openLog({ role: 'cli' }, { write: () => undefined }),
+  })
+  if (store !== undefined) return store
+  throw new CordonError(
+    'STORE_UNAVAILABLE',
+    'the database is not of this release: start Cordon once, which migrates it',
+  )
 }

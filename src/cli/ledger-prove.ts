@@ -7,14 +7,16 @@ import { readCheckpoint } from '../proof/checkpoint.ts'
 import { openNote } from '../proof/note.ts'
 import { readStatement } from '../proof/statement.ts'
 import { isAnchor } from '../verify/anchors.ts'
+import { proveStoredConsistency, proveStoredInclusion } from '../verify/prove-store.ts'
 import { proveConsistency, proveInclusion, standingOf, type Wanted } from '../verify/prove.ts'
 import type { Common } from './common.ts'
-import type { ExitCode, Io } from './io.ts'
+import { configOf, type ExitCode, type Io } from './io.ts'
 import { statementNote } from './ledger-checkpoint.ts'
-import { ledgerPlace, provable, putOut } from './ledger-place.ts'
+import { ledgerPlace, provable, provableFailure, putOut, storeAsItIs } from './ledger-place.ts'
 
 export interface ProveCommand extends Common {
   readonly consistency?: boolean
+  readonly database?: boolean
   readonly archive?: string
   readonly out?: string
 }
@@ -29,6 +31,7 @@ export async function ledgerProve(
 ): Promise<ExitCode> {
   if (more.length > 0 || (later !== undefined && options.consistency !== true))
     throw new CordonError('INPUT_INVALID', 'give one record, or --consistency and two notes')
+  if (options.database === true) return proveStored(io, [what, later], options)
   const { config, place } = ledgerPlace(io, options)
   if (options.consistency !== true) {
     const wanted = wantedIn(what)
@@ -41,8 +44,7 @@ export async function ledgerProve(
     const young = later === undefined ? newest(old) : noteIn(io, later)
     return proveConsistency(place, old, young)
   })
-  for (const writer of left)
-    io.err.write(`writer ${writer} is not in both, or nothing of it is kept any more: left out\n`)
+  tellLeft(io, left)
   await putOut(io, options.out, `${JSON.stringify(proof, undefined, 2)}\n`)
   return 0
 
@@ -55,6 +57,39 @@ export async function ledgerProve(
     if (now !== undefined) return now.note
     throw new CordonError('NOT_FOUND', `nothing of writer ${writer ?? ''} is kept any more`)
   }
+}
+
+/** Out of the database, whoever has the ledger's folder. */
+async function proveStored(
+  io: Io,
+  [what = '', later]: readonly (string | undefined)[],
+  options: ProveCommand,
+): Promise<ExitCode> {
+  if (options.archive !== undefined)
+    throw new CordonError('INPUT_INVALID', 'give --database or --archive, not both')
+  const old = options.consistency === true ? noteIn(io, what) : undefined
+  const young = later === undefined ? undefined : noteIn(io, later)
+  const wanted = options.consistency === true ? undefined : wantedIn(what)
+  const { config } = configOf(io, options)
+  const store = await storeAsItIs(config)
+  try {
+    const { proof, left } =
+      wanted === undefined
+        ? await proveStoredConsistency(store.db, old ?? '', young)
+        : { proof: await proveStoredInclusion(store.db, config.tenant, wanted), left: [] }
+    tellLeft(io, left)
+    await putOut(io, options.out, `${JSON.stringify(proof, undefined, 2)}\n`)
+    return 0
+  } catch (error) {
+    throw provableFailure(error)
+  } finally {
+    await store.close()
+  }
+}
+
+function tellLeft(io: Io, left: readonly string[]): void {
+  for (const writer of left)
+    io.err.write(`writer ${writer} is not in both, or nothing of it is kept any more: left out\n`)
 }
 
 function wantedIn(text: string): Wanted {

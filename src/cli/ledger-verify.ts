@@ -12,10 +12,7 @@ import {
 import { join, resolve } from 'node:path'
 import { connectControl } from '../app/control.ts'
 import { CordonError } from '../base/errors.ts'
-import { PROGRAM_DIR } from '../config/schema.ts'
-import { openLog } from '../observe/log.ts'
 import type { PublicKey } from '../proof/note.ts'
-import { openAsItIs } from '../store/open.ts'
 import { isAnchor, type NoteFile } from '../verify/anchors.ts'
 import { isExport, verifyExport } from '../verify/export-file.ts'
 import { ledgerIn, verifyFolder, type VerifyOptions } from '../verify/folder.ts'
@@ -25,6 +22,7 @@ import { verifyStore } from '../verify/store.ts'
 import { readKey } from '../verify/trust.ts'
 import type { Common } from './common.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
+import { storeAsItIs } from './ledger-place.ts'
 
 export interface VerifyCommand extends Common {
   readonly database?: boolean
@@ -139,17 +137,7 @@ async function databaseReport(
     }
     if (!existsSync(join(config.data_dir, 'pg'))) throw missing(join(config.data_dir, 'pg'))
   }
-  const store = await openAsItIs({
-    databaseUrl: config.database_url,
-    dataDir: config.data_dir,
-    migrationsDir: join(PROGRAM_DIR, 'migrations'),
-    log: openLog({ role: 'cli' }, { write: () => undefined }),
-  })
-  if (store === undefined)
-    throw new CordonError(
-      'STORE_UNAVAILABLE',
-      'the database is not of this release: start Cordon once, which migrates it',
-    )
+  const store = await storeAsItIs(config)
   try {
     return await verifyStore(store, verifying)
   } finally {

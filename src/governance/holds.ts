@@ -2,6 +2,7 @@
 
 import type { Kysely } from 'kysely'
 import { CordonError } from '../base/errors.ts'
+import { readTime } from '../base/rfc3339.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { type Hold, liftHold, listHolds, placeHold } from '../store/holds.ts'
 import { findPerson } from '../store/people-found.ts'
@@ -30,8 +31,6 @@ export interface HoldRequest {
 const MAX_NAME = 100
 const MAX_REASON = 500
 const MAX_LISTED = 1000
-/** RFC 3339 with its zone: a hold must not depend on where it is read. */
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/
 
 export class Holds {
   readonly #parts: HoldsParts
@@ -123,10 +122,9 @@ function checkText(what: string, text: string, limit: number): void {
 
 function timeOf(option: string, text: string | undefined): Date | null {
   if (text === undefined) return null
-  const time = new Date(text)
-  if (!TIME.test(text) || Number.isNaN(time.getTime()))
-    throw new CordonError('INPUT_INVALID', `${option} must be a time such as 2026-11-24T00:00:00Z`)
-  return time
+  const time = readTime(text)
+  if (time !== undefined) return new Date(time)
+  throw new CordonError('INPUT_INVALID', `${option} must be a time such as 2026-11-24T00:00:00Z`)
 }
 
 function nameOf({ id, name }: Actor): string {

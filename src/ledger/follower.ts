@@ -5,12 +5,22 @@
 // a batch that was not taken is read again, so that a store that is away costs no memory.
 
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { ShippedRecord } from '../model/record.ts'
+import { readCheckpoint } from '../proof/checkpoint.ts'
+import { openNote } from '../proof/note.ts'
 import { codeOf } from './disk.ts'
+import { CHECKPOINT_FILE } from './evidence.ts'
 import { MAX_FRAME_BYTES, MIN_FRAME_BYTES, nextFrame, readFrame } from './frame.ts'
 import { recordOf, timeOf } from './record-of.ts'
 import { SEGMENT_HEAD } from './segment.ts'
-import { decompressed, Listing, type StoredSegment, storedSegments } from './stored-segment.ts'
+import {
+  decompressed,
+  Listing,
+  MAX_SEGMENT_BYTES,
+  type StoredSegment,
+  storedSegments,
+} from './stored-segment.ts'
 import { isLeft } from './writer-folder.ts'
 
 /** Records that should be there and are not. */
@@ -51,8 +61,11 @@ interface Numbers {
 const BATCH_RECORDS = 1000
 const READ_BYTES = 4 * 1024 * 1024
 const NOTHING: Backlog = { bytes: 0, records: 0, oldest: undefined }
+const MAX_NOTE_BYTES = 64 * 1024
 const NO_BYTES = Buffer.alloc(0)
 const NO_NAMES: readonly string[] = []
+/** No segment holds more. */
+const SEGMENT_RECORDS = Math.ceil(MAX_SEGMENT_BYTES / MIN_FRAME_BYTES)
 /** How often a file may go between a listing and its reading before somebody has to look. */
 const MAX_MISSED = 10
 
@@ -169,9 +182,25 @@ export class Follower {
     const names = this.#listings.map((listing, index) => this.#namesIn(listing, index))
     if (names.some((each, index) => each !== this.#listed.names[index])) {
       const folders = this.#folders.map((folder, index) => ({ folder, names: names[index] ?? [] }))
-      this.#listed = { names, segments: storedSegments(folders) }
+      this.#listed = { names, segments: this.#own(storedSegments(folders)) }
     }
     return this.#listed.segments
+  }
+
+  /**
+   * Without files whose number the writer cannot have come to, as its checkpoint and the files before them say: whoever
+   * read on there would never come back. `cordon ledger verify` names them.
+   */
+  #own(segments: readonly StoredSegment[]): readonly StoredSegment[] {
+    const signed = signedIn(this.#folders[0] ?? '')
+    if (signed === undefined) return segments
+    let most = Math.max(signed, this.shipped)
+    const end = segments.findIndex(({ firstSeq }) => {
+      const isFarOff = firstSeq > most + SEGMENT_RECORDS
+      most = Math.max(most, firstSeq + SEGMENT_RECORDS)
+      return isFarOff
+    })
+    return end === -1 ? segments : segments.slice(0, end)
   }
 
   /** An archive that cannot be read matters only where the store lacks what is in it. */
@@ -359,6 +388,18 @@ function readFrom(path: string, offset: number, most: number): Buffer {
     return bytes.subarray(0, read)
   } finally {
     closeSync(fd)
+  }
+}
+
+/** How many records the newest checkpoint in a folder covers, whoever signed it; undefined where there is none. */
+function signedIn(folder: string): number | undefined {
+  const path = join(folder, CHECKPOINT_FILE)
+  if (sizeOf(path) === 0 || sizeOf(path) > MAX_NOTE_BYTES) return undefined
+  try {
+    return readCheckpoint(openNote(readFileSync(path, 'utf8'), [])?.text ?? '')?.size
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -15,7 +15,7 @@ export interface StoredSegment {
 
 const NAME = /^(\d{16})(?:-(\d{1,6}))?\.seg(\.zst)?$/
 /** A segment is 16 MiB and what was written at once beyond that. */
-const MAX_SEGMENT_BYTES = 64 * 1024 * 1024
+export const MAX_SEGMENT_BYTES = 64 * 1024 * 1024
 /** A folder's time of change is as coarse as the kernel's clock. */
 const SURE_AFTER_MS = 50
 

@@ -13,5 +13,7 @@ export interface RetentionApplied {
     readonly writer: string
     readonly up_to_seq: number
     readonly rows: number
+    /** SHA-256, hex, of which numbers these are (src/store/gone-numbers.ts). Absent where a former release told it. */
+    readonly numbers?: string
   }[]
 }

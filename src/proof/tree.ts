@@ -10,6 +10,13 @@ const LEAF_PREFIX = Buffer.from([0])
 /** 0x01, left, right. What is hashed at once, with the digest as latin1, costs a third of a Hash and its Buffer. */
 const NODE = Buffer.alloc(1 + 2 * HASH_BYTES, 1)
 
+/** The hashes in a run of them, whatever is left over at its end. */
+export function hashesIn(run: Buffer): Buffer[] {
+  return Array.from({ length: Math.floor(run.length / HASH_BYTES) }, (_, index) =>
+    run.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES),
+  )
+}
+
 /** Hash of a leaf: SHA-256(0x00 || data). */
 export function leafHash(data: Uint8Array): Buffer {
   return createHash('sha256').update(LEAF_PREFIX).update(data).digest()

@@ -79,8 +79,11 @@ export async function sumUp(
   for (const aggregate of AGGREGATES) {
     const until = new Date(Math.floor(now.getTime() / aggregate.stepMs) * aggregate.stepMs)
     signal.throwIfAborted()
+    const isFirst = (await watermark(db, means, aggregate)) === undefined
     if (means.continuous) await refresh(db, aggregate, until)
     else await advance(db, aggregate, until, signal)
+    // What was empty a moment ago would be read as if it were for as long as nobody has counted it; the embedded database never does.
+    if (isFirst) await sql.raw(`analyze ${await sumsOf(db, means, aggregate)}`).execute(db)
   }
   for (const series of seriesSummed()) {
     let counted = ARRIVALS

@@ -1,9 +1,9 @@
 // What is too old goes: each tenant's rows after that tenant's own ages, but for those that a legal hold covers.
 //
 // The order is what makes a crash harmless. First the sums: whatever goes is counted. Then an audit record says, for a
-// table and by writer, how many rows will go and up to which sequence number. Only then do they go, in small steps,
-// or with their whole part where nobody needs any of it. A row that arrives meanwhile has a higher number or another
-// writer, so it stays until the next run tells of it. What a crash leaves behind is told once more.
+// table and by writer, how many rows will go and which numbers they have. Only then do they go, in small steps,
+// or with their whole part where nobody needs any of it. A row that arrives meanwhile was not told, so it stays until
+// the next run tells of it. What a crash leaves behind is told once more.
 
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import type { AuditRecord } from '../model/record.ts'
@@ -19,6 +19,7 @@ import {
 } from './aged-tables.ts'
 import { type Ages, horizonOf, toldAges } from './ages.ts'
 import { countArrivals, repeatable, settle } from './aggregates.ts'
+import { bitsOf, GoneNumbers, isTold, keepNumbers, numbersHash, wordsOf } from './gone-numbers.ts'
 import { barHolds } from './holds.ts'
 import { dropPart, type Means, type Part, partsOf, SERIES, type Series } from './series.ts'
 import type { Tables } from './tables.ts'
@@ -41,7 +42,8 @@ interface Telling {
   readonly tenant: string
   readonly eventId: string
   readonly before: Date
-  readonly writers: RetentionApplied['writers']
+  /** Which rows of each writer; none of a table whose rows are of no record. */
+  readonly writers: ReadonlyMap<string, GoneNumbers>
   readonly rows: number
   /** Of those rows. */
   readonly first: Date
@@ -99,12 +101,15 @@ async function applyTo(
   for (const telling of told) await removeRows(parts, table, telling)
 }
 
-interface Counted {
-  readonly writer: string | null
-  readonly up_to_seq: string | null
-  readonly rows: string
-  readonly first: Date
-  readonly last: Date
+/** Rows of a writer that are due, or of a table whose rows are of no record. */
+interface Due {
+  readonly writer: string | undefined
+  readonly numbers: GoneNumbers
+  upTo: number
+  rows: number
+  /** Milliseconds since the epoch. */
+  first: number
+  last: number
 }
 
 /** Counts, moves the horizon and tells; nothing has gone yet. */
@@ -115,10 +120,6 @@ async function tell(
   tenant: string,
   before: Date,
 ): Promise<Telling[]> {
-  const at = column(table, table.at)
-  const writer = table.isRecorded
-    ? sql`${column(table, 'writer')} as writer, max(${column(table, 'seq')}) as up_to_seq`
-    : sql`null as writer, null as up_to_seq`
   const counted = await repeatable(db, async (transaction) => {
     if (series !== undefined) {
       await countArrivals(transaction, means, series, { tenant, before })
@@ -128,25 +129,28 @@ async function tell(
         transaction,
       )
     }
-    const { rows } = await sql<Counted>`
-      select ${writer}, count(*) as rows, min(${at}) as first, max(${at}) as last
-      from ${await rowsOf(transaction, means, table)} where ${isDue(table, tenant, before)} group by 1 order by 1`.execute(
-      transaction,
-    )
-    return rows
+    return dueIn(transaction, means, table, tenant, before)
   })
   const tellings: Telling[] = []
   for (let from = 0; from < counted.length; from += TOLD_AT_ONCE) {
     const some = counted.slice(from, from + TOLD_AT_ONCE)
-    const rows = some.reduce((total, each) => total + Number(each.rows), 0)
-    const writers = some.flatMap(({ writer: id, up_to_seq: seq, rows: count }) =>
-      id === null ? [] : [{ writer: id, up_to_seq: Number(seq), rows: Number(count) }],
+    const rows = some.reduce((total, each) => total + each.rows, 0)
+    const recorded = some.flatMap((each) =>
+      each.writer === undefined ? [] : [{ ...each, writer: each.writer }],
     )
+    const writers = new Map(recorded.map(({ writer, numbers }) => [writer, numbers]))
+    const told = recorded.map(({ writer, upTo, rows: count, numbers }) => ({
+      writer,
+      up_to_seq: upTo,
+      rows: count,
+      numbers: numbersHash(numbers.blocks()),
+    }))
     const eventId = nextId()
-    await audit(applied(eventId, tenant, now, { table: table.name, before, rows, writers }))
+    await keepNumbers(db, { tenant, eventId }, writers)
+    await audit(applied(eventId, tenant, now, { table: table.name, before, rows, writers: told }))
     await sql`
       insert into retention_runs (tenant, event_id, series, before, rows, writers)
-      values (${tenant}, ${eventId}, ${table.name}, ${before}, ${rows}, ${JSON.stringify(writers)})`.execute(
+      values (${tenant}, ${eventId}, ${table.name}, ${before}, ${rows}, ${JSON.stringify(told)})`.execute(
       db,
     )
     tellings.push({
@@ -155,11 +159,85 @@ async function tell(
       before,
       writers,
       rows,
-      first: new Date(Math.min(...some.map(({ first }) => first.getTime()))),
-      last: new Date(Math.max(...some.map(({ last }) => last.getTime()))),
+      first: new Date(some.reduce((least, { first }) => Math.min(least, first), Infinity)),
+      last: new Date(some.reduce((most, { last }) => Math.max(most, last), -Infinity)),
     })
   }
   return tellings
+}
+
+/** What is due, by writer. */
+async function dueIn(
+  transaction: Transaction<Tables>,
+  means: Means,
+  table: AgedTable,
+  tenant: string,
+  before: Date,
+): Promise<readonly Due[]> {
+  const at = column(table, table.at)
+  const span = sql`min(${at}) as first, max(${at}) as last`
+  const from = await rowsOf(transaction, means, table)
+  const isGoing = isDue(table, tenant, before)
+  if (!table.isRecorded) {
+    const { rows } = await sql<{ rows: string; first: Date; last: Date }>`
+      select count(*) as rows, ${span} from ${from} where ${isGoing} having count(*) > 0`.execute(
+      transaction,
+    )
+    return rows.map(({ rows: count, first, last }) => ({
+      writer: undefined,
+      numbers: new GoneNumbers(),
+      upTo: 0,
+      rows: Number(count),
+      first: first.getTime(),
+      last: last.getTime(),
+    }))
+  }
+  const seq = column(table, 'seq')
+  const due = new Map<string, Due>()
+  const found = readThrough<Word & { up_to_seq: string; first: Date; last: Date }>(
+    transaction,
+    sql`select ${column(table, 'writer')} as writer, ${wordsOf(seq)}, max(${seq}) as up_to_seq, ${span}
+      from ${from} where ${isGoing} and ${seq} > 0 group by 1, 2 order by 1`,
+  )
+  for await (const { writer, word, bits, rows, up_to_seq: upTo, first, last } of found) {
+    const known = due.get(writer) ?? {
+      writer,
+      numbers: new GoneNumbers(),
+      upTo: 0,
+      rows: 0,
+      first: Infinity,
+      last: -Infinity,
+    }
+    known.numbers.add(Number(word), bitsOf(bits))
+    known.upTo = Math.max(known.upTo, Number(upTo))
+    known.rows += Number(rows)
+    known.first = Math.min(known.first, first.getTime())
+    known.last = Math.max(known.last, last.getTime())
+    due.set(writer, known)
+  }
+  return [...due.values()]
+}
+
+/** Rows of a writer whose numbers are of one word (src/store/gone-numbers.ts). */
+interface Word {
+  readonly writer: string
+  readonly word: string
+  readonly bits: string
+  readonly rows: string
+}
+
+/** Row by row; whatever there is, some of it is in memory. */
+async function* readThrough<T>(
+  transaction: Transaction<Tables>,
+  select: RawBuilder<unknown>,
+): AsyncGenerator<T> {
+  await sql`declare due no scroll cursor for ${select}`.execute(transaction)
+  for (;;) {
+    const { rows } = await sql<T>`fetch ${sql.lit(STEP)} from due`.execute(transaction)
+    yield* rows
+    if (rows.length < STEP) break
+  }
+  await sql`close due`.execute(transaction)
 }
 
 /** Parts in which every row was told go as a whole, at once. */
@@ -196,29 +274,21 @@ async function allTold(
   part: Required<Part>,
   told: readonly Telling[],
 ): Promise<ReadonlyMap<Telling, number> | undefined> {
-  const { rows } = await sql<{
-    tenant: string
-    writer: string
-    seq: string
-    rows: string
-    stays: boolean
-  }>`
-    select tenant, writer, max(seq) as seq, count(*) as rows, bool_or(${isCovered(table)} or ${staysAlways(table)}) as stays
-    from ${sql.raw(part.name)} as ${sql.ref(table.name)} group by tenant, writer`.execute(
+  const found = readThrough<Word & { tenant: string; stays: boolean }>(
     transaction,
+    sql`select tenant, writer, ${wordsOf(sql`seq`)}, bool_or(seq <= 0 or ${isCovered(table)} or ${staysAlways(table)}) as stays
+      from ${sql.raw(part.name)} as ${sql.ref(table.name)} group by 1, 2, 3`,
   )
   const gone = new Map<Telling, number>()
-  for (const row of rows) {
+  for await (const { tenant, writer, word, bits, rows, stays } of found) {
     const telling = told.find(
-      ({ tenant, before, writers }) =>
-        tenant === row.tenant &&
-        part.to <= before &&
-        writers.some(
-          ({ writer, up_to_seq: last }) => writer === row.writer && Number(row.seq) <= last,
-        ),
+      (each) =>
+        each.tenant === tenant &&
+        part.to <= each.before &&
+        each.writers.get(writer)?.has(Number(word), bitsOf(bits)) === true,
     )
-    if (row.stays || telling === undefined) return undefined
-    gone.set(telling, (gone.get(telling) ?? 0) + Number(row.rows))
+    if (stays || telling === undefined) return undefined
+    gone.set(telling, (gone.get(telling) ?? 0) + Number(rows))
   }
   return gone
 }
@@ -227,12 +297,14 @@ async function allTold(
 async function removeRows(
   { db, means, signal, onGone }: RetentionParts,
   table: AgedTable,
-  { tenant, eventId, before, writers, rows, first, last }: Telling,
+  { tenant, eventId, before, rows, first, last }: Telling,
 ): Promise<void> {
   const from = await rowsOf(db, means, table)
   const at = column(table, table.at)
   const stepMs = Math.ceil((last.getTime() - first.getTime() + 1) / Math.ceil(rows / STEP))
-  const told = table.isRecorded ? sql` and ${wereTold(table, writers)}` : sql``
+  const told = table.isRecorded
+    ? sql` and ${isTold({ tenant, eventId }, column(table, 'writer'), column(table, 'seq'))}`
+    : sql``
   for (let start = first.getTime(); start <= last.getTime(); start += stepMs) {
     signal.throwIfAborted()
     const end = new Date(start + stepMs)
@@ -253,13 +325,6 @@ async function removeRows(
     update retention_runs set ended_at = now() where tenant = ${tenant} and event_id = ${eventId}`.execute(
     db,
   )
-}
-
-function wereTold(table: AgedTable, writers: Telling['writers']): RawBuilder<unknown> {
-  const ids = writers.map(({ writer }) => writer)
-  const last = writers.map(({ up_to_seq: seq }) => seq)
-  return sql`exists (select from unnest(${ids}::uuid[], ${last}::bigint[]) as told (writer, seq)
-    where told.writer = ${column(table, 'writer')} and ${column(table, 'seq')} <= told.seq)`
 }
 
 /** Of a transaction that removes. */

@@ -12,6 +12,13 @@ export function wrongColumn(columns: Columns, stored: StoredRow, said: Row): str
   )?.[0]
 }
 
+/** All of them. */
+export function wrongColumns(columns: Columns, stored: StoredRow, said: Row): string[] {
+  return Object.entries(columns).flatMap(([name, type]) =>
+    isSame(type, stored[name] ?? null, said[name]) ? [] : [name],
+  )
+}
+
 function isSame(type: ColumnType, stored: Value, said: unknown): boolean {
   if (said === undefined || said === null) return stored === null
   if (stored === null) return false

@@ -4,11 +4,12 @@
 import { type Kysely, sql } from 'kysely'
 import { ERASURE_APPLIED, type ErasureOrder, orderIn, PERSON_ERASED } from '../model/erasure.ts'
 import type { AuditRecord } from '../model/record.ts'
-import { HASH_BYTES, leafHash, Tree } from '../proof/tree.ts'
+import { hashesIn, leafHash, Tree } from '../proof/tree.ts'
 import type { Tables } from '../store/tables.ts'
 import { Damaged } from './report.ts'
-import { checkpointsOf, keysIn, rosterIn, tilesOf } from './store-pages.ts'
-import { Trust } from './trust.ts'
+import { checkpointsOf, tilesOf } from './store-pages.ts'
+import { trustsIn } from './store-trust.ts'
+import type { Trust } from './trust.ts'
 
 /** The data directories whose ledgers have signed records of an order. */
 export interface Signed {
@@ -33,7 +34,7 @@ export async function signedOrders(
 ): Promise<ReadonlyMap<ErasureOrder, Signed>> {
   const signed = new Map<ErasureOrder, Signed>()
   if (orders.length === 0) return signed
-  const trusts = await trustsIn(db)
+  const trusts = (await trustsIn(db)).map(({ trust }) => trust)
   for (const order of orders) {
     const installations = new Set<string>()
     let isOrdered = false
@@ -98,27 +99,4 @@ async function isCovered(db: Kysely<Tables>, row: RecordRow, trust: Trust): Prom
     if (error instanceof Damaged || error instanceof RangeError) return false
     throw error
   }
-}
-
-/** Installations whose keys and list of writers are whole. */
-async function trustsIn(db: Kysely<Tables>): Promise<readonly Trust[]> {
-  const snapshot = { db, isOne: false }
-  const trusts: Trust[] = []
-  for (const [installation, keys] of Map.groupBy(await keysIn(snapshot), (key) => key.installation))
-    try {
-      const kept = keys.map(({ vkey, note }) => ({ vkey, note: note ?? undefined }))
-      const trust = new Trust(installation, kept)
-      for await (const { note } of rosterIn(snapshot, installation))
-        trust.enrol(note, { table: 'ledger_roster' })
-      trusts.push(trust)
-    } catch (error) {
-      if (!(error instanceof Damaged)) throw error
-    }
-  return trusts
-}
-
-function hashesIn(bytes: Buffer): Buffer[] {
-  return Array.from({ length: Math.floor(bytes.length / HASH_BYTES) }, (_, index) =>
-    bytes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES),
-  )
 }

@@ -6,6 +6,7 @@ import { CordonError } from '../base/errors.ts'
 import { isErased } from '../ledger/encode.ts'
 import { WRITER } from '../ledger/writer-folder.ts'
 import { readCheckpoint, type RosterHead } from '../proof/checkpoint.ts'
+import type { KeptKey } from '../proof/key-chain.ts'
 import {
   consistencyRanges,
   inclusionRanges,
@@ -16,7 +17,7 @@ import { readStatement } from '../proof/statement.ts'
 import { HASH_BYTES, leafHash } from '../proof/tree.ts'
 import { keysIn, trustIn } from './folder-trust.ts'
 import type { FolderPlace } from './folder.ts'
-import type { ConsistencyProof, InclusionProof } from './proof-file.ts'
+import type { ConsistencyProof, InclusionProof, ProofKey } from './proof-file.ts'
 import { readRecord } from './record-head.ts'
 import { framesOf, readSegmentFile } from './segment-file.ts'
 import type { Trust } from './trust.ts'
@@ -63,19 +64,39 @@ export function proveInclusion(place: FolderPlace, wanted: Wanted): InclusionPro
   const { writer, seq, record, personal, files } = found
   const { checkpoint } = files
   const signed = checkpoint?.size ?? files.seals.at(-1)?.lastSeq ?? 0
-  if (checkpoint === undefined || signed < seq)
-    throw new CordonError(
-      'CONFLICT',
-      `record ${seq} of writer ${writer} is covered by no checkpoint yet: while Cordon runs that takes ten seconds at most`,
-    )
+  if (checkpoint === undefined || signed < seq) throw uncovered(writer, seq)
   const ranges = inclusionRanges(seq - 1, checkpoint.size)
   const path = rolled(files, writer, ranges, checkpoint.size).rootsOf(ranges)
+  const head = { installation: trust.installation, keys: proofKeys(keysIn(place.ledger).kept) }
+  return inclusionProof({ ...head, writer, seq, record, personal, checkpoint, path })
+}
+
+/** The proof of what was found, wherever that was. Throws CordonError CONFLICT where there is no path. */
+export function inclusionProof({
+  installation,
+  keys,
+  writer,
+  seq,
+  record,
+  personal,
+  checkpoint,
+  path,
+}: {
+  readonly installation: string
+  readonly keys: readonly ProofKey[]
+  readonly writer: string
+  readonly seq: number
+  readonly record: Buffer
+  readonly personal: Buffer
+  readonly checkpoint: { readonly size: number; readonly note: string }
+  readonly path: readonly Buffer[] | undefined
+}): InclusionProof {
   if (path === undefined) throw pruned(writer)
   return {
     cordon_proof: 'inclusion',
     v: 1,
-    installation: trust.installation,
-    keys: proofKeys(place),
+    installation,
+    keys,
     writer,
     seq,
     record: record.toString('utf8'),
@@ -104,11 +125,7 @@ export function proveConsistency(
       left.push(writer)
       return []
     }
-    if (now.size < size)
-      throw new CordonError(
-        'CONFLICT',
-        `writer ${writer} had ${size} records in the older note and has ${now.size} in the newer one: give the older one first, or look with "cordon ledger verify --checkpoint"`,
-      )
+    if (now.size < size) throw shrunk(writer, size, now.size)
     const ranges = consistencyRanges(size, now.size)
     const files = filesIn(place, writer, trust)
     const path = ranges.length === 0 ? [] : rolled(files, writer, ranges, now.size).rootsOf(ranges)
@@ -116,11 +133,15 @@ export function proveConsistency(
     const hashes = path.map((each) => each.toString('base64'))
     return [{ writer, old_size: size, new_size: now.size, path: hashes }]
   })
-  const head = { v: 1, installation: trust.installation, keys: proofKeys(place) } as const
+  const head = {
+    v: 1,
+    installation: trust.installation,
+    keys: proofKeys(keysIn(place.ledger).kept),
+  } as const
   return { proof: { cordon_proof: 'consistency', ...head, old, new: young, trees }, left }
 }
 
-function momentsIn(
+export function momentsIn(
   note: string,
   trust: Trust,
   what: string,
@@ -132,8 +153,22 @@ function momentsIn(
   throw new CordonError('INPUT_INVALID', `${what} is neither a checkpoint nor a statement`)
 }
 
-function proofKeys({ ledger }: FolderPlace): { vkey: string; note: string | null }[] {
-  return keysIn(ledger).kept.map(({ vkey, note }) => ({ vkey, note: note ?? null }))
+export function proofKeys(kept: readonly KeptKey[]): ProofKey[] {
+  return kept.map(({ vkey, note }) => ({ vkey, note: note ?? null }))
+}
+
+export function uncovered(writer: string, seq: number): CordonError {
+  return new CordonError(
+    'CONFLICT',
+    `record ${seq} of writer ${writer} is covered by no checkpoint yet: while Cordon runs that takes ten seconds at most`,
+  )
+}
+
+export function shrunk(writer: string, before: number, now: number): CordonError {
+  return new CordonError(
+    'CONFLICT',
+    `writer ${writer} had ${before} records in the older note and has ${now} in the newer one: give the older one first, or look with "cordon ledger verify --checkpoint"`,
+  )
 }
 
 /** The tree up to a size, from the oldest leaf that is kept on. */
@@ -205,13 +240,13 @@ function isDecision(record: Buffer, id: string): boolean {
   return read?.kind === 'decision' && read.decision.decision_id === id
 }
 
-function shown(wanted: Wanted): string {
+export function shown(wanted: Wanted): string {
   return 'writer' in wanted
     ? `record ${wanted.seq} of writer ${wanted.writer}`
     : `decision ${wanted.decisionId}`
 }
 
-function pruned(writer: string): CordonError {
+export function pruned(writer: string): CordonError {
   return new CordonError(
     'CONFLICT',
     `writer ${writer}: the leaf hashes that this proof needs are no longer kept here`,

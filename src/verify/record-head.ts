@@ -1,7 +1,7 @@
 // What stands at the front of every record's text, read without parsing the rest of it.
 
 import { isUtf8 } from 'node:buffer'
-import { stringifyExact } from '../base/exact-json.ts'
+import { exceedsDepth, stringifyExact } from '../base/exact-json.ts'
 import type { LedgerRecord } from '../model/record.ts'
 
 export interface RecordHead {
@@ -27,6 +27,9 @@ const HEAD_BYTES = 512
 const HEAD =
   /^\{"v":\d{1,4},"kind":"([a-z_]{1,32})","tenant":"(?:[^"\\]|\\.)*","writer":"([0-9a-f-]{36})","seq":([1-9]\d{0,15}),"time":(-?\d{1,16}(?:\.\d{1,16})?),"personal_hash":(?:null|"([0-9a-f]{64})")[,}]/s
 const CLOSING_BRACE = 0x7d
+/** No record is nested deeper: whoever writes one could not make a text of it. A short text costs nothing, whatever it is. */
+const MOST_LEVELS = 10_000
+const SHORT_CHARACTERS = 16_384
 
 /** The head of a record's text; undefined where the text is no record. */
 export function readHead(text: Buffer): RecordHead | undefined {
@@ -42,6 +45,7 @@ export function readHead(text: Buffer): RecordHead | undefined {
 /** The whole record; undefined where its text is not JSON in the form in which records are written. */
 export function readRecord(text: Buffer): ReadRecord | undefined {
   const exact = text.toString('utf8')
+  if (exact.length > SHORT_CHARACTERS && exceedsDepth(exact, MOST_LEVELS)) return undefined
   try {
     const record = JSON.parse(exact) as ReadRecord
     return JSON.stringify(record) === exact || stringifyExact(withIntegers(exact)) === exact

@@ -13,6 +13,8 @@ export interface Damage {
   readonly offset?: number
   readonly table?: string
   readonly column?: string
+  /** Id of the row, where that is made of several records. */
+  readonly row?: string
   /** RFC 3339; that of the record, or of the last good one before it. */
   readonly time?: string
 }
@@ -93,6 +95,7 @@ export function describe({
   file,
   offset,
   table,
+  row,
   column,
   time,
 }: Damage): string {
@@ -104,6 +107,7 @@ export function describe({
         ? `record ${seq}`
         : `one of records ${seq} to ${lastSeq}`,
     table === undefined ? undefined : `table ${table}`,
+    row === undefined ? undefined : `row ${row}`,
     column === undefined ? undefined : `column ${column}`,
     file === undefined ? undefined : offset === undefined ? file : `${file} at byte ${offset}`,
     time,

@@ -7,6 +7,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Tables } from '../store/tables.ts'
 import type { Columns, ColumnType } from '../store/unnest.ts'
+import { VIOLATION_COLUMNS, VIOLATION_FACT_COLUMNS } from '../store/violation-rows.ts'
 
 export type Value = string | number | boolean | Buffer | null
 export type StoredRow = Readonly<Record<string, Value>>
@@ -30,7 +31,11 @@ export function withSnapshot<T>(
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
-    .execute((transaction) => use({ db: transaction, isOne: true }))
+    .execute(async (transaction) => {
+      // To sort the violations of a day may take longer than any question may.
+      await sql`set local statement_timeout = 0`.execute(transaction)
+      return use({ db: transaction, isOne: true })
+    })
 }
 
 /** The rows of a table with the columns in exact forms; `order` is a unique key of it, for reading on behind a page. */
@@ -44,7 +49,15 @@ export async function* pagesOf(
     Object.entries(columns).map(([name, type]) => sql`${exact(name, type)} as ${sql.ref(name)}`),
   )
   const select = sql`select ${list} from ${sql.table(table)}`
-  yield* isOne ? byCursor(db, select) : byKey(db, select, columns, { table, order })
+  if (isOne) {
+    yield* byCursor(db, select)
+    return
+  }
+  // By its table: the plain name is that of the text which was selected, and sorts as a text.
+  const keys = sql.join(order.map((name) => sql.ref(`${table}.${name}`)))
+  yield* byKey(db, select, keys, (last) =>
+    sql.join(order.map((name) => keyValue(columns[name], last[name] ?? null))),
+  )
 }
 
 async function* byCursor(
@@ -63,20 +76,17 @@ async function* byCursor(
   }
 }
 
+/** `keysOf`: the values of `keys` in a row. */
 async function* byKey(
   db: Kysely<Tables>,
   select: RawBuilder<unknown>,
-  columns: Columns,
-  { table, order }: { readonly table: string; readonly order: readonly string[] },
+  keys: RawBuilder<unknown>,
+  keysOf: (last: StoredRow) => RawBuilder<unknown>,
 ): AsyncGenerator<readonly StoredRow[]> {
-  // By its table: the plain name is that of the text which was selected, and sorts as a text.
-  const keys = sql.join(order.map((name) => sql.ref(`${table}.${name}`)))
   let last: StoredRow | undefined
   for (;;) {
     const behind: RawBuilder<unknown> =
-      last === undefined
-        ? sql``
-        : sql`where (${keys}) > (${sql.join(order.map((name) => keyValue(columns[name], last?.[name] ?? null)))})`
+      last === undefined ? sql`` : sql`where (${keys}) > (${keysOf(last)})`
     const page: { rows: StoredRow[] } = await sql<StoredRow>`${select} ${behind}
       order by ${keys} limit ${PAGE_ROWS}`.execute(db)
     if (page.rows.length > 0) yield page.rows
@@ -85,15 +95,23 @@ async function* byKey(
   }
 }
 
-function exact(name: string, type: ColumnType): RawBuilder<unknown> {
-  const column = sql.ref(name)
-  // Microseconds since the epoch, whatever the time zone and date style of the session.
-  if (type === 'timestamptz') return sql`(extract(epoch from ${column}) * 1000000)::bigint::text`
+function exact(name: string, type: ColumnType, table?: string): RawBuilder<unknown> {
+  const column = sql.ref(table === undefined ? name : `${table}.${name}`)
+  // Microseconds since the epoch, whatever the time zone and date style of the session; what is no time as it is called.
+  if (type === 'timestamptz')
+    return sql`case when ${isUsual(column)} then (extract(epoch from ${column}) * 1000000)::bigint::text else ${column}::text end`
+  if (type === 'date')
+    return sql`case when ${isUsual(column)} then to_char(${column}, 'YYYY-MM-DD') else ${column}::text end`
   return type === 'jsonb' || type === 'bigint' || type === 'uuid' ? sql`${column}::text` : column
 }
 
+/** Whether a record can be of that time or day: PostgreSQL knows some that are none, and some that cannot be reckoned with. */
+function isUsual(column: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`(isfinite(${column}) and ${column} < date '200000-01-01')`
+}
+
 function keyValue(type: ColumnType | undefined, value: Value): RawBuilder<unknown> {
-  if (type === 'timestamptz')
+  if (type === 'timestamptz' && /^-?\d+$/.test(String(value)))
     return sql`timestamptz 'epoch' + ${value}::bigint * interval '1 microsecond'`
   return sql`${value}::${sql.raw(type ?? 'text')}`
 }
@@ -167,37 +185,44 @@ export async function* rosterIn(
   }
 }
 
-/** Writers by what the store holds of them: how far it has come, and the size of the newest checkpoint. */
-export async function writersIn({ db }: Snapshot): Promise<
-  ReadonlyMap<
-    string,
-    {
-      readonly shipped: number | undefined
-      readonly signed: number | undefined
-      /** How far its leaves reach, if none is missing between them; in whole tiles. */
-      readonly leaves: number
-    }
-  >
-> {
+/** What the store says that it has of a writer. */
+export interface StoredWriter {
+  readonly shipped: number | undefined
+  /** Of each tenant, which record of it came last. */
+  readonly cursors: readonly { readonly tenant: string; readonly seq: number }[]
+  /** The size of the newest checkpoint. */
+  readonly signed: number | undefined
+  /** How far its leaves reach, if none is missing between them; in whole tiles. */
+  readonly leaves: number
+}
+
+export async function writersIn({ db }: Snapshot): Promise<ReadonlyMap<string, StoredWriter>> {
   // Checkpoints first: one that comes later covers records that are not looked at.
   const signed = await sql<{ writer: string; size: string }>`
     select writer::text as writer, max(size)::text as size from ledger_checkpoints group by writer`.execute(
     db,
   )
-  const shipped = await sql<{ writer: string; seq: string }>`
-    select writer::text as writer, max(seq)::text as seq from writers group by writer`.execute(db)
+  const shipped = await sql<{ writer: string; seqs: string[]; tenants: string[] }>`
+    select writer::text as writer, array_agg(seq::text order by seq) as seqs, array_agg(tenant order by seq) as tenants
+    from writers group by writer`.execute(db)
   const leaves = await sql<{ writer: string; tiles: string }>`
     select writer::text as writer, (min(tile) + count(*))::text as tiles from ledger_leaves group by writer`.execute(
     db,
   )
   const sizes = new Map(signed.rows.map(({ writer, size }) => [writer, Number(size)]))
-  const cursors = new Map(shipped.rows.map(({ writer, seq }) => [writer, Number(seq)]))
+  const cursors = new Map(
+    shipped.rows.map(({ writer, seqs, tenants }) => [
+      writer,
+      seqs.map((seq, index) => ({ seq: Number(seq), tenant: tenants[index] ?? '' })),
+    ]),
+  )
   const leafed = new Map(leaves.rows.map(({ writer, tiles }) => [writer, 32 * Number(tiles)]))
   return new Map(
     [...new Set([...sizes.keys(), ...cursors.keys(), ...leafed.keys()])].map((writer) => [
       writer,
       {
-        shipped: cursors.get(writer),
+        shipped: cursors.get(writer)?.at(-1)?.seq,
+        cursors: cursors.get(writer) ?? [],
         signed: sizes.get(writer),
         leaves: leafed.get(writer) ?? 0,
       },
@@ -234,24 +259,81 @@ export async function checkpointsOf(
   return rows.map(({ size, is_seal: isSeal, ...rest }) => ({ ...rest, size: Number(size), isSeal }))
 }
 
-/** The texts of the decisions that stand at the places of these rows, by `<writer>/<seq>`. */
-export async function decisionsAt(
-  { db }: Snapshot,
-  rows: readonly StoredRow[],
-): Promise<ReadonlyMap<string, string>> {
-  const column = (name: string): string[] => rows.map((row) => String(row[name]))
-  const times = column('time')
-  // The bounds let a database leave most parts of the series alone.
-  const bounds = times.map(Number)
-  const at = (micros: number): RawBuilder<unknown> =>
-    sql`timestamptz 'epoch' + ${micros}::bigint * interval '1 microsecond'`
-  const { rows: found } = await sql<{ writer: string; seq: string; record: string }>`
-    select d.writer::text as writer, d.seq::text as seq, d.record from decisions d
-    join (select unnest(${column('tenant')}::text[]) as tenant, unnest(${times}::bigint[]) as micros,
-      unnest(${column('writer')}::uuid[]) as writer, unnest(${column('seq')}::bigint[]) as seq) f
-      on d.tenant = f.tenant and d.writer = f.writer and d.seq = f.seq
-      and d.time = timestamptz 'epoch' + f.micros * interval '1 microsecond'
-    where d.time between ${at(bounds.reduce((a, b) => Math.min(a, b), Infinity))}
-      and ${at(bounds.reduce((a, b) => Math.max(a, b), -Infinity))}`.execute(db)
-  return new Map(found.map(({ writer, seq, record }) => [`${writer}/${seq}`, record]))
+/** A day of a tenant; null: no day that a record can have. Days since the epoch, in UTC. */
+export interface TenantDay {
+  readonly tenant: string
+  readonly day: number | null
+}
+
+/** Days that have violations, or facts of them. */
+export async function violationDays({ db }: Snapshot): Promise<readonly TenantDay[]> {
+  const { rows } = await sql<TenantDay>`
+    select tenant, case when ${isUsual(sql`day`)} then day - date '1970-01-01' end as day from violations
+    union
+    select tenant, case when ${isUsual(sql`time`)} then floor(extract(epoch from time) / 86400)::integer end from violation_facts
+    order by 1, 2`.execute(db)
+  return rows
+}
+
+/** A violation beside one of its facts, and that beside its decision, where they are there. */
+export interface ViolationRow {
+  readonly id: string
+  readonly group: StoredRow | undefined
+  readonly fact: StoredRow | undefined
+  readonly record: string | null
+  readonly personal: Buffer | null
+}
+
+/** The violations and facts of a day, those of one violation together; each page is of one moment. */
+export async function* violationsOf(
+  { db, isOne }: Snapshot,
+  { tenant, day }: TenantDay,
+): AsyncGenerator<readonly ViolationRow[]> {
+  const at = (number: number): RawBuilder<unknown> => sql`to_timestamp(${number * 86_400}::float8)`
+  const isIn =
+    day === null
+      ? sql`not ${isUsual(sql`time`)}`
+      : sql`time >= ${at(day)} and time < ${at(day + 1)}`
+  const isOn =
+    day === null ? sql`not ${isUsual(sql`day`)}` : sql`day = date '1970-01-01' + ${day}::integer`
+  const columns = [...listOf('v', VIOLATION_COLUMNS), ...listOf('f', VIOLATION_FACT_COLUMNS)]
+  const select = sql`
+    select ${sql.join(columns)}, d.record, d.personal
+    from (select * from violation_facts where tenant = ${tenant} and ${isIn}) f
+    full join (select * from violations where tenant = ${tenant} and ${isOn}) v
+      on v.tenant = f.tenant and v.violation_id = f.violation_id
+    left join (select tenant, time, writer, seq, record, personal from decisions where tenant = ${tenant} and ${isIn}) d
+      on d.tenant = f.tenant and d.time = f.time and d.writer = f.writer and d.seq = f.seq`
+  const order = sql`coalesce(v.violation_id, f.violation_id), coalesce(f.time, '-infinity'), coalesce(f.writer, ${NOBODY}), coalesce(f.seq, 0)`
+  const pages = isOne
+    ? byCursor(db, sql`${select} order by ${order}`)
+    : byKey(db, select, order, (last) => {
+        const time = keyValue('timestamptz', last['f.time'] ?? '-infinity')
+        const id = last['v.violation_id'] ?? last['f.violation_id']
+        return sql`${id}::uuid, ${time}, coalesce(${last['f.writer']}::uuid, ${NOBODY}), ${last['f.seq'] ?? 0}::bigint`
+      })
+  for await (const page of pages) yield page.map(violationRow)
+}
+
+const NOBODY = sql`'00000000-0000-0000-0000-000000000000'::uuid`
+
+function listOf(table: string, columns: Columns): RawBuilder<unknown>[] {
+  return Object.entries(columns).map(
+    ([name, type]) => sql`${exact(name, type, table)} as ${sql.id(`${table}.${name}`)}`,
+  )
+}
+
+function violationRow(row: StoredRow): ViolationRow {
+  const part = (table: string): StoredRow | undefined =>
+    row[`${table}.violation_id`] === null
+      ? undefined
+      : Object.fromEntries(
+          Object.entries(row).flatMap(([name, value]) =>
+            name.startsWith(`${table}.`) ? [[name.slice(2), value]] : [],
+          ),
+        )
+  const [group, fact] = [part('v'), part('f')]
+  const { record, personal } = row as { record: string | null; personal: Buffer | null }
+  const id = String(group?.['violation_id'] ?? fact?.['violation_id'])
+  return { id, group, fact, record, personal }
 }

@@ -8,7 +8,8 @@ import { readPersonal } from '../ledger/encode.ts'
 import type { LedgerRecord, ShippedRecord } from '../model/record.ts'
 import { RETENTION_APPLIED, type RetentionApplied } from '../model/retention.ts'
 import type { PublicKey } from '../proof/note.ts'
-import { HASH_BYTES, leafHash, Tree } from '../proof/tree.ts'
+import { HASH_BYTES, hashesIn, leafHash, Tree } from '../proof/tree.ts'
+import { numbersHash, numbersIn, type NumberBlock, toldNumbers } from '../store/gone-numbers.ts'
 import {
   AUDIT_COLUMNS,
   auditRow,
@@ -21,7 +22,7 @@ import {
 } from '../store/record-rows.ts'
 import type { Tables } from '../store/tables.ts'
 import type { Columns, Row } from '../store/unnest.ts'
-import { VIOLATION_FACT_COLUMNS, violationFact } from '../store/violation-rows.ts'
+import { VIOLATION_FACT_COLUMNS, violationOf } from '../store/violation-rows.ts'
 import { type Anchor, anchorsIn, checkKeys, isPinned, type NoteFile } from './anchors.ts'
 import { Beyond } from './beyond.ts'
 import { Bits } from './bits.ts'
@@ -38,19 +39,24 @@ import {
 } from './report.ts'
 import {
   checkpointsOf,
-  decisionsAt,
   keysIn,
   pagesOf,
   rosterIn,
   type Snapshot,
   type StoredRow,
+  type StoredWriter,
+  type TenantDay,
   tilesAt,
   tilesOf,
+  violationDays,
+  type ViolationRow,
+  violationsOf,
   withSnapshot,
   writersIn,
 } from './store-pages.ts'
 import { type Mark, TreeCheck } from './tree-check.ts'
 import { type SignedCheckpoint, Trust, vkeys } from './trust.ts'
+import { ViolationGroup } from './violation-group.ts'
 
 export interface StoreOptions {
   readonly checkpoints: readonly NoteFile[]
@@ -112,7 +118,7 @@ const TABLES: readonly RecordTable[] = [
     table: 'decisions',
     kind: 'decision',
     columns: DECISION_COLUMNS,
-    unused: { risk_factors: 'jsonb', data_classification: 'jsonb' },
+    unused: { data_classification: 'jsonb' },
     key: SERIES_KEY,
     row: decisionRow,
   },
@@ -137,12 +143,31 @@ function deadRow({ writer, seq, text, leaf, record, personalBytes }: ShippedReco
   return { tenant: record.tenant, writer, seq, leaf, record: text, personal }
 }
 
+/** What a record has told to go. */
+interface Told extends RetentionApplied {
+  readonly tenant: string
+  readonly eventId: string
+  /** It is signed by somebody whose word counts, and not only kept. */
+  readonly isSigned: boolean
+}
+
+/** Up to when rows have gone, in milliseconds since the epoch: as is signed, and as anybody has told. */
+type Horizons = Readonly<
+  Record<'signed' | 'all', { readonly facts: number; readonly rows: number }>
+>
+
+/** Tables whose rows are of records, and the one whose rows are facts of some. */
+type GoneFrom = 'records' | 'violation_facts'
+
 /** One writer's part in the store. */
 interface WriterState {
   readonly writer: string
   readonly trust: Trust
   /** Records with numbers up to here are looked at. */
   readonly bound: number
+  readonly cursors: StoredWriter['cursors']
+  /** Numbers that were told to go; by whether that is signed, and from where. */
+  readonly gone: Map<string, Bits>
   /** The first number whose leaf is there. */
   first: number
   readonly seen: Bits
@@ -184,13 +209,17 @@ class StoreCheck {
   readonly #erasures = new Erasures()
   readonly #writers = new Map<string, WriterState>()
   readonly #tiles = new Map<string, Buffer>()
-  readonly #retention: RetentionApplied[] = []
-  /** What somebody told whose word does not count, or not yet. */
-  readonly #unsigned: RetentionApplied[] = []
+  readonly #told: Told[] = []
   /** Records of writers that no list names, from before there was a list. */
   readonly #strangers = new Map<string, number>()
   #trusts: readonly Trust[] = []
   #records = 0
+  /** Damage of no one writer, beyond what is told. */
+  #untold = 0
+  /** Told behind the damage of records, which they often follow from. */
+  readonly #wrongGroups: Damaged[] = []
+  /** Violations of which not all can be compared any more. */
+  #partial = 0
 
   constructor(snapshot: Snapshot, options: StoreOptions) {
     this.#snapshot = snapshot
@@ -207,7 +236,8 @@ class StoreCheck {
     for (const writer of [...all].toSorted())
       await this.#attempt(() => this.#roll(writer, known.get(writer), anchors.get(writer) ?? []))
     for (const table of TABLES) await this.#table(table)
-    await this.#facts()
+    await this.#violations()
+    await this.#readGone()
     const arrived = this.#snapshot.isOne ? known : await writersIn(this.#snapshot)
     for (const state of this.#writers.values())
       await this.#attempt(() => {
@@ -219,6 +249,7 @@ class StoreCheck {
             what: `the store says that it has ${shipped} records of this writer`,
           })
       }, state)
+    for (const damaged of this.#wrongGroups) this.#tell(damaged, undefined)
     for (const { damage } of this.#erasures.unordered()) this.#damage.push(damage)
     this.#unjudged.push(...this.#erasures.unsigned())
     for (const { writer, uncovered, checkpoint } of this.#writers.values()) {
@@ -238,6 +269,12 @@ class StoreCheck {
   }
 
   #report(): Report {
+    if (this.#untold > 0)
+      this.#notes.push(`${this.#untold} more damages like the last one are not told`)
+    if (this.#partial > 0)
+      this.#notes.push(
+        `${this.#partial} violations: not all of what they were made of is kept any more, so the rest of them was compared`,
+      )
     const verdict =
       this.#damage.length > 0 ? 'damaged' : this.#unjudged.length > 0 ? 'unknown' : 'intact'
     return {
@@ -270,6 +307,7 @@ class StoreCheck {
     const of = state ?? this.#writers.get(damage.writer ?? '')
     if (of === undefined) {
       if (this.#damage.length < MAX_TOLD) this.#damage.push(damage)
+      else this.#untold += 1
       return
     }
     if (of.damage !== undefined) return
@@ -331,13 +369,7 @@ class StoreCheck {
   /** Leaves up to every checkpoint. */
   async #roll(
     writer: string,
-    known:
-      | {
-          readonly shipped: number | undefined
-          readonly signed: number | undefined
-          readonly leaves: number
-        }
-      | undefined,
+    known: StoredWriter | undefined,
     anchors: readonly Anchor[],
   ): Promise<void> {
     const trust = this.#trusts.find(({ writers }) => writers.has(writer))
@@ -350,13 +382,15 @@ class StoreCheck {
         })
       return
     }
-    const { shipped = 0, signed, leaves = 0 } = known ?? {}
+    const { shipped = 0, signed, leaves = 0, cursors = [] } = known ?? {}
     // A number that somebody made up must not cost memory.
     const bound = Math.min(shipped, leaves, MAX_RECORDS)
     const state: WriterState = {
       writer,
       trust,
       bound,
+      cursors,
+      gone: new Map(),
       first: 1,
       seen: new Bits(bound),
       violations: new Bits(bound),
@@ -386,6 +420,14 @@ class StoreCheck {
         seq: shipped + 1,
         table: 'writers',
         what: `is missing: the newest checkpoint covers ${signed} records, the store says that it has ${shipped}`,
+      })
+    const empty = cursors.find(({ seq }) => seq < 1)
+    if (empty !== undefined)
+      throw new Damaged({
+        writer,
+        table: 'writers',
+        column: 'tenant',
+        what: `there is no record of the tenant ${empty.tenant}`,
       })
     if (shipped > bound)
       throw new Damaged({
@@ -610,6 +652,14 @@ class StoreCheck {
       throw new Damaged({ ...here, column, what: 'is not what the record says' })
     if (of.kind === undefined) this.#setAside(row, shipped as never, record.kind)
     this.#take(state, record, table)
+    const cursor = state.cursors.find((each) => each.seq === seq)
+    if (cursor !== undefined && cursor.tenant !== row['tenant'])
+      throw new Damaged({
+        ...here,
+        table: 'writers',
+        column: 'tenant',
+        what: `is ${cursor.tenant}, and the record is one of ${String(row['tenant'])}`,
+      })
   }
 
   /** Rows that were set aside are in no answer: what has no reason to lie there is not taken as sound. */
@@ -638,7 +688,12 @@ class StoreCheck {
       const counts = isCovered && isPinned(state.trust, this.#options.keys)
       this.#erasures.told(record, counts)
       if (record.event_type === RETENTION_APPLIED && typeof record.data?.['table'] === 'string')
-        (counts ? this.#retention : this.#unsigned).push(record.data as unknown as RetentionApplied)
+        this.#told.push({
+          ...(record.data as unknown as RetentionApplied),
+          tenant: record.tenant,
+          eventId: record.event_id,
+          isSigned: counts,
+        })
     }
     if (record.kind === 'gap' && state.gaps.length < MAX_TOLD)
       state.gaps.push({
@@ -710,103 +765,193 @@ class StoreCheck {
     return leaf?.length !== HASH_BYTES || leaf.equals(NO_LEAF) ? undefined : leaf
   }
 
-  /** Violation facts against the decisions that they are facts of. */
-  async #facts(): Promise<void> {
-    const table = 'violation_facts'
-    for await (const page of pagesOf(this.#snapshot, table, VIOLATION_FACT_COLUMNS, SERIES_KEY)) {
-      const decisions = await decisionsAt(this.#snapshot, page)
-      for (const row of page)
-        await this.#attempt(() =>
-          readable(table, row, () =>
-            this.#fact(row, decisions.get(`${String(row['writer'])}/${String(row['seq'])}`)),
-          ),
-        )
+  /** Violations against their facts, and these against the decisions that they are facts of. */
+  async #violations(): Promise<void> {
+    for (const day of await violationDays(this.#snapshot)) {
+      const horizons = this.#horizonsOf(day.tenant)
+      const judge = (group: ViolationGroup | undefined): void => {
+        if (group !== undefined) this.#judge(group, day, horizons)
+      }
+      let group: ViolationGroup | undefined
+      for await (const page of violationsOf(this.#snapshot, day))
+        for (const row of page) {
+          if (row.id !== group?.id) {
+            judge(group)
+            group = new ViolationGroup(row.id)
+          }
+          group.is(row.group)
+          if (row.fact !== undefined) await this.#fact(row.fact, row, group)
+        }
+      judge(group)
     }
   }
 
-  #fact(row: StoredRow, record: string | undefined): void {
+  #horizonsOf(tenant: string): Horizons {
+    const told = this.#told.filter((each) => each.tenant === tenant)
+    const signed = told.filter(({ isSigned }) => isSigned)
+    const of = (some: readonly Told[]): Horizons['all'] => ({
+      facts: horizon(some, 'violation_facts'),
+      rows: horizon(some, 'violations'),
+    })
+    return { signed: of(signed), all: of(told) }
+  }
+
+  #judge(group: ViolationGroup, { tenant, day }: TenantDay, horizons: Horizons): void {
+    const judged = ({ facts, rows }: Horizons['all']): Damaged | undefined =>
+      group.judge({ facts: (day ?? Infinity) * DAY_MS < facts, row: group.lastFact < rows })
+    const damaged = judged(horizons.signed)
+    if (damaged !== undefined) {
+      if (judged(horizons.all) !== undefined) {
+        if (this.#wrongGroups.length < MAX_TOLD) this.#wrongGroups.push(damaged)
+        else this.#untold += 1
+      } else this.#unjudged.push(`${damaged.message}; ${UNSIGNED}`)
+      return
+    }
+    if (group.isPartial) this.#partial += 1
+    // Who was erased has no name here, before or after the decisions have none.
+    if (group.isNameless)
+      this.#erasures.found(group.decision(tenant), { table: 'violations', row: group.id })
+  }
+
+  #fact(row: StoredRow, { record, personal }: ViolationRow, group: ViolationGroup): Promise<void> {
     const table = 'violation_facts'
-    const writer = String(row['writer'])
-    const seq = Number(row['seq'])
-    const place = { writer, seq, table, time: Number(row['time']) / 1000 }
+    return this.#attempt(() =>
+      readable(table, row, () => {
+        const writer = String(row['writer'])
+        const seq = Number(row['seq'])
+        const place = { writer, seq, table, time: Number(row['time']) / 1000 }
+        const state = this.#writers.get(writer)
+        const decision = record === null ? undefined : readRecord(Buffer.from(record))
+        const isOne = decision?.kind === 'decision' && decision.violation !== undefined
+        const said = isOne
+          ? violationOf({
+              ...SHIPPED,
+              writer,
+              seq,
+              text: record ?? '',
+              record: decision,
+              personal: personal === null ? undefined : readPersonal(personal),
+            })
+          : undefined
+        group.add({
+          row,
+          opened: said?.group,
+          isErased: isOne && decision.personal_hash !== null && personal === null,
+          isStranger: state === undefined,
+        })
+        if (state === undefined) return this.#stranger(place)
+        if (seq > state.bound && !this.#snapshot.isOne) return
+        // Facts are kept longer than decisions.
+        if (record === null && seq <= state.bound && !state.seen.has(seq)) return
+        if (record === null)
+          throw new Damaged({ ...place, what: 'there is no decision that this is a fact of' })
+        if (said === undefined)
+          throw new Damaged({ ...place, what: 'its decision is no violation' })
+        const fact = { ...said.fact, violation_id: row['violation_id'] }
+        const column = wrongColumn(VIOLATION_FACT_COLUMNS, row, fact)
+        if (column !== undefined)
+          throw new Damaged({ ...place, column, what: 'is not what the decision says' })
+        state.violations.remove(seq)
+      }),
+    )
+  }
+
+  /** Which numbers retention has told of, as far as they are those that its records have the hash of. */
+  async #readGone(): Promise<void> {
+    for (const told of this.#told) {
+      if (writersOf(told).every(({ numbers }) => numbers === undefined)) continue
+      let writer: string | undefined
+      let blocks: NumberBlock[] = []
+      const take = (): Promise<void> =>
+        this.#attempt(() => {
+          if (writer !== undefined) this.#takeGone(told, writer, blocks)
+        })
+      for await (const { writer: of, ...block } of toldNumbers(this.#snapshot.db, told)) {
+        if (of !== writer) {
+          await take()
+          writer = of
+          blocks = []
+        }
+        blocks.push(block)
+      }
+      await take()
+    }
+  }
+
+  #takeGone(told: Told, writer: string, blocks: readonly NumberBlock[]): void {
+    const said = writersOf(told).find((each) => each.writer === writer)?.numbers
+    if (said !== numbersHash(blocks))
+      throw new Damaged({
+        writer,
+        table: 'retention_numbers',
+        row: told.eventId,
+        what: 'are not the numbers that retention has told of, in the event of that id',
+      })
     const state = this.#writers.get(writer)
-    if (state === undefined) return this.#stranger(place)
-    if (seq > state.bound && !this.#snapshot.isOne) return
-    if (record === undefined) {
-      // Facts are kept longer than decisions.
-      if (seq <= state.bound && !state.seen.has(seq)) return
-      throw new Damaged({ ...place, what: 'there is no decision that this is a fact of' })
-    }
-    const decision = readRecord(Buffer.from(record))
-    if (decision?.kind !== 'decision' || decision.violation === undefined)
-      throw new Damaged({ ...place, what: 'its decision is no violation' })
-    const said = {
-      ...violationFact({ ...SHIPPED, writer, seq, text: record, record: decision }),
-      violation_id: row['violation_id'],
-    }
-    const column = wrongColumn(VIOLATION_FACT_COLUMNS, row, said)
-    if (column !== undefined)
-      throw new Damaged({ ...place, column, what: 'is not what the decision says' })
-    state.violations.remove(seq)
+    if (state === undefined) return
+    const key = goneKey(told.isSigned, goneFrom(told))
+    const gone = state.gone.get(key) ?? new Bits(state.bound)
+    state.gone.set(key, gone)
+    for (const block of blocks)
+      for (const number of numbersIn(block)) if (number <= state.bound) gone.add(number)
   }
 
-  /** Records whose leaves are there and rows are not: retention must have told of so many, up to there. */
+  /** Records whose leaves are there and rows are not: retention must have told of them. */
   #missing(state: WriterState): void {
-    for (const table of [undefined, 'violation_facts']) {
-      const isOf = (each: RetentionApplied): boolean =>
-        (each.table === 'violation_facts') === (table !== undefined)
-      const missing = (): Iterable<number> =>
-        table === undefined ? state.seen.numbers(false) : state.violations.numbers(true)
-      const accounted = (told: readonly RetentionApplied[]): void =>
-        this.#accounted(state, missing(), account(told, state.writer, isOf), table)
+    for (const from of ['records', 'violation_facts'] as const) {
       try {
-        accounted(this.#retention)
+        this.#accounted(state, from, true)
       } catch (error) {
         if (!(error instanceof Damaged)) throw error
-        accounted([...this.#retention, ...this.#unsigned])
-        this.#unjudged.push(
-          `${error.message}; a record that no checkpoint covers, or whose key was not given, says that it did`,
-        )
+        this.#accounted(state, from, false)
+        this.#unjudged.push(`${error.message}; ${UNSIGNED}`)
       }
     }
   }
 
-  #accounted(
-    { writer, first }: WriterState,
-    missing: Iterable<number>,
-    told: { readonly upTo: number; readonly rows: number },
-    table: string | undefined,
-  ): void {
+  /** `isSigned`: only what counts. Throws Damaged. */
+  #accounted(state: WriterState, from: GoneFrom, isSigned: boolean): void {
+    const { writer, first } = state
+    const gone = (isSigned ? [true] : [true, false]).map((each) =>
+      state.gone.get(goneKey(each, from)),
+    )
+    const told = account(
+      this.#told.filter((each) => goneFrom(each) === from && (each.isSigned || !isSigned)),
+      writer,
+    )
+    const missing = from === 'records' ? state.seen.numbers(false) : state.violations.numbers(true)
+    const place = { writer, ...(from === 'records' ? {} : { table: from }) }
     let count = 0
-    let from = 0
-    let to = 0
+    let begin = 0
+    let end = 0
     for (const seq of missing) {
-      if (seq < first) continue
+      if (seq < first || gone.some((numbers) => numbers?.has(seq) === true)) continue
       if (seq > told.upTo)
         throw new Damaged({
-          writer,
+          ...place,
           seq,
-          ...(table === undefined ? {} : { table }),
           what:
-            table === undefined
+            from === 'records'
               ? 'the row is missing: its leaf is here, and retention has not told that it went'
               : 'the fact of this violation is missing, and retention has not told that it went',
         })
-      if (count === 0) from = seq
-      to = seq
+      if (count === 0) begin = seq
+      end = seq
       count += 1
     }
     if (count > told.rows)
       throw new Damaged({
-        writer,
-        seq: from,
-        last_seq: to,
-        ...(table === undefined ? {} : { table }),
+        ...place,
+        seq: begin,
+        last_seq: end,
         what: `${count} rows are missing, and retention has told of ${told.rows}`,
       })
   }
 }
 
+const DAY_MS = 86_400_000
+const UNSIGNED =
+  'a record that no checkpoint covers, or whose key was not given, says that it went by its age'
 const MAX_TOLD = 100
 /** Of one writer: half a gigabyte to remember which were seen. */
 const MAX_RECORDS = 2 ** 31
@@ -832,28 +977,48 @@ function tileOf(seq: number): number {
   return Math.floor((seq - 1) / TILE_LEAVES)
 }
 
-/** How many rows of a writer retention has told to go, and up to which number. */
+/** What a record tells of writers, as far as it makes sense. */
+function writersOf({ writers }: RetentionApplied): RetentionApplied['writers'] {
+  if (!Array.isArray(writers)) return []
+  return writers.filter(
+    (each: unknown) => typeof each === 'object' && each !== null,
+  ) as unknown as RetentionApplied['writers']
+}
+
+function goneFrom({ table }: RetentionApplied): GoneFrom {
+  return table === 'violation_facts' ? table : 'records'
+}
+
+function goneKey(isSigned: boolean, from: GoneFrom): string {
+  return `${isSigned ? 'signed' : 'unsigned'} ${from}`
+}
+
+/** Up to when rows of a table have gone, in milliseconds since the epoch. */
+function horizon(told: readonly RetentionApplied[], table: string): number {
+  return told
+    .filter((each) => each.table === table)
+    .map(({ before }) => Date.parse(before))
+    .reduce((most, before) => (before > most ? before : most), -Infinity)
+}
+
+/** How many rows of a writer former releases have told to go, and up to which number: they did not tell which. */
 function account(
   applied: readonly RetentionApplied[],
   writer: string,
-  counts: (each: RetentionApplied) => boolean,
 ): { readonly upTo: number; readonly rows: number } {
   let upTo = 0
   let rows = 0
-  for (const each of applied.filter(counts))
-    for (const told of Array.isArray(each.writers) ? each.writers : []) {
-      if ((told as unknown) === null || told.writer !== writer) continue
-      if (![told.up_to_seq, told.rows].every(Number.isSafeInteger)) continue
-      upTo = Math.max(upTo, told.up_to_seq)
-      rows += told.rows
-    }
+  for (const told of applied.flatMap(writersOf)) {
+    if (told.writer !== writer || told.numbers !== undefined) continue
+    if (![told.up_to_seq, told.rows].every(Number.isSafeInteger)) continue
+    upTo = Math.max(upTo, told.up_to_seq)
+    rows += told.rows
+  }
   return { upTo, rows }
 }
 
 function fitting(frontier: Buffer, { size, root }: SignedCheckpoint, writer: string): Buffer[] {
-  const hashes = Array.from({ length: Math.floor(frontier.length / HASH_BYTES) }, (_, index) =>
-    frontier.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES),
-  )
+  const hashes = hashesIn(frontier)
   let tree: Tree | undefined
   try {
     tree = new Tree(size, hashes)

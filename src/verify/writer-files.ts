@@ -70,10 +70,12 @@ export function filesOf(source: WriterSource, trust: Trust): WriterFiles {
     const from = keptIn(folder, writer, trust)?.from ?? 1
     return names.filter(({ firstSeq, kind }) => kind === 'seal' || firstSeq >= from)
   })
+  const seals = sealsOf(named, writer, trust)
+  for (const folder of folders) keptByWhoMay(keptIn(folder, writer, trust), seals, writer)
   return {
     checkpoint,
     segments: segmentsOf(named),
-    seals: sealsOf(named, writer, trust),
+    seals,
     leaves: named
       .filter(({ kind }) => kind === 'leaves')
       .map(({ firstSeq, path }) => ({ firstSeq, path }))
@@ -256,15 +258,34 @@ function keptFrom(
   return { keptFrom: there?.from ?? 1, isElsewhere: false }
 }
 
-function keptIn(folder: string, writer: string, trust: Trust): Kept | undefined {
+/** Records went after they were sealed: a key that was followed by another one before lets none of them go. Throws Damaged. */
+function keptByWhoMay(
+  kept: (Kept & { readonly key: number }) | undefined,
+  seals: readonly Seal[],
+  writer: string,
+): void {
+  const last = seals.find(({ lastSeq }) => lastSeq + 1 === kept?.from)
+  if (kept !== undefined && last !== undefined && kept.key < last.checkpoint.key)
+    throw new Damaged({
+      writer,
+      file: KEPT_FILE,
+      what: `is signed with key ${kept.key}, and ${last.file}, which it lets go, with key ${last.checkpoint.key}`,
+    })
+}
+
+function keptIn(
+  folder: string,
+  writer: string,
+  trust: Trust,
+): (Kept & { readonly key: number }) | undefined {
   const path = join(folder, KEPT_FILE)
   if (!existsSync(path)) return undefined
   const origin = { writer, file: KEPT_FILE }
-  const { text } = trust.open(noteIn(path, writer), origin, 'the note of what is kept')
+  const { text, key } = trust.open(noteIn(path, writer), origin, 'the note of what is kept')
   const kept = readKept(text)
   if (kept?.writer !== writer)
     throw new Damaged({ ...origin, what: 'does not tell what is kept of this writer' })
-  return kept
+  return { ...kept, key }
 }
 
 /** A run of leaf hashes. Throws Damaged where it is none. */

@@ -1,6 +1,5 @@
 // Coverage, suspected AI and failed handshakes as the API tells them, over the embedded database.
 
-import { join } from 'node:path'
 import addFormats from 'ajv-formats'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
@@ -8,7 +7,6 @@ import { KeyRing } from '../../src/api/key.ts'
 import { type ApiParts, openApi } from '../../src/api/server.ts'
 import type { LedgerRecord, OutcomeRecord } from '../../src/model/record.ts'
 import { Coverage } from '../../src/store/coverage.ts'
-import { openStore } from '../../src/store/open.ts'
 import { RecordSink } from '../../src/store/records.ts'
 import {
   decisionRecord,
@@ -18,16 +16,12 @@ import {
   shippedOf,
   silent,
 } from '../support/records.ts'
+import { embeddedStore } from '../support/stores.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12, 30)
 const PATHS = ['/v1/coverage', '/v1/shadow-ai', '/v1/interception/failures']
 
-const store = await openStore({
-  databaseUrl: '',
-  dataDir: t.testdir(),
-  migrationsDir: join(import.meta.dirname, '../../migrations'),
-  log: silent,
-})
+const store = await embeddedStore(t)
 const scopes: Readonly<Record<string, readonly string[]>> = {
   reader: ['decisions:read'],
   other: ['policies:read', 'decisions:self'],
@@ -42,10 +36,7 @@ const app = await openApi({
   version: '0',
 } as unknown as ApiParts)
 await app.ready()
-t.teardown(async () => {
-  await app.close()
-  await store.close()
-})
+t.teardown(() => app.close())
 
 interface Answer {
   readonly status: number

@@ -1,6 +1,5 @@
 // Directory files, kind and hostile ones, into the embedded database.
 
-import { join } from 'node:path'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { formatProblem } from '../../src/base/errors.ts'
@@ -8,17 +7,9 @@ import type { Kind } from '../../src/governance/columns.ts'
 import { readDirectoryFile } from '../../src/governance/directory-file.ts'
 import { addUser, importFile, type ImportResult } from '../../src/governance/import.ts'
 import { StoredDirectory } from '../../src/store/directory.ts'
-import { openStore } from '../../src/store/open.ts'
-import { silent } from '../support/records.ts'
+import { embeddedStore } from '../support/stores.ts'
 
-const store = await openStore({
-  databaseUrl: '',
-  dataDir: t.testdir(),
-  migrationsDir: join(import.meta.dirname, '../../migrations'),
-  log: silent,
-})
-t.teardown(() => store.close())
-const { db } = store
+const { db } = await embeddedStore(t)
 let tenants = 0
 const MANY = 1500
 

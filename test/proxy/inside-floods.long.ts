@@ -241,6 +241,8 @@ t.test('floods of HTTP/2', async (t) => {
     },
     { plain: true },
   ).listen()
+  // Told before there is a folder (test/support/stores.ts).
+  t.teardown(() => origin.close())
   const root = join(t.testdir(), 'root.pem')
   writeFileSync(root, origin.authority.rootCert)
   const child = fork(
@@ -250,7 +252,6 @@ t.test('floods of HTTP/2', async (t) => {
   )
   t.teardown(() => {
     child.kill()
-    origin.close()
   })
   const [rig] = (await once(child, 'message')) as [{ port: number; ca: string }]
   const report = async (): Promise<Report> => {

@@ -34,6 +34,8 @@ const DAY_MS = 86_400_000
 const now = Date.now() + 3_600_000
 
 t.test('the embedded database', async (t) => {
+  // Told before there is a folder (test/support/stores.ts).
+  t.teardown(() => undefined)
   await contract(t, { databaseUrl: '', dataDir: t.testdir(), migrationsDir, log: silent })
 })
 

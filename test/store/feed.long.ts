@@ -12,6 +12,7 @@ import { openStore, type Store } from '../../src/store/open.ts'
 import type { Tables } from '../../src/store/tables.ts'
 import { arrive } from '../support/arrivals.ts'
 import { noPostgres, noTimescale, startPostgres } from '../support/postgres.ts'
+import { embeddedStore } from '../support/stores.ts'
 
 const silent = pino({ level: 'silent' })
 const migrationsDir = join(import.meta.dirname, '../../migrations')
@@ -32,14 +33,7 @@ for (const { name, skip, timescale } of [
 }
 
 t.test('the embedded database', async (t) => {
-  const store = await openStore({
-    databaseUrl: '',
-    dataDir: t.testdir(),
-    migrationsDir,
-    log: silent,
-  })
-  t.teardown(() => store.close())
-  await contract(t, store)
+  await contract(t, await embeddedStore(t))
 })
 
 /** A reader that keeps nothing but the text of its position, as a client that comes back. */

@@ -17,6 +17,7 @@ import {
 import { RecordSink } from '../../src/store/records.ts'
 import { noPostgres, noTimescale, startPostgres } from '../support/postgres.ts'
 import { auditRecord, decisionRecord, ids, shippedOf, silent } from '../support/records.ts'
+import { embeddedStore } from '../support/stores.ts'
 
 const migrationsDir = join(import.meta.dirname, '../../migrations')
 const HOUR = 3_600_000
@@ -34,18 +35,14 @@ for (const { name, skip, timescale } of [
     const server = await startPostgres({ timescale })
     t.teardown(() => server.stop())
     const databaseUrl = await server.database()
-    await contract(
-      t,
-      await openStore({ databaseUrl, dataDir: t.testdir(), migrationsDir, log: silent }),
-    )
+    const store = await openStore({ databaseUrl, dataDir: t.testdir(), migrationsDir, log: silent })
+    t.teardown(() => store.close())
+    await contract(t, store)
   })
 }
 
 t.test('the embedded database', async (t) => {
-  await contract(
-    t,
-    await openStore({ databaseUrl: '', dataDir: t.testdir(), migrationsDir, log: silent }),
-  )
+  await contract(t, await embeddedStore(t))
 })
 
 /** What happened, of six days: two people, three services, some of it refused, some that would be. */
@@ -87,7 +84,6 @@ function happened(): DecisionRecord[] {
 }
 
 async function contract(t: Test, store: Store): Promise<void> {
-  t.teardown(() => store.close())
   const { db } = store
   const sink = new RecordSink({ db, nextId: () => ids.next(), onViolation: () => undefined })
   const records = happened()

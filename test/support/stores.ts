@@ -19,6 +19,17 @@ const KINDS = [
   { name: 'the embedded database', skip: false, server: undefined },
 ] as const
 
+/**
+ * An embedded database in the test's folder. That it ends is told before there is a folder: tap takes that away before
+ * what is told for the first time later, and a database writes on in it.
+ */
+export async function embeddedStore(t: Test): Promise<Store> {
+  let store: Store | undefined
+  t.teardown(() => store?.close())
+  store = await openStore({ databaseUrl: '', dataDir: t.testdir(), migrationsDir, log: silent })
+  return store
+}
+
 /** Runs a suite on each database that is here, in a store of its own; those that are not are skips. */
 export function onEachStore(suite: (t: Test, store: Store, name: string) => Promise<void>): void {
   for (const { name, skip, server } of KINDS) {

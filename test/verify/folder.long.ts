@@ -736,3 +736,51 @@ t.test('what a key signs that is no longer in force counts for nothing', async (
   rmSync(join(ledger.ledger, writer), { recursive: true })
   t.match(verify(ledger).damage[0]?.what, /is signed with key 1, after key 2 was in force/)
 })
+
+t.test(
+  'a key that is no longer in force lets nothing go that a later one has sealed',
+  async (t) => {
+    const data = join(dir, 'pruned')
+    const before = makeLedger(data, [{ stretches: [3, 4, 2] }])
+    const { signing: retired } = openLedgerKeys(data)
+    rotateKey(data, Date.now())
+    const ledger = makeLedger(data, [{ stretches: [2] }])
+    const { writer, folder } = first(ledger)
+    t.equal(writer, first(before).writer, 'the same writer goes on')
+    const { signing } = openLedgerKeys(data)
+    // As if the key had changed between the two seals.
+    const path = join(folder, '0000000000000004.seal')
+    const seal = JSON.parse(readFileSync(path, 'utf8')) as { checkpoint: string }
+    const checkpoint = signNote(openNote(seal.checkpoint, [])?.text ?? '', signing)
+    writeFileSync(path, `${JSON.stringify({ ...seal, checkpoint })}\n`)
+    t.equal(verify(ledger).verdict, 'intact')
+    for (const [from, name] of [
+      [4, '0000000000000001'],
+      [8, '0000000000000004'],
+    ] as const) {
+      for (const ending of ['seg', 'leaves']) rmSync(join(folder, `${name}.${ending}`))
+      const kept = keptText({ writer, from, older: 'removed', time: 0 })
+      writeFileSync(join(folder, KEPT_FILE), signNote(kept, retired))
+      if (from === 4) t.equal(verify(ledger).verdict, 'intact', 'it went before the change')
+      else t.match(verify(ledger).damage, [{ writer, file: KEPT_FILE, what: /with key 1, and/ }])
+      writeFileSync(join(folder, KEPT_FILE), signNote(kept, signing))
+      t.equal(verify(ledger).verdict, 'intact')
+    }
+  },
+)
+
+t.test('a record that is nested without end is none', async (t) => {
+  const ledger = spoiled()
+  const writer = first(ledger)
+  // An event, which is read whole.
+  editFrames(writer, 3, (frames, index) => {
+    const frame = frames[index]
+    if (frame === undefined) throw new Error('there is no such frame')
+    const text = frame.record.toString('utf8')
+    const deep = `${'['.repeat(450_000)}${']'.repeat(450_000)}`
+    frame.record = Buffer.from(`${text.slice(0, -1)},"deep":${deep}}`)
+  })
+  t.match(verify(ledger).damage, [
+    { writer: writer.writer, seq: 3, what: /is not JSON in the form/ },
+  ])
+})

@@ -1,7 +1,7 @@
 // Proofs as files, from every record of a real ledger; and the procedure by hand that the guide shows.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
@@ -112,6 +112,33 @@ t.test('growth is proved between statements, across a change of keys', async (t)
     { number: 1, in_force: false },
     { number: 2, in_force: true },
   ])
+})
+
+t.test('what was left out of a proof is told', async (t) => {
+  const path = join(first?.folder ?? '', '0000000000000007.seg')
+  const [, id = ''] = /"decision_id":"([0-9a-f-]+)"/.exec(readFileSync(path, 'latin1')) ?? []
+  const proof = JSON.parse((await cordon('prove', id)).out) as InclusionProof
+  t.type(proof.personal, 'string')
+  writeFileSync(join(dir, 'left-out.json'), JSON.stringify({ ...proof, personal: null }))
+  t.match(await cordon('verify', 'left-out.json'), {
+    code: 0,
+    out: /^note: the record was written with a personal part, which is not here: erased, or left out$/m,
+  })
+})
+
+t.test('nothing is printed that a terminal would follow instead of showing it', async (t) => {
+  const name = '\u001b[2K\rintact: all of it\u202e\u009b1A'
+  for (const folder of [first?.folder ?? '', ledger.ledger, join(ledger.ledger, 'writers')]) {
+    writeFileSync(join(folder, name), '')
+    const { code, out } = await cordon('verify')
+    t.equal(code, 1)
+    t.match(out, /damaged: .*\\u\{1b\}\[2K\\u\{d\}intact: all of it\\u\{202e\}\\u\{9b\}1A.*belong/)
+    t.notMatch(out, /[^\P{C}\n]/u)
+    rmSync(join(folder, name))
+  }
+  const proof = (await cordon('prove', `${first?.writer}:1`)).out
+  writeFileSync(join(dir, 'odd.json'), JSON.stringify({ ...JSON.parse(proof), writer: name }))
+  t.match(await cordon('verify', 'odd.json'), { code: 3, out: '' })
 })
 
 t.test('the command tells what it cannot judge', async (t) => {

@@ -16,6 +16,8 @@ import { RecordSink } from '../../src/store/records.ts'
 import type { Tables } from '../../src/store/tables.ts'
 import { verifyExport } from '../../src/verify/export-file.ts'
 import { provedLines, signedLines } from '../../src/verify/export-lines.ts'
+import { type Proof, verifyProof } from '../../src/verify/proof-file.ts'
+import { proveStoredConsistency, proveStoredInclusion } from '../../src/verify/prove-store.ts'
 import type { Report } from '../../src/verify/report.ts'
 import { verifyStore } from '../../src/verify/store.ts'
 import { checkpointOf, makeLedger, type TestLedger } from '../support/ledger-folder.ts'
@@ -31,6 +33,8 @@ import {
 
 const START = Date.UTC(2026, 10, 1)
 const migrationsDir = join(import.meta.dirname, '../../migrations')
+
+t.setTimeout(900_000)
 
 t.test('PostgreSQL', { skip: noPostgres() }, async (t) => {
   const server = await startPostgres()
@@ -75,6 +79,8 @@ function records(): LedgerRecord[] {
 }
 
 async function suite(t: Test, databaseUrl: string): Promise<void> {
+  // Told before there is a folder (test/support/stores.ts).
+  t.teardown(() => undefined)
   const dir = t.testdir()
   const dataDir = join(dir, 'data')
   const ledger = makeLedger(dataDir, [
@@ -186,6 +192,19 @@ async function suite(t: Test, databaseUrl: string): Promise<void> {
       })
     })
   }
+
+  if (isOnce)
+    await t.test('every column is compared, but for those that are named here', (t) =>
+      everyColumn(t, store, writer),
+    )
+
+  await t.test('a proof out of it holds by itself, and none is made of what was changed', (t) =>
+    proofsHold(t, store, ledger),
+  )
+
+  await t.test('whatever is done to violations is found, but for what people write', (t) =>
+    violationsAreFound(t, store),
+  )
 
   await t.test('a removed writer, key or entry of the list is found', async (t) => {
     for (const does of [
@@ -441,6 +460,213 @@ function shippedOf(record: LedgerRecord, writer: string, seq: number): ShippedRe
   }
 }
 
+/** Columns that say nothing of what was recorded; `joined` only makes the recorder read again. */
+const FREE: Readonly<Record<string, readonly string[]>> = {
+  violations: [
+    'status',
+    'assigned_to',
+    'resolution_notes',
+    'resolved_at',
+    'notification_sent',
+    'escalated',
+    'escalated_at',
+  ],
+  writers: ['updated_at', 'joined'],
+}
+
+async function everyColumn(t: Test, store: Store, writer: string): Promise<void> {
+  const rows: Readonly<Record<string, ReturnType<typeof sql>>> = {
+    decisions: sql`writer = ${writer} and seq = 1`,
+    outcomes: sql`writer = ${writer} and seq = 8`,
+    audit_events: sql`writer = ${writer} and seq = 6`,
+    gaps: sql`writer = ${writer} and seq = 7`,
+    violation_facts: sql`writer = ${writer} and seq = 1`,
+    violations: sql`person_key = 'person-0'`,
+    writers: sql`writer = ${writer}`,
+    ledger_keys: sql`number = 1`,
+    ledger_roster: sql`number = 1`,
+    ledger_checkpoints: sql`writer = ${writer}`,
+    ledger_leaves: sql`writer = ${writer} and tile = 0`,
+  }
+  for (const [table, row] of Object.entries(rows)) {
+    const { rows: columns } = await sql<{ name: string; type: string }>`
+      select column_name as name, udt_name as type from information_schema.columns
+      where table_schema = 'public' and table_name = ${table}`.execute(store.db)
+    t.ok(columns.length > 1, table)
+    for (const { name, type } of columns) {
+      const column = sql.ref(name)
+      const value = name === 'decision' ? sql`'ALLOW'` : OTHERS[type]?.(column)
+      if (value === undefined) throw new Error(`${table}.${name}: how is ${type} changed?`)
+      const change = sql`update ${sql.table(table)} set ${column} = ${value} where ${row}`
+      await spoiled(store, [change], async (db) => {
+        const { verdict } = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+        const isFree = FREE[table]?.includes(name) === true
+        t.equal(verdict, isFree ? 'intact' : 'damaged', `${table}.${name}`)
+      })
+    }
+  }
+}
+
+/** Another value of a type. */
+const OTHERS: Readonly<
+  Record<string, (column: ReturnType<typeof sql.ref>) => ReturnType<typeof sql>>
+> = {
+  text: (column) =>
+    sql`case when ${column} = 'open' then 'resolved' else coalesce(${column}, '') || 'x' end`,
+  bool: (column) => sql`not coalesce(${column}, false)`,
+  int4: (column) => sql`coalesce(${column}, 0) + 1000`,
+  int8: (column) => sql`coalesce(${column}, 0) + 1000`,
+  float8: (column) => sql`coalesce(${column}, 0) + 0.5`,
+  timestamptz: (column) => sql`coalesce(${column}, now()) + interval '1 second'`,
+  date: (column) => sql`${column} + 1`,
+  uuid: () => sql`'01a21fc8-462b-75a4-88f8-0ddf1de48293'::uuid`,
+  jsonb: () => sql`'{"x":1}'::jsonb`,
+  _text: () => sql`'{x}'::text[]`,
+  bytea: (column) => sql`coalesce(${column}, '\\x'::bytea) || '\\x00'::bytea`,
+}
+
+async function proofsHold(t: Test, store: Store, { writers }: TestLedger): Promise<void> {
+  const verdict = (proof: Proof): string => verifyProof(proof, 'proof.json', []).verdict
+  for (const { writer, records: last } of writers)
+    for (const seq of [1, 7, 8, last]) {
+      const proof = await proveStoredInclusion(store.db, 'default', { writer, seq })
+      t.match(proof, { writer, seq, tree_size: last })
+      t.equal(verdict(proof), 'intact', `${writer}:${seq}`)
+    }
+  const [one, second] = writers
+  const { rows } = await sql<{ id: string; old: string }>`
+    select (select decision_id from decisions where writer = ${one?.writer} and seq = 20) as id,
+      (select note from ledger_checkpoints where writer = ${second?.writer} and size = 45) as old`.execute(
+    store.db,
+  )
+  const { id = '', old = '' } = rows[0] ?? {}
+  const wanted = { decisionId: id }
+  t.match(await proveStoredInclusion(store.db, 'default', wanted), { writer: one?.writer, seq: 20 })
+  const { proof, left } = await proveStoredConsistency(store.db, old, undefined)
+  t.same(left, [])
+  t.match(proof.trees, [{ writer: second?.writer, old_size: 45, new_size: 86 }])
+  t.equal(verdict(proof), 'intact')
+  await t.rejects(proveStoredInclusion(store.db, 'other', wanted), { code: 'NOT_FOUND' })
+  const changes = [
+    sql`update decisions set record = replace(record, 'because', 'therefor') where decision_id = ${id}`,
+    sql`update ledger_leaves set hashes = overlay(hashes placing decode(repeat('ab', 32), 'hex') from 33) where writer = ${one?.writer} and tile = 0`,
+    sql`update ledger_checkpoints set note = replace(note, 'time 2', 'time 3') where writer = ${one?.writer}`,
+  ]
+  for (const change of changes)
+    await spoiled(store, [change], async (db) => {
+      await t.rejects(proveStoredInclusion(db, 'default', wanted))
+    })
+}
+
+async function violationsAreFound(t: Test, store: Store): Promise<void> {
+  const { rows } = await sql<{ id: string; other: string; facts: string }>`
+    select (select violation_id from violations where person_key = 'person-0') as id,
+      (select violation_id from violations where person_key = 'person-1') as other,
+      (select count(*) from violation_facts f join violations v using (tenant, violation_id) where v.person_key = 'person-0') as facts`.execute(
+    store.db,
+  )
+  const { id = '', other = '' } = rows[0] ?? {}
+  t.ok(Number(rows[0]?.facts) > 3, 'it has several facts, of more than one writer')
+  const of = sql`violation_id = ${id}`
+  const changed: Readonly<Record<string, ReturnType<typeof sql>>> = {
+    count: sql`count + 1`,
+    first_seen: sql`first_seen - interval '1 millisecond'`,
+    last_seen: sql`last_seen + interval '1 millisecond'`,
+    last_decision_id: sql`'01a21fc8-462b-75a4-88f8-0ddf1de48293'`,
+    person_key: sql`'person-9'`,
+    policy_id: sql`'another'`,
+    service_id: sql`'another'`,
+    user_id: sql`'nobody'`,
+    user_name: sql`'nobody'`,
+    user_department: sql`null`,
+    violation_type: sql`'another'`,
+    policy_name: sql`'another'`,
+    severity: sql`'low'`,
+    resource_type: sql`'another'`,
+    resource_name: sql`'another'`,
+  }
+  for (const [column, value] of Object.entries(changed))
+    await spoiled(
+      store,
+      [sql`update violations set ${sql.ref(column)} = ${value} where ${of}`],
+      async (db) => {
+        const { damage } = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+        t.match(damage, [{ table: 'violations', row: id, column }], column)
+        t.equal(damage.length, 1, column)
+      },
+    )
+  const fact = sql`ctid in (select ctid from violation_facts where ${of} order by time limit 1)`
+  const attempts: Readonly<Record<string, { does: ReturnType<typeof sql>[]; tells: object }>> = {
+    'a row that was removed': {
+      does: [sql`delete from violations where ${of}`],
+      tells: { table: 'violations', row: id, what: /is missing/ },
+    },
+    'all rows': {
+      does: [sql`delete from violations`],
+      tells: { table: 'violations', what: /is missing/ },
+    },
+    'a row that was inserted': {
+      does: [
+        sql`insert into violations (tenant, violation_id, day, person_key, policy_id, service_id, violation_type, severity, count,
+            first_seen, last_seen, last_decision_id)
+          select tenant, '01a21fc8-462b-75a4-88f8-0ddf1de48293', day, 'person-9', policy_id, service_id, violation_type, severity, count,
+            first_seen, last_seen, last_decision_id from violations where ${of}`,
+      ],
+      tells: {
+        table: 'violations',
+        row: '01a21fc8-462b-75a4-88f8-0ddf1de48293',
+        what: /was inserted/,
+      },
+    },
+    'a name that was taken away': {
+      does: [sql`update violations set user_name = null where ${of}`],
+      tells: { table: 'violations', row: id, what: /no record of an erasure/ },
+    },
+    'another day': {
+      does: [sql`update violations set day = day - 1 where ${of}`],
+      tells: { table: 'violations', row: id },
+    },
+    'a day that is none': {
+      does: [sql`update violations set day = 'infinity' where ${of}`],
+      tells: { table: 'violations', row: id },
+    },
+    'a time that is none': {
+      does: [sql`update violations set last_seen = 'infinity' where ${of}`],
+      tells: { table: 'violations', row: id, column: 'last_seen' },
+    },
+    'a fact that was given to another person': {
+      does: [sql`update violation_facts set violation_id = ${other} where ${of} and ${fact}`],
+      tells: { table: 'violation_facts', column: 'violation_id' },
+    },
+    'a fact that was given to nobody': {
+      does: [
+        sql`update violation_facts set violation_id = '01a21fc8-462b-75a4-88f8-0ddf1de48293' where ${of} and ${fact}`,
+      ],
+      tells: { table: 'violations', row: '01a21fc8-462b-75a4-88f8-0ddf1de48293' },
+    },
+  }
+  for (const [name, { does, tells }] of Object.entries(attempts))
+    await spoiled(store, does, async (db) => {
+      const { damage } = await verifyStore({ db, kind: 'embedded' }, OPTIONS)
+      t.ok(
+        damage.some((each) => isLike(each, tells)),
+        `${name}: ${JSON.stringify(damage)}`,
+      )
+    })
+  const theirs = sql`update violations set status = 'resolved', assigned_to = ${id}, resolution_notes = 'it was a test',
+    resolved_at = now(), notification_sent = true, escalated = true, escalated_at = now()`
+  await spoiled(store, [theirs], async (db) => {
+    t.same((await verifyStore({ db, kind: 'embedded' }, OPTIONS)).damage, [])
+  })
+}
+
+function isLike(damage: object, wanted: object): boolean {
+  const known = damage as Readonly<Record<string, unknown>>
+  return Object.entries(wanted).every(([name, value]) =>
+    value instanceof RegExp ? value.test(String(known[name])) : known[name] === value,
+  )
+}
+
 class Undone extends Error {}
 
 /** Calls within a transaction that is undone: each attack begins with the sound database. */
@@ -604,6 +830,15 @@ function attacks(writer: string): Readonly<Record<string, Attack>> {
     },
     'a cursor that nothing can have': {
       does: [sql`update writers set seq = 9000000000000000 where writer = ${writer}`],
+    },
+    'a gap at a time that is none': column('gaps', 7, 'time', sql`'infinity'`),
+    "a writer's cursor under another tenant": {
+      does: [sql`update writers set tenant = 'other' where writer = ${writer}`],
+      tells: { table: 'writers', column: 'tenant' },
+    },
+    "a writer's cursor under a second tenant": {
+      does: [sql`insert into writers (tenant, writer, seq) values ('other', ${writer}, 3)`],
+      tells: { table: 'writers', column: 'tenant' },
     },
     'a gap without times': {
       does: [
