@@ -66,9 +66,21 @@ try {
   rmSync(dir, { recursive: true, force: true })
 }
 if (values.json !== true) {
-  const columns = ['scenario', 'decisions', 'evaluations', 'identical', 'changed', 'seconds', 'per_second', 'rss_mb'] as const
+  const columns = [
+    'scenario',
+    'decisions',
+    'evaluations',
+    'identical',
+    'changed',
+    'seconds',
+    'per_second',
+    'rss_mb',
+  ] as const
   process.stdout.write(
-    `${table([...columns], rows.map((row) => columns.map((column) => String(row[column]))))}\n`,
+    `${table(
+      [...columns],
+      rows.map((row) => columns.map((column) => String(row[column]))),
+    )}\n`,
   )
 }
 process.exitCode = differing === 0 ? 0 : 1

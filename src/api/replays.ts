@@ -2,9 +2,9 @@
 
 import type { FastifyInstance } from 'fastify'
 import { type Static, type TSchema, Type } from 'typebox'
-import { EFFECTS } from '../model/decision.ts'
 import type { ReplayJob, ReplayRequest } from '../governance/replays.ts'
 import type { ShadowReport } from '../governance/shadow.ts'
+import { EFFECTS } from '../model/decision.ts'
 import { type ApiKey, type KeyRing, requiresEach } from './key.ts'
 import { closed } from './queries.ts'
 import { PROBLEM } from './schemas.ts'
@@ -147,10 +147,9 @@ const Report = Type.Object({
       decision_ids: Ids,
     }),
   ),
-  masked: Type.Array(
-    Type.Object({ path: Type.String(), count: Count, policy_ids: Ids }),
-    { description: 'What recording left out and a policy would have read' },
-  ),
+  masked: Type.Array(Type.Object({ path: Type.String(), count: Count, policy_ids: Ids }), {
+    description: 'What recording left out and a policy would have read',
+  }),
 })
 const Job = Type.Object({
   replay_id: Type.String({ format: 'uuid' }),

@@ -255,7 +255,10 @@ export class ThreadedReplays implements ReplayJobs {
   /** Only what ends it first counts. */
   #end(
     job: Job,
-    { state, error = null }: { readonly state: ReplayJob['state']; readonly error?: ReplayJob['error'] },
+    {
+      state,
+      error = null,
+    }: { readonly state: ReplayJob['state']; readonly error?: ReplayJob['error'] },
   ): void {
     const { running } = job
     if (running === undefined) return

@@ -4,12 +4,12 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { CordonError } from '../base/errors.ts'
+import { openLog } from '../observe/log.ts'
 import { loadPolicySet } from '../policy/load.ts'
 import { type RecordedRow, readRecorded } from '../policy/recorded-input.ts'
 import { Replay, replayPages } from '../policy/replay.ts'
 import { openAsItIs } from '../store/open.ts'
 import { recordedPages } from '../store/recorded.ts'
-import { openLog } from '../observe/log.ts'
 import type { FromThread, ReplayTask, ToThread } from './replay-job.ts'
 import { compileOptions } from './rules.ts'
 

@@ -16,6 +16,7 @@ import { EFFECTS } from '../model/decision.ts'
 import type { Combining, CombineOptions } from '../policy/combine.ts'
 import { loadPolicySet } from '../policy/load.ts'
 import { readExportLine, type Recorded } from '../policy/recorded-input.ts'
+import type { Counts, Grouped } from '../policy/replay-tally.ts'
 import {
   Replay,
   REPLAY_BY,
@@ -23,7 +24,6 @@ import {
   replayPages,
   type ReplayReport,
 } from '../policy/replay.ts'
-import type { Counts, Grouped } from '../policy/replay-tally.ts'
 import type { Period } from '../store/recorded.ts'
 import { withAdmin } from './admin.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
@@ -76,9 +76,7 @@ export async function policyReplay(
   try {
     // An export and a folder need no store.
     const needsStore =
-      given.export === undefined ||
-      asked.policy !== undefined ||
-      given.beside === true
+      given.export === undefined || asked.policy !== undefined || given.beside === true
     const run = (commands: Commands | undefined): Promise<ExitCode> =>
       replay(io, config, { dirs, given, asked, commands, signal: over.signal })
     return needsStore ? await withAdmin(io, config, run) : await run(undefined)
@@ -320,9 +318,9 @@ function print(io: Io, report: ReplayReport): void {
   printRows(
     io,
     false,
-    ['then', ...fresh],
+    ['was', ...fresh],
     EFFECTS.map((old) => ({
-      then: old,
+      was: old,
       ...Object.fromEntries(EFFECTS.map((effect) => [`now ${effect}`, matrix[old][effect]])),
     })),
   )

@@ -66,9 +66,7 @@ function print(io: Io, report: ShadowReport): void {
     io.out.write(`\n`)
     const rows = items.map((counts) => ({ [`${name}${since}`]: counts.name ?? '-', ...counts }))
     const rest: Record<string, unknown>[] =
-      other === null
-        ? []
-        : [{ [`${name}${since}`]: othersText(other), ...other }]
+      other === null ? [] : [{ [`${name}${since}`]: othersText(other), ...other }]
     printRows(io, false, [`${name}${since}`, ...COLUMNS], [...rows, ...rest])
   }
   if (newest.length === 0) return

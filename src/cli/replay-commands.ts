@@ -53,7 +53,10 @@ export function replayCommands(policy: Command, io: Io, run: Run): void {
       run(async () => (await import('./policy-replay.ts')).policyReplay(io, dirs, options))(),
     )
   common(policy.command('shadow'), 'what policies in warn and audit would have changed')
-    .argument('[id]', 'one policy: by department, service and person (default: all, in one line each)')
+    .argument(
+      '[id]',
+      'one policy: by department, service and person (default: all, in one line each)',
+    )
     .option(
       '--from <time>',
       'RFC 3339; default since its version is active, else a week before --to',

@@ -167,10 +167,13 @@ export class Replays {
       throw invalid('/policies', 'takes policy_id and version together')
     if (alone && id === undefined && files === undefined)
       throw invalid('/policies', 'takes a version or files with alone')
-    const draft = id === undefined || version === undefined ? undefined : await this.#version(id, version)
+    const draft =
+      id === undefined || version === undefined ? undefined : await this.#version(id, version)
     if (alone) return { files: draft === undefined ? (files ?? []) : [draft], isAlone: true }
     const active = await versions.activeFiles()
-    const paths = new Set([...(files ?? []), ...(draft === undefined ? [] : [draft])].map(({ path }) => path))
+    const paths = new Set(
+      [...(files ?? []), ...(draft === undefined ? [] : [draft])].map(({ path }) => path),
+    )
     return {
       files: [
         ...active.filter(({ path, id: other }) => other !== id && !paths.has(path)),
@@ -194,7 +197,10 @@ export class Replays {
     return shadowReport({ db, tenant, pseudonymous: pseudonymous() }, policy, period, top)
   }
 
-  async shadows(range: { readonly from?: string; readonly to?: string }): Promise<readonly ShadowLine[]> {
+  async shadows(range: {
+    readonly from?: string
+    readonly to?: string
+  }): Promise<readonly ShadowLine[]> {
     const { db, tenant, now, pseudonymous } = this.#parts
     return shadowLines({ db, tenant, pseudonymous: pseudonymous() }, periodOf(range, now()))
   }
@@ -241,7 +247,12 @@ function lineOf({ record, personal }: StoredDecision): string {
   return `${JSON.stringify({ record, personal: part })}\n`
 }
 
-function namedOf({ policy_id: id, version, files = [], alone = false }: ReplayPolicies): ReplayNamed {
+function namedOf({
+  policy_id: id,
+  version,
+  files = [],
+  alone = false,
+}: ReplayPolicies): ReplayNamed {
   return {
     policy_id: id ?? null,
     version: version ?? null,

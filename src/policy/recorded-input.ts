@@ -110,9 +110,7 @@ export function exportedInput(row: RecordedRow, pseudonymous: boolean): Record<s
  * A line of an export: of decisions, or of one with proof, which has other lines too. `no input`: of a release that did not
  * export input documents, or of another form.
  */
-export function readExportLine(
-  line: string,
-): Recorded | 'no decision' | 'no input' | 'unreadable' {
+export function readExportLine(line: string): Recorded | 'no decision' | 'no input' | 'unreadable' {
   let value: unknown
   try {
     value = parseExact(line)
@@ -193,8 +191,7 @@ const CIRCUMSTANCES = ['ip_address', 'device', 'user_agent', 'geo_location', 'as
 /** What of a personal part policies see in `context`. */
 function circumstancesIn(personal: PersonalPart | undefined): Record<string, unknown> {
   const found: Record<string, unknown> = {}
-  for (const name of CIRCUMSTANCES)
-    if (personal?.[name] !== undefined) found[name] = personal[name]
+  for (const name of CIRCUMSTANCES) if (personal?.[name] !== undefined) found[name] = personal[name]
   return found
 }
 
@@ -203,7 +200,7 @@ export function personalOf(bytes: Uint8Array | null): PersonalPart | undefined {
   if (bytes === null || bytes.length <= SALT_BYTES) return undefined
   try {
     const read = parseExact(Buffer.from(bytes.subarray(SALT_BYTES)).toString('utf8'))
-    return isObject(read) ? (read as PersonalPart) : undefined
+    return isObject(read) ? read : undefined
   } catch {
     return undefined
   }

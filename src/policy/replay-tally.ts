@@ -97,8 +97,7 @@ export class Tally {
       decisions: compared + at(CANNOT_TELL),
       compared,
       cannot_tell: at(CANNOT_TELL),
-      changed:
-        newly.newly_denied + newly.newly_reviewed + newly.newly_allowed + at(OBLIGATIONS),
+      changed: newly.newly_denied + newly.newly_reviewed + newly.newly_allowed + at(OBLIGATIONS),
       ...newly,
       obligations_changed: at(OBLIGATIONS),
       would_be_changed: at(WOULD_BE),

@@ -13,8 +13,8 @@ import { type CombineOptions, byCodePoint, canonical } from './combine.ts'
 import { isObject } from './metadata.ts'
 import { NAME_WORD, type Recorded, type RecordedInput } from './recorded-input.ts'
 import { recordedVerdict } from './recorded-verdict.ts'
-import { READS, ScopeIndex } from './scope.ts'
 import { type Compared, type Counts, type Grouped, Tallies, Tally } from './replay-tally.ts'
+import { READS, ScopeIndex } from './scope.ts'
 
 /** What a policy set offers here. */
 export interface Draft {
@@ -441,9 +441,7 @@ class UserScopes {
 
 /** Whether one of two paths lies within the other. */
 function touches(read: string, path: string): boolean {
-  return (
-    read === '' || read === path || read.startsWith(`${path}.`) || path.startsWith(`${read}.`)
-  )
+  return read === '' || read === path || read.startsWith(`${path}.`) || path.startsWith(`${read}.`)
 }
 
 /** The same obligations in whatever order. Recorded ones have words where a name stood. */

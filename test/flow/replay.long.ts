@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { type Ran, run } from '../support/command-line.ts'
 import { company, hire, keyWith, POLICIES } from '../support/company.ts'
 import { eventually, Place } from '../support/cordon.ts'
 
@@ -30,6 +31,10 @@ t.teardown(async () => {
   await cordon.stop()
   place.remove()
 })
+
+/** In this process: a command of its own takes seconds to begin. */
+const command = (args: readonly string[], input?: Buffer | string): Promise<Ran> =>
+  run([...args, '--config', place.file], input === undefined ? {} : { input })
 
 const ask = (user: string, host: string): Promise<{ readonly body: Record<string, unknown> }> =>
   cordon.call('/v1/decisions', write, {
@@ -99,8 +104,18 @@ t.test('files of a draft, by department, service and person', async (t) => {
     report: {
       ...CHANGES,
       by: {
-        service: { items: [{ name: 'other-chat', newly_denied: 10 }, { name: 'asked', newly_denied: 5 }] },
-        user: { items: [{ name: 'maya', newly_denied: 10 }, { name: 'ben', newly_denied: 5 }] },
+        service: {
+          items: [
+            { name: 'other-chat', newly_denied: 10 },
+            { name: 'asked', newly_denied: 5 },
+          ],
+        },
+        user: {
+          items: [
+            { name: 'maya', newly_denied: 10 },
+            { name: 'ben', newly_denied: 5 },
+          ],
+        },
       },
       samples: { frequent: [{ to: 'DENY', new_policy_id: 'no-other-chat', count: 10 }] },
     },
@@ -118,7 +133,10 @@ t.test('a draft that is not valid fails with its places', async (t) => {
     policies: { files: [{ path: 'all.cedar', text: 'forbid (principal, action' }], alone: true },
   })
   const job = await ended(body['replay_id'])
-  t.match(job, { state: 'failed', error: { code: 'POLICY_INVALID', problems: [{ file: 'all.cedar' }] } })
+  t.match(job, {
+    state: 'failed',
+    error: { code: 'POLICY_INVALID', problems: [{ file: 'all.cedar' }] },
+  })
 })
 
 t.test('what cannot be asked is told', async (t) => {
@@ -148,36 +166,43 @@ t.test('one that is cancelled keeps what it has seen', async (t) => {
   t.match(job.state, /^(?:cancelled|complete)$/)
 })
 
-t.test('the command line says the same, beside a Cordon that runs and from an export', async (t) => {
-  const draft = join(place.dir, 'stricter')
-  const beside = await place.cordon(['policy', 'replay', draft, '--json'])
-  t.equal(beside.code, 0, beside.err)
-  t.match(JSON.parse(beside.out), { ended: 'complete', ...CHANGES })
-  const table = await place.done(['policy', 'replay', draft])
-  t.match(table, /15 newly denied/)
-  t.match(table, /other-chat/)
+t.test(
+  'the command line says the same, beside a Cordon that runs and from an export',
+  async (t) => {
+    const draft = join(place.dir, 'stricter')
+    const beside = await command(['policy', 'replay', draft, '--json'])
+    t.equal(beside.code, 0, beside.err)
+    t.match(JSON.parse(beside.out), { ended: 'complete', ...CHANGES })
+    const { out: table } = await command(['policy', 'replay', draft])
+    t.match(table, /15 newly denied/)
+    t.match(table, /other-chat/)
 
-  const file = join(place.dir, 'week.ndjson')
-  writeFileSync(file, await place.done(['ledger', 'export']))
-  const proved = join(place.dir, 'proved.ndjson')
-  writeFileSync(proved, await place.done(['ledger', 'export', '--proof']))
-  for (const source of [file, proved]) {
-    const gated = await place.cordon(
-      ['policy', 'replay', draft, '--json', '--export', source, '--fail-on', 'newly_denied>14', '--fail-on', 'cannot_tell'],
-    )
-    t.equal(gated.code, 1, gated.err)
-    t.match(JSON.parse(gated.out), { ...CHANGES, failed: ['newly_denied>14'] })
-  }
-  const piped = await place.cordon(['policy', 'replay', draft, '--json', '--export', '-'], {
-    input: readFileSync(file),
-  })
-  t.match(JSON.parse(piped.out), CHANGES)
-  const none = await place.cordon(['policy', 'replay', draft, '--export', '-'], { input: 'a,b\n' })
-  t.equal(none.code, 3)
-  const wrong = await place.cordon(['policy', 'replay', draft, '--fail-on', 'newly_denid>0'])
-  t.equal(wrong.code, 2)
-  t.match(wrong.err, /did you mean "newly_denied"/)
-})
+    const file = join(place.dir, 'week.ndjson')
+    writeFileSync(file, (await command(['ledger', 'export'])).out)
+    const proved = join(place.dir, 'proved.ndjson')
+    writeFileSync(proved, (await command(['ledger', 'export', '--proof'])).out)
+    const gates = ['--fail-on', 'newly_denied>14', '--fail-on', 'cannot_tell']
+    for (const source of [file, proved]) {
+      const gated = await command([
+        'policy',
+        'replay',
+        draft,
+        '--json',
+        '--export',
+        source,
+        ...gates,
+      ])
+      t.equal(gated.code, 1, gated.err)
+      t.match(JSON.parse(gated.out), { ...CHANGES, failed: ['newly_denied>14'] })
+    }
+    const from = ['policy', 'replay', draft, '--export', '-']
+    t.match(JSON.parse((await command([...from, '--json'], readFileSync(file))).out), CHANGES)
+    t.equal((await command(from, 'a,b\n')).code, 3, 'a table is no export that can be replayed')
+    const wrong = await command([...from, '--fail-on', 'newly_denid>0'], '')
+    t.equal(wrong.code, 2)
+    t.match(wrong.err, /did you mean "newly_denied"/)
+  },
+)
 
 t.test('a policy in warn tells what it would have changed', async (t) => {
   const { status, body } = await cordon.call('/v1/policies/frowned/shadow', key)
@@ -194,15 +219,22 @@ t.test('a policy in warn tells what it would have changed', async (t) => {
     },
   })
   t.equal((body['newest'] as unknown[]).length, 5)
-  const all = JSON.parse(await place.done(['policy', 'shadow', '--json'])) as { policy_id: string }[]
-  t.ok(all.some(({ policy_id: id }) => id === 'frowned'))
-  t.match(await place.done(['policy', 'shadow', 'frowned']), /5 newly denied/)
+  const all = await command(['policy', 'shadow', '--json'])
+  const lines = JSON.parse(all.out) as Record<string, unknown>[]
+  t.same(
+    new Map(lines.map(({ policy_id: id, newly_denied: denied }) => [id, denied])),
+    new Map([
+      ['banned', 5],
+      ['frowned', 5],
+    ]),
+  )
+  t.match((await command(['policy', 'shadow', 'frowned'])).out, /5 newly denied/)
 })
 
 t.test('without a Cordon that runs the command opens the store', async (t) => {
   await cordon.stop()
   const draft = join(place.dir, 'stricter')
-  const { code, out, err } = await place.cordon(['policy', 'replay', draft, '--json'])
+  const { code, out, err } = await command(['policy', 'replay', draft, '--json'])
   t.equal(code, 0, err)
   t.match(JSON.parse(out), CHANGES)
 })

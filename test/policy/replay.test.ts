@@ -3,6 +3,7 @@
 import t from 'tap'
 import { stringifyExact } from '../../src/base/exact-json.ts'
 import { erasedPersonal } from '../../src/ledger/encode.ts'
+import type { DecisionRecord } from '../../src/model/record.ts'
 import {
   exportedInput,
   personalOf,
@@ -11,7 +12,6 @@ import {
   type RecordedRow,
 } from '../../src/policy/recorded-input.ts'
 import { isReading, Replay, replayPages, type ReplayReport } from '../../src/policy/replay.ts'
-import type { DecisionRecord } from '../../src/model/record.ts'
 import { folderOf, loadDirs, withoutOpa } from '../support/policy-folder.ts'
 import { RULES } from '../support/policy-rules.ts'
 import { decisionRecord, shippedOf } from '../support/records.ts'
@@ -99,7 +99,7 @@ t.test('the old answer by the new one, in all and by department, service and per
       },
     },
   })
-  t.same(report.by.user.items.map(({ name }) => name).toSorted(), ['ben', 'maya'])
+  t.same(new Set(report.by.user.items.map(({ name }) => name)), new Set(['ben', 'maya']))
   t.match(report.samples.frequent, [
     { from: 'ALLOW', to: 'DENY', count: 2, old_policy_id: null, new_policy_id: 'no-chat' },
     { from: 'DENY', to: 'ALLOW', count: 1 },
@@ -107,31 +107,43 @@ t.test('the old answer by the new one, in all and by department, service and per
   t.equal(report.samples.newest.length, 3)
 })
 
-t.test('with the same policies everything is as it was, and equal documents run once', async (t) => {
-  const report = await replayed(t, NOTHING, Array.from({ length: 20 }, () => rowOf()))
-  t.match(report, { decisions: 20, changed: 0, identical: 20, evaluations: 1 })
-})
+t.test(
+  'with the same policies everything is as it was, and equal documents run once',
+  async (t) => {
+    const report = await replayed(
+      t,
+      NOTHING,
+      Array.from({ length: 20 }, () => rowOf()),
+    )
+    t.match(report, { decisions: 20, changed: 0, identical: 20, evaluations: 1 })
+  },
+)
 
-t.test('of erased people and of paths that are not kept nobody can tell, where they are read', async (t) => {
-  const erased: RecordedRow = { ...rowOf(), personal: null }
-  const pathless = rowOf({
-    masked: ['resource.path'],
-    input: inputWith({ resource: { id: 'chatgpt', ai: true, known: true, type: 'ai_service', method: 'POST' } }),
-  })
-  const reading = `
+t.test(
+  'of erased people and of paths that are not kept nobody can tell, where they are read',
+  async (t) => {
+    const erased: RecordedRow = { ...rowOf(), personal: null }
+    const pathless = rowOf({
+      masked: ['resource.path'],
+      input: inputWith({
+        resource: { id: 'chatgpt', ai: true, known: true, type: 'ai_service', method: 'POST' },
+      }),
+    })
+    const reading = `
     @id("names") forbid (principal, action, resource) when { principal has email && principal.email == "x" };
     @id("paths") forbid (principal, action, resource) when { resource has path && resource.path == "/x" };`
-  t.match(await replayed(t, reading, [erased, pathless, rowOf()]), {
-    compared: 1,
-    cannot_tell: 2,
-    changed: 0,
-    masked: [
-      { path: 'resource.path', count: 1, policy_ids: ['paths'] },
-      { path: 'user.email', count: 1, policy_ids: ['names'] },
-    ],
-  })
-  t.match(await replayed(t, NO_CHAT, [erased, pathless]), { compared: 2, cannot_tell: 0 })
-})
+    t.match(await replayed(t, reading, [erased, pathless, rowOf()]), {
+      compared: 1,
+      cannot_tell: 2,
+      changed: 0,
+      masked: [
+        { path: 'resource.path', count: 1, policy_ids: ['paths'] },
+        { path: 'user.email', count: 1, policy_ids: ['names'] },
+      ],
+    })
+    t.match(await replayed(t, NO_CHAT, [erased, pathless]), { compared: 2, cannot_tell: 0 })
+  },
+)
 
 t.test('a scope that names people hangs on who it was', { skip: withoutOpa() }, async (t) => {
   const draft = await loadDirs([folderOf(t, { 'hers.rego': HERS })])
@@ -148,7 +160,8 @@ t.test('a scope that names people hangs on who it was', { skip: withoutOpa() }, 
 })
 
 t.test('people who are shown by pseudonyms are masked, and told by pseudonym', async (t) => {
-  const names = '@id("names") forbid (principal, action, resource) when { principal has name && principal.name == "maya" };'
+  const names =
+    '@id("names") forbid (principal, action, resource) when { principal has name && principal.name == "maya" };'
   const row = rowOf({ person_key: 'a'.repeat(64) })
   t.match(await replayed(t, names, [row]), { newly_denied: 1 })
   const report = await replayed(t, names, [row], true)
@@ -161,20 +174,50 @@ t.test('people who are shown by pseudonyms are masked, and told by pseudonym', a
 })
 
 t.test('policy verdict is compared with policy verdict, whatever was done', async (t) => {
-  const said = { decision: 'DENY', reason: 'no', primary_policy_id: 'no-chat', obligations: [], would_be: null } as const
+  const said = {
+    decision: 'DENY',
+    reason: 'no',
+    primary_policy_id: 'no-chat',
+    obligations: [],
+    would_be: null,
+  } as const
   const evaluated = [
-    { policy_id: 'no-chat', policy_name: 'no-chat', matched: true, priority: 100, effect: 'DENY', mode: 'enforce', error: null },
+    {
+      policy_id: 'no-chat',
+      policy_name: 'no-chat',
+      matched: true,
+      priority: 100,
+      effect: 'DENY',
+      mode: 'enforce',
+      error: null,
+    },
   ] as const
   const observed = rowOf({
     mode: 'audit',
     verdict: said,
-    decision: { decision: 'ALLOW', would_be: 'DENY', reason: 'no', primary_policy_id: 'no-chat', policies_evaluated: evaluated },
+    decision: {
+      decision: 'ALLOW',
+      would_be: 'DENY',
+      reason: 'no',
+      primary_policy_id: 'no-chat',
+      policies_evaluated: evaluated,
+    },
   })
   t.match(await replayed(t, NO_CHAT, [observed]), { changed: 0, identical: 1 })
   // A record of a former release tells no verdict and no masked paths: what each policy said tells.
-  const { masked: _masked, verdict: _verdict, ...former } = recordOf({
+  const {
+    masked: _masked,
+    verdict: _verdict,
+    ...former
+  } = recordOf({
     mode: 'audit',
-    decision: { decision: 'ALLOW', would_be: 'DENY', reason: 'no', primary_policy_id: 'no-chat', policies_evaluated: evaluated },
+    decision: {
+      decision: 'ALLOW',
+      would_be: 'DENY',
+      reason: 'no',
+      primary_policy_id: 'no-chat',
+      policies_evaluated: evaluated,
+    },
   })
   const [shipped] = shippedOf([former])
   const row = { record: shipped?.text ?? '', personal: shipped?.personalBytes ?? null }
@@ -184,7 +227,15 @@ t.test('policy verdict is compared with policy verdict, whatever was done', asyn
 t.test('obligations with words in place of names are what they were', async (t) => {
   const policy = `@id("tell") @obligations("[{\\"type\\":\\"notify\\",\\"parameters\\":{\\"to\\":[\\"maya@acme.example\\"]}}]") permit (principal, action, resource);`
   const evaluated = [
-    { policy_id: 'tell', policy_name: 'tell', matched: true, priority: 100, effect: 'ALLOW', mode: 'enforce', error: null },
+    {
+      policy_id: 'tell',
+      policy_name: 'tell',
+      matched: true,
+      priority: 100,
+      effect: 'ALLOW',
+      mode: 'enforce',
+      error: null,
+    },
   ] as const
   const rowTo = (to: string): RecordedRow =>
     rowOf({
@@ -210,10 +261,18 @@ t.test('obligations with words in place of names are what they were', async (t) 
 t.test('an export gives what the store gives, with exact numbers', async (t) => {
   const row = rowOf({
     personal: { user: { name: 'maya', attributes: { badge: 2n ** 60n } }, path: '/u/maya' },
-    input: inputWith({ resource: { id: 'chatgpt', type: 'ai_service', ai: true, known: true, path: '/u/[user.name]' } }),
+    input: inputWith({
+      resource: {
+        id: 'chatgpt',
+        type: 'ai_service',
+        ai: true,
+        known: true,
+        path: '/u/[user.name]',
+      },
+    }),
   })
   const recorded = readRecorded(row)
-  t.equal((recorded?.document['resource'] as { path: string }).path, '/u/maya')
+  t.match(recorded?.document, { resource: { path: '/u/maya' } })
   t.same(recorded?.masked, [])
   const { decision } = BASE
   const line = stringifyExact({
@@ -228,7 +287,11 @@ t.test('an export gives what the store gives, with exact numbers', async (t) => 
   t.same(read.document, recorded?.document)
   t.match(line, /"badge":1152921504606846976/)
   const proved = readExportLine(
-    JSON.stringify({ row: 1, record: row.record, personal: Buffer.from(row.personal ?? []).toString('base64') }),
+    JSON.stringify({
+      row: 1,
+      record: row.record,
+      personal: Buffer.from(row.personal ?? []).toString('base64'),
+    }),
   )
   if (typeof proved === 'string') throw new Error(proved)
   t.same(proved.document, recorded?.document)
@@ -254,12 +317,16 @@ t.test('what was overwritten or damaged is no personal part', async (t) => {
 t.test('it ends with the limit, and where somebody says so', async (t) => {
   const draft = await loadDirs([folderOf(t, { 'p.cedar': NOTHING })])
   const pages = async function* () {
-    for (let page = 0; page < 10; page++) yield await Promise.resolve([rowOf(), rowOf()].map((row) => readRecorded(row)))
+    for (let page = 0; page < 10; page++)
+      yield await Promise.resolve([rowOf(), rowOf()].map((row) => readRecorded(row)))
   }
   const run = (): Replay => new Replay({ draft, combining: RULES, pseudonymous: false })
   const limited = run()
   const onPage = (): void => undefined
-  t.equal(await replayPages(limited, pages(), { limit: 5, isCancelled: () => false, onPage }), 'limit')
+  t.equal(
+    await replayPages(limited, pages(), { limit: 5, isCancelled: () => false, onPage }),
+    'limit',
+  )
   t.equal(limited.report().decisions, 5)
   const cancelled = run()
   t.equal(await replayPages(cancelled, pages(), { isCancelled: () => true, onPage }), 'cancelled')
@@ -271,7 +338,14 @@ t.test('names beyond the limit are counted together', async (t) => {
   const draft = await loadDirs([folderOf(t, { 'p.cedar': NO_CHAT })])
   const replay = new Replay({ draft, combining: RULES, pseudonymous: false, top: 2 })
   for (let person = 0; person < 5; person++)
-    replay.add(readRecorded(rowOf({ person_key: String(person).repeat(64), personal: { user: { name: `p${person}` } } })))
+    replay.add(
+      readRecorded(
+        rowOf({
+          person_key: String(person).repeat(64),
+          personal: { user: { name: `p${person}` } },
+        }),
+      ),
+    )
   t.match(replay.report().by.user, { items: { length: 2 }, other: { names: 3, newly_denied: 3 } })
 })
 

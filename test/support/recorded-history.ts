@@ -190,7 +190,9 @@ function requestOf(dice: Dice, { ids, people, services, unrecorded }: Scene): Ac
   const { user } = dice.of(people)
   const isKnown = dice.next() < 0.9
   const host =
-    dice.next() < 0.85 ? (dice.of(services).domains[0] ?? '') : `site-${dice.between(0, 30)}.example`
+    dice.next() < 0.85
+      ? (dice.of(services).domains[0] ?? '')
+      : `site-${dice.between(0, 30)}.example`
   const isTunnel = dice.next() < 0.15
   const model = dice.next() < 0.3 ? undefined : dice.of(MODELS)
   const content = dice.next() < 0.6 ? contentOf(dice, unrecorded) : undefined
@@ -216,7 +218,12 @@ function requestOf(dice: Dice, { ids, people, services, unrecorded }: Scene): Ac
           }),
       ...(model === undefined
         ? {}
-        : { model: dice.next() < 0.1 ? `ft:${(unrecorded ? user.email : user.name) ?? ''}:${model}` : model }),
+        : {
+            model:
+              dice.next() < 0.1
+                ? `ft:${(unrecorded ? user.email : user.name) ?? ''}:${model}`
+                : model,
+          }),
       ...(dice.next() < 0.2 ? { format: 'openai-chat' } : {}),
     },
     ...(content === undefined ? {} : { content }),
@@ -239,7 +246,8 @@ function contextOf(dice: Dice): RequestContext {
 
 function contentOf(dice: Dice, unrecorded: boolean): OfferedContent {
   const words = Array.from({ length: dice.between(1, 12) }, () => dice.of(WORDS))
-  if (dice.next() < 0.3) words.push(`reach me at ${dice.of(WORDS)}.${dice.between(1, 99)}@corp.test`)
+  if (dice.next() < 0.3)
+    words.push(`reach me at ${dice.of(WORDS)}.${dice.between(1, 99)}@corp.test`)
   if (dice.next() < 0.1) words.push(`card 4${'0'.repeat(14)}2`)
   const text = words.join(' ')
   if (dice.next() < 0.5) return { text, media_type: 'text/plain' }
@@ -254,7 +262,13 @@ function contentOf(dice: Dice, unrecorded: boolean): OfferedContent {
       tools: dice.next() < 0.3 ? ['search', 'calculator'] : [],
       attachments:
         dice.next() < 0.3
-          ? [{ media_type: 'text/csv', bytes: 10, ...(unrecorded ? { filename: 'people.csv' } : {}) }]
+          ? [
+              {
+                media_type: 'text/csv',
+                bytes: 10,
+                ...(unrecorded ? { filename: 'people.csv' } : {}),
+              },
+            ]
           : [],
     },
   }
