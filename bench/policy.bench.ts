@@ -108,7 +108,12 @@ async function measureDecisions(dir: string, engine: Engine, count: number): Pro
     return document(service, department, score)
   }
   let score = 0
-  const tellTimes = (what: string, calls: number, make: (call: number) => unknown, warm = WARM): void => {
+  const tellTimes = (
+    what: string,
+    calls: number,
+    make: (call: number) => unknown,
+    warm = WARM,
+  ): void => {
     tell({ bench: 'policy', engine, policies: count, case: what, ...times(set, calls, make, warm) })
   }
   tellTimes('evaluated', CALLS, (call) => known(call, (score += 1) / 1e6))
@@ -123,7 +128,12 @@ async function measureDecisions(dir: string, engine: Engine, count: number): Pro
   tellTimes(
     'candidates never seen',
     Math.min(CALLS, 4000),
-    (call) => document((call * 31) % most, (call * 17 + Math.floor(call / most)) % most, (score += 1) / 1e6),
+    (call) =>
+      document(
+        (call * 31) % most,
+        (call * 17 + Math.floor(call / most)) % most,
+        (score += 1) / 1e6,
+      ),
     0,
   )
   set.close()
@@ -193,7 +203,8 @@ async function measureStart(path: string): Promise<void> {
   gc()
   const loaded = process.memoryUsage().rss
   const most = scopes(Number(count))
-  for (let call = 0; call < 20_000; call++) set.decide(document(call % most, (call * 7) % most, call))
+  for (let call = 0; call < 20_000; call++)
+    set.decide(document(call % most, (call * 7) % most, call))
   gc()
   const used = process.memoryUsage().rss
   const mb = (bytes: number): number => round(bytes / 1e6 / (Number(count) / 1000))
@@ -214,11 +225,11 @@ async function measureSwap(dir: string, count: number): Promise<void> {
   const path = folderOf(dir, 'mixed', count)
   let set = await loadPolicySet(optionsFor([path]))
   const most = scopes(count)
-  let isDone = false
+  const state = { isDone: false }
   let decided = 0
   const taken: number[] = []
   const deciding = (async () => {
-    while (!isDone) {
+    while (!state.isDone) {
       const began = performance.now()
       set.decide(document(decided % most, (decided * 7) % most, decided))
       taken.push((performance.now() - began) * 1000)
@@ -226,10 +237,10 @@ async function measureSwap(dir: string, count: number): Promise<void> {
       await setImmediate()
     }
   })()
-  for (let round = 1; round <= 3; round++) {
+  for (let turn = 1; turn <= 3; turn++) {
     await wait(200)
     taken.length = 0
-    writeFileSync(join(path, 'd0/p0.rego'), regoPolicy(0, 50 + round + (Date.now() % 10)))
+    writeFileSync(join(path, 'd0/p0.rego'), regoPolicy(0, 50 + turn + (Date.now() % 10)))
     const delay = monitorEventLoopDelay({ resolution: 1 })
     delay.enable()
     const began = performance.now()
@@ -243,7 +254,7 @@ async function measureSwap(dir: string, count: number): Promise<void> {
     tell({
       bench: 'policy-swap',
       policies: count,
-      round,
+      round: turn,
       s,
       longest_stop_ms: Math.round(delay.max / 1e6),
       p99_us: p99,
@@ -251,7 +262,7 @@ async function measureSwap(dir: string, count: number): Promise<void> {
     })
     former.close()
   }
-  isDone = true
+  state.isDone = true
   await deciding
   set.close()
 }
@@ -265,9 +276,13 @@ async function measureOpa(dir: string, count: number): Promise<void> {
   for (const [name, text] of Object.entries(policyFiles('rego', count)))
     writeFileSync(join(path, name.replaceAll('/', '-')), text)
   writeFileSync(join(path, 'main.rego'), MAIN)
-  const server = await startServer(opa, ['run', '--server', '--addr', `127.0.0.1:${OPA_PORT}`, '--log-level', 'error', path], {
-    port: OPA_PORT,
-  })
+  const server = await startServer(
+    opa,
+    ['run', '--server', '--addr', `127.0.0.1:${OPA_PORT}`, '--log-level', 'error', path],
+    {
+      port: OPA_PORT,
+    },
+  )
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   try {
     const most = scopes(count)
@@ -279,7 +294,13 @@ async function measureOpa(dir: string, count: number): Promise<void> {
       await post(agent, body)
       if (call >= 20) taken.push((performance.now() - began) * 1000)
     }
-    tell({ bench: 'policy', engine: 'rego', policies: count, case: 'OPA server', ...percentiles(taken) })
+    tell({
+      bench: 'policy',
+      engine: 'rego',
+      policies: count,
+      case: 'OPA server',
+      ...percentiles(taken),
+    })
   } finally {
     agent.destroy()
     await server.stop()
@@ -309,7 +330,9 @@ async function post(agent: Agent, body: string): Promise<void> {
     headers: { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) },
   })
   sent.end(body)
-  const [response] = (await once(sent, 'response')) as [NodeJS.ReadableStream & { statusCode: number }]
+  const [response] = (await once(sent, 'response')) as [
+    NodeJS.ReadableStream & { statusCode: number },
+  ]
   if (response.statusCode !== 200) throw new Error(`OPA answered ${response.statusCode}`)
   response.resume()
   await once(response, 'end')

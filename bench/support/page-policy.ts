@@ -60,11 +60,9 @@ export function policyTables(rows: readonly Measured[]): string[] {
     return row === undefined ? '-' : `${row['p50_us']} / ${row['p99_us']}`
   }
   const lines = ENGINES.flatMap((engine) =>
-    CASES.filter((name) => counts.some((count) => cell(engine, name, count) !== '-')).map((name) => [
-      engine,
-      name,
-      ...counts.map((count) => cell(engine, name, count)),
-    ]),
+    CASES.filter((name) => counts.some((count) => cell(engine, name, count) !== '-')).map(
+      (name) => [engine, name, ...counts.map((count) => cell(engine, name, count))],
+    ),
   )
   return [
     'One decision of the policies in process, p50 / p99 in microseconds, by the number of policies. Ten of them concern each request (five',

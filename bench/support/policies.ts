@@ -97,7 +97,11 @@ unless { resource has approval_status && resource.approval_status == "approved" 
 }
 
 /** About two kilobytes; the score is what no two of them have in common. */
-export function document(service: number, department: number, score: number): Record<string, unknown> {
+export function document(
+  service: number,
+  department: number,
+  score: number,
+): Record<string, unknown> {
   return {
     user: {
       id: 'u-4711',
@@ -105,7 +109,10 @@ export function document(service: number, department: number, score: number): Re
       email: 'maya@acme.example',
       known: true,
       status: 'active',
-      department: { name: `department-${department}`, path: ['acme', 'emea', `department-${department}`] },
+      department: {
+        name: `department-${department}`,
+        path: ['acme', 'emea', `department-${department}`],
+      },
       groups: Array.from({ length: 20 }, (_, index) => `group-${index + 7}`),
       roles: ['reader', 'editor'],
       employee_type: 'employee',

@@ -97,7 +97,12 @@ function* readingOf(dir: string): Generator<undefined, PolicyFolder> {
   return { dir, rego, cedar, regoTests, tableTests, data, digest: hash.digest('hex') }
 }
 
-function addData(file: SourceFile, data: Record<string, unknown>, problems: Problem[]): void {
+/** Puts a data document where its folder says; what is wrong with it goes into `problems`. */
+export function addData(
+  file: SourceFile,
+  data: Record<string, unknown>,
+  problems: Problem[],
+): void {
   let document: unknown
   try {
     document = file.name.endsWith('.json') ? parseExact(file.text) : parseYaml(file.text)

@@ -48,15 +48,15 @@ export class ScopeIndex {
    * grows with what policies name of the input, not with the number of policies.
    */
   view(input: unknown): string {
-    let text = ''
+    let seen = ''
     for (const { key, named } of this.#dimensions) {
       for (const value of valuesOf(key, input)) {
         const found = named.get(value)
-        if (found !== undefined) text += `${found.number},`
+        if (found !== undefined) seen += `${found.number},`
       }
-      text += ';'
+      seen += ';'
     }
-    return text
+    return seen
   }
 
   /** Indexes of the policies in scope, ascending. */

@@ -4,9 +4,9 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { CedarEngine } from './cedar/engine.ts'
+import { BUDGET_MS } from './quarantine.ts'
 import { createHostBuiltins } from './rego/builtins/registry.ts'
 import { Shard } from './rego/wasm.ts'
-import { BUDGET_MS } from './quarantine.ts'
 import { PROGRESS, type TrialAnswer, type TrialJob } from './trial.ts'
 import { worstCases } from './worst-case.ts'
 

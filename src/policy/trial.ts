@@ -94,7 +94,7 @@ async function tryOne(thread: TrialThread, { job, policies }: Trial): Promise<re
   for (;;) {
     const answer = await thread.run(job, skip)
     if (!('index' in answer)) {
-      answer.forEach(refuse)
+      for (const each of answer) refuse(each)
       return problems
     }
     refuse(answer)

@@ -103,7 +103,11 @@ function largest(): Record<string, unknown> {
       source: 'proxy',
       ip_address: '203.0.113.7',
       network: 'office',
-      device: { id: 'device', compliant: false, ...Object.fromEntries(words('d', 50).map((key) => [key, key])) },
+      device: {
+        id: 'device',
+        compliant: false,
+        ...Object.fromEntries(words('d', 50).map((key) => [key, key])),
+      },
       user_agent: 'u'.repeat(1024),
       ja4: 't13d1516h2_8daaf6152771_e5627efa2ab1',
       location_type: 'office',
@@ -119,7 +123,13 @@ function largest(): Record<string, unknown> {
       budget: Object.fromEntries(
         words('budget', 100).map((id) => [
           id,
-          { limit: 1e15, used: 1e15, remaining: 0, unit: 'tokens', resets_at_epoch_ms: 1_767_225_600_000 },
+          {
+            limit: 1e15,
+            used: 1e15,
+            remaining: 0,
+            unit: 'tokens',
+            resets_at_epoch_ms: 1_767_225_600_000,
+          },
         ]),
       ),
       tenant: 'default',
@@ -133,6 +143,7 @@ function words(word: string, count: number): string[] {
 
 function nested(depth: number): unknown {
   let value: unknown = 'deep'
-  for (let level = 0; level < depth; level++) value = level % 2 === 0 ? [value, level] : { inner: value }
+  for (let level = 0; level < depth; level++)
+    value = level % 2 === 0 ? [value, level] : { inner: value }
   return value
 }

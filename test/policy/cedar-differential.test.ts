@@ -18,43 +18,55 @@ const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') 
 const STATEMENTS = 24
 const INPUTS = 25
 
-t.test('random statements: the verdict is that of each alone, combined by brute force', async (t) => {
-  const dice = new Dice()
-  t.comment(`seed ${dice.seed}`)
-  const texts = Array.from({ length: STATEMENTS }, (_, number) => randomCedar(dice, number))
-  const { policies, problems } = readCedar({ path: 'x.cedar', name: 'x.cedar', text: texts.join('\n') })
-  t.same(problems, [])
-  const set = new PolicySet([new CedarEngine(policies)], '', RULES)
-  const byId = new Map(policies.map((policy, index) => [policy.metadata.id, texts[index] ?? '']))
-  let errors = 0
-  for (let round = 0; round < INPUTS; round++) {
-    const input = randomInput(dice)
-    const alone = new Map(
-      policies.map((policy) => [policy.metadata.id, askAlone(policy, byId.get(policy.metadata.id) ?? '', input)]),
-    )
-    errors += [...alone.values()].filter(({ error }) => error !== null).length
-    // Out of scope is not satisfied: all of them may be combined.
-    const wanted = combine(
-      set.policies.map((policy) => ({ policy, outcome: alone.get(policy.id) ?? failed('lost') })),
-      input,
-      RULES,
-    )
-    for (const verdict of [set.decide(input), set.decide(input)]) {
-      t.equal(verdict.decision, wanted.decision, JSON.stringify(input, big))
-      t.equal(verdict.reason, wanted.reason)
-      t.equal(verdict.primary_policy_id, wanted.primary_policy_id)
-      t.equal(verdict.would_be, wanted.would_be)
-      const said = verdict.policies_evaluated.filter(({ matched, error }) => matched || error !== null)
-      t.same(
-        said.map(({ policy_id: id, effect }) => [id, effect]),
-        wanted.policies_evaluated
-          .filter(({ matched, error }) => matched || error !== null)
-          .map(({ policy_id: id, effect }) => [id, effect]),
+t.test(
+  'random statements: the verdict is that of each alone, combined by brute force',
+  async (t) => {
+    const dice = new Dice()
+    t.comment(`seed ${dice.seed}`)
+    const texts = Array.from({ length: STATEMENTS }, (_, number) => randomCedar(dice, number))
+    const { policies, problems } = readCedar({
+      path: 'x.cedar',
+      name: 'x.cedar',
+      text: texts.join('\n'),
+    })
+    t.same(problems, [])
+    const set = new PolicySet([new CedarEngine(policies)], '', RULES)
+    const byId = new Map(policies.map((policy, index) => [policy.metadata.id, texts[index] ?? '']))
+    let errors = 0
+    for (let round = 0; round < INPUTS; round++) {
+      const input = randomInput(dice)
+      const alone = new Map(
+        policies.map((policy) => [
+          policy.metadata.id,
+          askAlone(policy, byId.get(policy.metadata.id) ?? '', input),
+        ]),
       )
+      errors += [...alone.values()].filter(({ error }) => error !== null).length
+      // Out of scope is not satisfied: all of them may be combined.
+      const wanted = combine(
+        set.policies.map((policy) => ({ policy, outcome: alone.get(policy.id) ?? failed('lost') })),
+        input,
+        RULES,
+      )
+      for (const verdict of [set.decide(input), set.decide(input)]) {
+        t.equal(verdict.decision, wanted.decision, JSON.stringify(input, big))
+        t.equal(verdict.reason, wanted.reason)
+        t.equal(verdict.primary_policy_id, wanted.primary_policy_id)
+        t.equal(verdict.would_be, wanted.would_be)
+        const said = verdict.policies_evaluated.filter(
+          ({ matched, error }) => matched || error !== null,
+        )
+        t.same(
+          said.map(({ policy_id: id, effect }) => [id, effect]),
+          wanted.policies_evaluated
+            .filter(({ matched, error }) => matched || error !== null)
+            .map(({ policy_id: id, effect }) => [id, effect]),
+        )
+      }
     }
-  }
-  t.ok(errors > 0, 'some of them overflow')
-})
+    t.ok(errors > 0, 'some of them overflow')
+  },
+)
 
 /** One statement as its author wrote it, over the whole request, by Cedar's stateless interface. */
 function askAlone({ outcome }: CedarPolicy, text: string, input: unknown): PolicyOutcome {

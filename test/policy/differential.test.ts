@@ -55,7 +55,23 @@ const TIMES = [0, -1, 951_827_696n * 10n ** 9n, 1_711_850_400_123_456_789n, -(2n
 const OBJECTS = [{}, { a: 1 }, { a: { b: [1, { c: 2 }] }, z: 's' }]
 const SETS = [set(), set(1, 'b'), [], [1, 2], 'x', null]
 const LISTS = [[], [1, 'a'], [[2], [3, [4]]], 'x']
-const MIXED = [null, true, 0, 1, 1.5, 2n ** 53n + 1n, '', 'a', 'é', [], [1], {}, { k: 1 }, set(), set(1)]
+const MIXED = [
+  null,
+  true,
+  0,
+  1,
+  1.5,
+  2n ** 53n + 1n,
+  '',
+  'a',
+  'é',
+  [],
+  [1],
+  {},
+  { k: 1 },
+  set(),
+  set(1),
+]
 const TEMPLATES = [
   '{{.a}}|{{.q}}',
   '{{range $k, $v := .a}}{{$k}}{{$v}}{{end}}',

@@ -35,7 +35,10 @@ for (let round = 0; round < ROUNDS; round++) {
     t.comment(`seed ${dice.seed}`)
     const policies = Array.from({ length: POLICIES }, (_, number) => randomRego(dice, number))
     const inputs = Array.from({ length: INPUTS }, () => randomInput(dice))
-    const files = { ...REGO_LIBRARY, ...Object.fromEntries(policies.map(({ name, text }) => [name, text])) }
+    const files = {
+      ...REGO_LIBRARY,
+      ...Object.fromEntries(policies.map(({ name, text }) => [name, text])),
+    }
     const set = await loadDirs([folderOf(t, files)])
     const native = await askOpa(files, policies, inputs)
     const differences: unknown[] = []
@@ -50,7 +53,8 @@ for (let round = 0; round < ROUNDS; round++) {
         const { effect, reasons, obligations, error } = outcome
         const own = { effect, reasons, obligations: canonical(obligations), error }
         const opa = { ...wanted.get(policy.id), error: null }
-        if (canonical(own) !== canonical(opa)) differences.push({ policy: policy.id, input, own, opa })
+        if (canonical(own) !== canonical(opa))
+          differences.push({ policy: policy.id, input, own, opa })
       }
       // Twice: the second time it is remembered.
       for (const verdict of [set.decide(input), set.decide(input)]) {

@@ -50,8 +50,7 @@ const SIGNERS: readonly Signer[] = [
   {
     alg: 'PS256',
     key: RSA.pem,
-    sign: (text) =>
-      sign('sha256', Buffer.from(text), { key: RSA.key, padding: 6, saltLength: 32 }),
+    sign: (text) => sign('sha256', Buffer.from(text), { key: RSA.key, padding: 6, saltLength: 32 }),
   },
   {
     alg: 'ES256',
@@ -88,12 +87,18 @@ function callsFor(signer: Signer): readonly BuiltinCall[] {
       ...odd.map((text) => ({ name: verify, args: [text, signer.key] })),
       { name: verify, args: [good, wrong] },
       ...TIMES.flatMap((seconds) =>
-        [{}, { alg: signer.alg }, { alg: 'HS999' }, { iss: 'issuer' }, { iss: 'x' }, { aud: 'me' }, { odd: 1 }].map(
-          (extra) => ({
-            name: 'io.jwt.decode_verify',
-            args: [good, { ...keyed, time: seconds * 1e9, ...extra }],
-          }),
-        ),
+        [
+          {},
+          { alg: signer.alg },
+          { alg: 'HS999' },
+          { iss: 'issuer' },
+          { iss: 'x' },
+          { aud: 'me' },
+          { odd: 1 },
+        ].map((extra) => ({
+          name: 'io.jwt.decode_verify',
+          args: [good, { ...keyed, time: seconds * 1e9, ...extra }],
+        })),
       ),
     ]
   })
@@ -128,10 +133,11 @@ t.test('what is signed here is what OPA signs', { skip: withoutOpa() }, async (t
   t.same(differences.slice(0, 3), [])
 })
 
-t.test('an algorithm whose signatures are random is an error, not a new answer each time', async (t) => {
-  const builtins = createHostBuiltins()
-  const jwk = EC.key.export({ format: 'jwk' }) as Record<string, unknown>
-  t.throws(() =>
-    builtins.call('io.jwt.encode_sign', [{ alg: 'ES256' }, {}, jwk].map(fromJson)),
-  )
-})
+t.test(
+  'an algorithm whose signatures are random is an error, not a new answer each time',
+  async (t) => {
+    const builtins = createHostBuiltins()
+    const jwk = EC.key.export({ format: 'jwk' }) as Record<string, unknown>
+    t.throws(() => builtins.call('io.jwt.encode_sign', [{ alg: 'ES256' }, {}, jwk].map(fromJson)))
+  },
+)

@@ -36,23 +36,27 @@ deny if {
 `,
 }
 
-t.test('what exceeds its limits for a large input is refused with its name and place', options, async (t) => {
-  const dir = folderOf(t, FILES)
-  const cacheDir = join(dir, '.cache')
-  const problems = await loadDirs([dir], {}, { cacheDir, isLive: true }).then(
-    () => [],
-    (error: unknown) =>
-      error instanceof CordonError
-        ? error.problems.map((problem) => formatProblem(problem).replace(`${dir}/`, ''))
-        : [String(error)],
-  )
-  t.match(problems.toSorted(), [
-    /^a\/large.rego:1:1: a.large takes too long for a large input: memory limit/,
-    /^a\/slow.rego:1:1: four-times takes too long for a large input: (?:time|memory) limit/,
-  ])
-  const set = await loadDirs([dir], {}, { cacheDir })
-  t.equal(set.policies.length, 3, 'where nothing is decided they may be looked at')
-})
+t.test(
+  'what exceeds its limits for a large input is refused with its name and place',
+  options,
+  async (t) => {
+    const dir = folderOf(t, FILES)
+    const cacheDir = join(dir, '.cache')
+    const problems = await loadDirs([dir], {}, { cacheDir, isLive: true }).then(
+      () => [],
+      (error: unknown) =>
+        error instanceof CordonError
+          ? error.problems.map((problem) => formatProblem(problem).replace(`${dir}/`, ''))
+          : [String(error)],
+    )
+    t.match(problems.toSorted((a, b) => (a < b ? -1 : 1)), [
+      /^a\/large.rego:1:1: a.large takes too long for a large input: memory limit/,
+      /^a\/slow.rego:1:1: four-times takes too long for a large input: (?:time|memory) limit/,
+    ])
+    const set = await loadDirs([dir], {}, { cacheDir })
+    t.equal(set.policies.length, 3, 'where nothing is decided they may be looked at')
+  },
+)
 
 const HIDDEN = {
   'p.rego': `package p

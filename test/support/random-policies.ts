@@ -26,7 +26,10 @@ export function randomInput(dice: Dice): Record<string, unknown> {
       groups: odd(some(GROUPS)),
       roles: maybe(0.5, () => some(['admin', 'reader'])),
       risk_score: maybe(0.7, () => odd(dice.between(0, 100))),
-      attributes: maybe(0.5, () => ({ trained: dice.of(['yes', 'no', true]), level: dice.between(1, 4) })),
+      attributes: maybe(0.5, () => ({
+        trained: dice.of(['yes', 'no', true]),
+        level: dice.between(1, 4),
+      })),
     }),
     action: maybe(0.95, () => dice.of(ACTIONS)),
     resource: odd({
@@ -40,7 +43,12 @@ export function randomInput(dice: Dice): Record<string, unknown> {
     content: maybe(0.6, () => ({
       parsed: dice.next() < 0.8,
       bytes: odd(dice.of([0, 10, 5000, 9007199254740993n])),
-      findings: some(TYPES).map((type) => ({ type, category: 'pii', count: dice.between(1, 9), confidence: 0.5 })),
+      findings: some(TYPES).map((type) => ({
+        type,
+        category: 'pii',
+        count: dice.between(1, 9),
+        confidence: 0.5,
+      })),
       finding_types: some(TYPES),
       data_classification: some(LABELS),
     })),
@@ -222,13 +230,15 @@ const CEDAR_CONDITIONS: readonly ((dice: Dice) => string)[] = [
   () => '(context has content && context.content has bytes && context.content.bytes * 9000 > 1000)',
   () => '(principal has known && principal.known)',
   () => '(principal has groups && principal.groups.contains("sales"))',
-  () => '(principal has department && principal.department has name && principal.department.name == "Legal")',
+  () =>
+    '(principal has department && principal.department has name && principal.department.name == "Legal")',
   (dice) => `principal in Cordon::Group::"${dice.of(GROUPS)}"`,
   () => '(resource has approval_status && resource.approval_status == "approved")',
   () => '(resource has capabilities && resource.capabilities.containsAny(["code", "image"]))',
   () => '(resource has name && resource.name like "*GPT")',
   () => '(context has ip_address && context.ip_address.isInRange(ip("10.0.0.0/8")))',
   () => '(context has time && context.time has hour && context.time.hour < 12)',
-  () => '(context has content && context.content has finding_types && context.content.finding_types.contains("email"))',
+  () =>
+    '(context has content && context.content has finding_types && context.content.finding_types.contains("email"))',
   () => 'resource in Cordon::Category::"llm_api"',
 ]

@@ -85,8 +85,7 @@ export class CedarEngine implements Engine {
     const slice = this.#sliceOf(indexes)
     const outcomes = Array.from(indexes, () => SILENT)
     slice.asked += 1
-    const isOne =
-      slice.cells.length <= 1 || slice.asked > WORTH_A_SET || this.#sets.has(slice.key)
+    const isOne = slice.cells.length <= 1 || slice.asked > WORTH_A_SET || this.#sets.has(slice.key)
     for (const group of isOne ? [slice] : slice.cells) {
       const answer = this.#ask(group, document)
       if (typeof answer === 'string') {

@@ -85,7 +85,8 @@ export async function readCedarFiles(files: readonly SourceFile[]): Promise<read
   const read = new Map<SourceFile, CedarFile>()
   let batch: Parsed[] = []
   const validateBatch = (): void => {
-    for (const [parsed, validated] of validate(batch)) read.set(parsed.file, fileOf(parsed, validated))
+    for (const [parsed, validated] of validate(batch))
+      read.set(parsed.file, fileOf(parsed, validated))
     batch = []
   }
   for (const file of files) {
@@ -152,7 +153,9 @@ function validateOne(parsed: Parsed): Validated {
 /** Strict: an attribute that may be absent must be tested with `has` first. */
 function validate(batch: readonly Parsed[]): ReadonlyMap<Parsed, Validated> {
   if (batch.length === 0) return new Map()
-  const all = batch.flatMap((parsed) => parsed.statements.map((statement) => ({ parsed, statement })))
+  const all = batch.flatMap((parsed) =>
+    parsed.statements.map((statement) => ({ parsed, statement })),
+  )
   const answer = cedar.validate({
     schema: CEDAR_SCHEMA,
     policies: {
@@ -169,7 +172,12 @@ function validate(batch: readonly Parsed[]): ReadonlyMap<Parsed, Validated> {
     return new Map(
       only === undefined
         ? []
-        : [[only, { problems: answer.errors.map((each) => placed(only.file, 0, each)), warnings: [] }]],
+        : [
+            [
+              only,
+              { problems: answer.errors.map((each) => placed(only.file, 0, each)), warnings: [] },
+            ],
+          ],
     )
   }
   const told = new Map<Parsed, { problems: Problem[]; warnings: Problem[] }>(
@@ -182,9 +190,7 @@ function validate(batch: readonly Parsed[]): ReadonlyMap<Parsed, Validated> {
     for (const { policyId, error } of errors) {
       const found = all[Number(policyId)]
       if (found !== undefined)
-        told
-          .get(found.parsed)
-          ?.[kind].push(placed(found.parsed.file, found.statement.start, error))
+        told.get(found.parsed)?.[kind].push(placed(found.parsed.file, found.statement.start, error))
     }
   }
   return new Map(

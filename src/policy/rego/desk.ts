@@ -214,4 +214,3 @@ function lineErrors(text: string): readonly OpaError[] {
     ?.replace(/^error: /, '')
   return errors.length > 0 ? errors : [{ message: first || 'OPA refuses the policies' }]
 }
-

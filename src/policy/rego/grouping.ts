@@ -32,7 +32,9 @@ export interface Groupable {
 }
 
 /** Groups of policies, none empty, each in the order in which they were given. */
-export function groupByScope<T extends Groupable>(policies: readonly T[]): readonly (readonly T[])[] {
+export function groupByScope<T extends Groupable>(
+  policies: readonly T[],
+): readonly (readonly T[])[] {
   return divided(
     policies.map((policy) => ({ policy, place: placeOf(policy) })),
     0,

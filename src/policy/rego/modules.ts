@@ -1,7 +1,7 @@
 // Which modules does a policy need, which parts of the input and of the data can it read?
 
-import { isObject } from '../metadata.ts'
 import type { SourceFile } from '../folder.ts'
+import { isObject } from '../metadata.ts'
 import { type ModuleFacts, readsOf } from './syntax.ts'
 
 export interface Module {

@@ -15,11 +15,11 @@ const LOOK_EVERY_MS = 60_000
 
 class OpenShards {
   readonly #usedAt = new Map<Open, number>()
-  #timer: NodeJS.Timeout | undefined
+  #isLooking = false
 
   used(shard: Open): void {
     this.#usedAt.set(shard, performance.now())
-    this.#timer ??= setTimeout(() => this.#closeIdle(), LOOK_EVERY_MS).unref()
+    if (!this.#isLooking) this.#lookLater()
   }
 
   delete(shard: Open): void {
@@ -37,12 +37,16 @@ class OpenShards {
     oldest?.close()
   }
 
+  #lookLater(): void {
+    this.#isLooking = true
+    setTimeout(() => this.#closeIdle(), LOOK_EVERY_MS).unref()
+  }
+
   #closeIdle(): void {
-    this.#timer = undefined
+    this.#isLooking = false
     const idleSince = performance.now() - IDLE_MS
     for (const [shard, used] of this.#usedAt) if (used < idleSince && !shard.isCostly) shard.close()
-    if (this.#usedAt.size > 0)
-      this.#timer = setTimeout(() => this.#closeIdle(), LOOK_EVERY_MS).unref()
+    if (this.#usedAt.size > 0) this.#lookLater()
   }
 }
 

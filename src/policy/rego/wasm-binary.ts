@@ -24,10 +24,7 @@ export function* sectionsOf(wasm: Uint8Array): Generator<Section> {
 }
 
 /** A module with these sections and the head of another. */
-export function joined(
-  wasm: Uint8Array,
-  sections: readonly Uint8Array[],
-): Uint8Array<ArrayBuffer> {
+export function joined(wasm: Uint8Array, sections: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const out = new Writer(sections.reduce((sum, part) => sum + part.length, MAGIC_BYTES))
   out.bytes(wasm.subarray(0, MAGIC_BYTES))
   for (const part of sections) out.bytes(part)

@@ -45,30 +45,37 @@ t.test('policies of one service stand together', async (t) => {
 
 t.test('one that is added touches its own group alone', async () => {
   fc.assert(
-    fc.property(fc.integer({ min: 100, max: 300 }), fc.integer({ min: 0, max: 10_000 }), (count, n) => {
-      const all = policies(count)
-      const added = { packageName: `new.p${n}`, scope: { services: [SERVICES[n % 40] ?? ''] } }
-      const before = new Set(names(groupByScope(all)))
-      const after = names(groupByScope([...all, added]))
-      const fresh = after.filter((group) => !before.has(group))
-      // Its group, or the parts of its group where that had become too large.
-      const members = fresh.flatMap((group) => group.split(' '))
-      return fresh.length <= 2 || members.length === 129
-    }),
+    fc.property(
+      fc.integer({ min: 100, max: 300 }),
+      fc.integer({ min: 0, max: 10_000 }),
+      (count, n) => {
+        const all = policies(count)
+        const added = { packageName: `new.p${n}`, scope: { services: [SERVICES[n % 40] ?? ''] } }
+        const before = new Set(names(groupByScope(all)))
+        const after = names(groupByScope([...all, added]))
+        const fresh = after.filter((group) => !before.has(group))
+        // Its group, or the parts of its group where that had become too large.
+        const members = fresh.flatMap((group) => group.split(' '))
+        return fresh.length <= 2 || members.length === 129
+      },
+    ),
     { numRuns: 30 },
   )
 })
 
-t.test('the order in which policies are given does not matter for who stands with whom', async () => {
-  fc.assert(
-    fc.property(fc.shuffledSubarray(policies(300), { minLength: 300 }), (shuffled) => {
-      const sorted = (groups: string[]): string[] =>
-        groups.map((group) => group.split(' ').toSorted().join(' ')).toSorted()
-      return (
-        sorted(names(groupByScope(shuffled))).join() ===
-        sorted(names(groupByScope(policies(300)))).join()
-      )
-    }),
-    { numRuns: 10 },
-  )
-})
+t.test(
+  'the order in which policies are given does not matter for who stands with whom',
+  async () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray(policies(300), { minLength: 300 }), (shuffled) => {
+        const sorted = (groups: string[]): string[] =>
+          groups.map((group) => group.split(' ').toSorted().join(' ')).toSorted()
+        return (
+          sorted(names(groupByScope(shuffled))).join() ===
+          sorted(names(groupByScope(policies(300)))).join()
+        )
+      }),
+      { numRuns: 10 },
+    )
+  },
+)

@@ -13,7 +13,7 @@ import {
   textAt,
   valueAt,
 } from './operands.ts'
-import { readYaml, writeYaml } from './yaml.ts'
+import { isYaml, readYaml, writeYaml } from './yaml.ts'
 
 export const DOCUMENT_BUILTINS: BuiltinTable = {
   'json.marshal': (operands) => boundedText(writeJson(valueAt(operands, 0))),
@@ -28,7 +28,7 @@ export const DOCUMENT_BUILTINS: BuiltinTable = {
     const value = readYaml(textAt(operands, 0))
     return value === undefined ? fail('no YAML') : value
   },
-  'yaml.is_valid': ([text]) => typeof text === 'string' && readYaml(text) !== undefined,
+  'yaml.is_valid': ([text]) => typeof text === 'string' && isYaml(text),
 }
 
 function marshalWithOptions(operands: Operands): RegoValue {

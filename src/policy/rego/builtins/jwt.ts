@@ -263,6 +263,8 @@ function isSignedBy(token: Token, key: KeyObject, { hash, type }: Algorithm): bo
 /** A PEM certificate or public key, a JWK, or a set of JWKs. */
 function keysOf(text: string): VerificationKey[] {
   if (text.includes('-----BEGIN')) {
+    // As Go's reader: one block, and nothing behind its last line.
+    if (/-----END [^-\n]+-----[ \t\r]*\n./s.test(text)) return fail('data after the certificate')
     try {
       const certificate = text.includes('-----BEGIN CERTIFICATE-----')
       if (!certificate && !text.includes('-----BEGIN PUBLIC KEY-----')) return fail('no public key')

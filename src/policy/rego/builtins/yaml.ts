@@ -3,7 +3,7 @@
 // `yes` and dates are text, the last of two equal keys counts, numbers are those of YAML 1.1 without
 // base 60. What JSON does not have (infinity, keys that are collections) fails.
 
-import { parseDocument, type ScalarTag, visit, Scalar } from 'yaml'
+import { parseAllDocuments, parseDocument, type ScalarTag, visit, Scalar } from 'yaml'
 import { RegoObject, type RegoValue } from '../value.ts'
 import { formatFloat } from './floats.ts'
 import { writeJson } from './json-text.ts'
@@ -71,6 +71,14 @@ export function readYaml(text: string): RegoValue | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Whether all of a text is YAML, also what follows the document that counts. */
+export function isYaml(text: string): boolean {
+  if (readYaml(text) === undefined) return false
+  if (!/^---/m.test(text)) return true
+  const documents = parseAllDocuments(text, { version: '1.1', logLevel: 'silent' })
+  return [...documents].every(({ errors }) => errors.every(({ code }) => code === 'DUPLICATE_KEY'))
 }
 
 /** Half a surrogate pair is no character, not even beside its other half. */
