@@ -228,7 +228,7 @@ export class PolicyLife {
   async validate(name: VersionName): Promise<readonly Problem[]> {
     const row = await this.shelf.find(name)
     const head = await this.versions.head(name.policy_id)
-    return this.#problemsOf({ path: head?.path ?? '', text: row.rule_content })
+    return this.#problemsOf({ path: head?.path ?? '', text: row.rule_content }, true)
   }
 
   /** The same for a text that nobody has kept. Throws INPUT_INVALID and POLICY_INVALID. */
@@ -236,7 +236,7 @@ export class PolicyLife {
     const read = readText(policy)
     const ofFolder = this.shelf.ofFolder(read.policy_id)
     if (ofFolder !== undefined) throw readOnly(ofFolder)
-    return this.#problemsOf({ path: read.path, text: read.text })
+    return this.#problemsOf({ path: read.path, text: read.text }, true)
   }
 
   /**
@@ -254,8 +254,9 @@ export class PolicyLife {
     requireStatus(draft, ['draft'], 'submitted')
     this.checkSeen(draft, seen)
     const head = await this.versions.head(draft.policy_id)
-    const path = head?.path ?? ''
-    const problems = isTried ? [] : await this.#check([{ path, text: draft.rule_content }], false)
+    const file = { path: head?.path ?? '', text: draft.rule_content }
+    // Whether tests pass is asked before anything takes effect: a policy and its test can only follow each other.
+    const problems = isTried ? [] : await this.#problemsOf(file, false)
     if (problems.length > 0) throw refused(problems)
     const exactly = { policy_id: draft.policy_id, version: draft.version }
     return this.#move(exactly, [draft.edition], actor, 'submit', comment, (before) => {
@@ -580,18 +581,31 @@ export class PolicyLife {
     return read
   }
 
-  async #problemsOf(file: StoredFile): Promise<readonly Problem[]> {
-    return this.#check([file], true)
+  /**
+   * Empty: nothing is wrong with the file in its place among the active ones, or else among them and those that are
+   * submitted or approved, because what belongs together takes effect together.
+   */
+  async #problemsOf(file: StoredFile, tested: boolean): Promise<readonly Problem[]> {
+    const active = new Map((await this.versions.activeFiles()).map((each) => [each.path, each]))
+    const problems = await this.#check(active, file, tested)
+    if (problems.length === 0) return problems
+    const coming = await this.versions.filesOnTheirWay()
+    const isNew = ({ path, text }: StoredFile): boolean =>
+      path !== file.path && active.get(path)?.text !== text
+    if (!coming.some(isNew)) return problems
+    const together = new Map([...active, ...coming.map((each) => [each.path, each] as const)])
+    return (await this.#check(together, file, tested)).length === 0 ? [] : problems
   }
 
-  /** These files in their places among the active ones. */
-  async #check(files: readonly StoredFile[], tested: boolean): Promise<readonly Problem[]> {
-    const active = await this.versions.activeFiles()
-    const own = new Set(files.map(({ path }) => path))
-    const all = [...active.filter(({ path }) => !own.has(path)), ...files]
+  #check(
+    others: ReadonlyMap<string, StoredFile>,
+    file: StoredFile,
+    tested: boolean,
+  ): Promise<readonly Problem[]> {
+    const all = [...others.values()].filter(({ path }) => path !== file.path)
     return this.#parts.check(
-      all
-        .filter((file) => tested || own.has(file.path) || !isTest(file))
+      [...all, file]
+        .filter((each) => tested || !isTest(each))
         .map(({ path, text }) => ({ path, text })),
     )
   }

@@ -3,12 +3,13 @@
 // Enough to keep a draft and to show it. Whether it can be enforced is for the engines to say.
 
 import { basename } from 'node:path'
-import type { Problem } from '../base/errors.ts'
+import { CordonError, type Problem } from '../base/errors.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
 import type { PolicyLanguage, PolicyType, StoredFile } from '../model/stored-policy.ts'
 import { readCedar } from './cedar/read.ts'
-import { readFolder, type SourceFile } from './folder.ts'
+import { addData, readFolder, type SourceFile } from './folder.ts'
 import { metadataOf } from './rego/annotations.ts'
+import { readTableTests } from './table-tests.ts'
 
 export interface FileKind {
   readonly type: PolicyType
@@ -50,7 +51,7 @@ export function isTest({ path, text }: StoredFile): boolean {
 export function describe(file: SourceFile, kind: FileKind): Described {
   if (kind.type === 'policy' && kind.language === 'cedar') return describeCedar(file, kind)
   if (kind.language === 'rego') return describeRego(file, kind)
-  return { ...kind, problems: [] }
+  return { ...kind, problems: kind.type === 'data' ? dataProblems(file) : tableProblems(file) }
 }
 
 /** The policies of a folder as their texts tell; what cannot be told is left out, `loadPolicySet` says why. */
@@ -114,6 +115,22 @@ function describeRego(file: SourceFile, kind: FileKind): Described {
     ...named,
     ...(metadata === undefined || problems.length > 0 ? {} : { metadata }),
     problems,
+  }
+}
+
+function dataProblems(file: SourceFile): readonly Problem[] {
+  const problems: Problem[] = []
+  addData(file, {}, problems)
+  return problems
+}
+
+function tableProblems(file: SourceFile): readonly Problem[] {
+  try {
+    readTableTests(file)
+    return []
+  } catch (error) {
+    if (error instanceof CordonError) return error.problems
+    throw error
   }
 }
 

@@ -323,6 +323,18 @@ export class PolicyVersions {
     return rows
   }
 
+  /** The newest versions that are submitted or approved, of each policy whose active one is not newer. */
+  async filesOnTheirWay(): Promise<readonly (StoredFile & { readonly id: string })[]> {
+    const { rows } = await sql<StoredFile & { id: string }>`
+      select distinct on (v.policy_id) v.policy_id as id, p.path, v.rule_content as text
+      from policy_versions v join policies p on p.tenant = v.tenant and p.policy_id = v.policy_id
+      where v.tenant = ${this.#tenant} and v.status in ('review', 'approved') and not exists (
+        select from policy_versions a where a.tenant = v.tenant and a.policy_id = v.policy_id
+          and a.status = 'active' and a.number > v.number)
+      order by v.policy_id, v.number desc`.execute(this.#db)
+    return rows
+  }
+
   /** What `activeFiles` has, without the texts: the same while nothing of it changes. */
   async activeState(db: Db = this.#db): Promise<string> {
     const { rows } = await sql<{ state: string | null }>`

@@ -1,7 +1,7 @@
 // What is taken as a stored policy, and what is refused, with its place.
 
 import t from 'tap'
-import { CordonError } from '../../src/base/errors.ts'
+import { CordonError, formatProblem } from '../../src/base/errors.ts'
 import {
   MAX_TEXT_BYTES,
   type PolicyText,
@@ -67,7 +67,7 @@ t.test('what it is, what it is called and where it lies', async (t) => {
     }),
     { type: 'test', language: 'rego' },
   )
-  t.match(readText({ text: 'tests: []\n', path: 'uploads.test.yaml' }), { type: 'test' })
+  t.match(readText({ text: 'cases: []\n', path: 'uploads.test.yaml' }), { type: 'test' })
 })
 
 t.test('no policy is called like a test, and no two ids share a file', async (t) => {
@@ -87,7 +87,8 @@ t.test('what is refused, and where', async (t) => {
       if (!(error instanceof CordonError)) throw error
       t.equal(error.code, code, String(message))
       t.equal(error.problems[0]?.pointer, pointer, String(message))
-      t.match(`${error.message} ${error.problems[0]?.message ?? ''}`, message)
+      const [problem = { file: '', message: '' }] = error.problems
+      t.match(`${error.message} ${formatProblem(problem)}`, message)
     }
   }
   refused({ text: ' \n' }, 'INPUT_INVALID', '/text', /empty/)

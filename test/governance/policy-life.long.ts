@@ -296,6 +296,52 @@ onEachStore(async (t, { db }: Store) => {
     ])
   })
 
+  await t.test('what belongs together is submitted one after the other', async (t) => {
+    const desk = open()
+    const { life, activation } = desk
+    const paths: (readonly string[])[] = []
+    // The policy needs the library, the test needs the policy.
+    desk.check = (files) => {
+      const has = (end: string): boolean => files.some(({ path }) => path.endsWith(end))
+      paths.push(files.map(({ path }) => path))
+      if (has('calls.rego') && !has('lib/dates.rego'))
+        return [{ file: 'calls.rego', message: 'no such function' }]
+      return has('calls_test.rego') && !has('calls.rego')
+        ? [{ file: 'calls_test.rego', message: 'the test fails' }]
+        : []
+    }
+    const lib = { text: 'package lib.dates\n\nyear := 2026\n', path: 'lib/dates.rego' }
+    const policy = {
+      text: 'package acme.calls\n\ndeny if data.lib.dates.year > 1\n',
+      path: 'calls.rego',
+    }
+    const test = { text: 'package acme.calls_test\n\ntest_it if true\n', path: 'calls_test.rego' }
+    for (const file of [lib, policy, test]) await life.create(file, maya)
+    await t.rejects(life.submit({ policy_id: 'acme.calls' }, undefined, undefined, maya), {
+      code: 'POLICY_INVALID',
+    })
+    for (const id of [lib.path, 'acme.calls', test.path]) {
+      await life.submit({ policy_id: id }, undefined, undefined, maya)
+      await life.approve({ policy_id: id }, undefined, undefined, ben)
+    }
+    t.notOk(
+      paths.some((each) => each.includes(test.path)),
+      'tests are run before it takes effect',
+    )
+    await t.rejects(
+      activation.activate(
+        [{ policy_id: test.path }, { policy_id: 'acme.calls' }],
+        {},
+        undefined,
+        ben,
+      ),
+      { code: 'ACTIVATION_REFUSED' },
+    )
+    const all = [test.path, 'acme.calls', lib.path].map((id) => ({ policy_id: id }))
+    await activation.activate(all, {}, undefined, ben)
+    t.same(paths.at(-1), ['calls.rego', 'calls_test.rego', 'lib/dates.rego'])
+  })
+
   await t.test('several take effect together, all or none', async (t) => {
     const desk = open()
     const { life, activation } = desk
