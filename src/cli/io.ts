@@ -21,6 +21,7 @@ const EXIT: Partial<Record<ErrorCode, ExitCode>> = {
   CONFIG_INVALID: 1,
   SIGNATURE_INVALID: 1,
   POLICY_INVALID: 1,
+  BUNDLE_INVALID: 1,
   IMPORT_INVALID: 1,
   CONFLICT: 1,
   STALE: 1,
