@@ -109,19 +109,20 @@ export function tellMore(io: Io, { next_cursor: next }: Page): void {
   if (next !== null) io.err.write(`there is more: --cursor ${next}\n`)
 }
 
-/** One thing, a line for each thing that is known of it. */
+/** One thing, a line for each thing that is known of it; a person by name and id. */
 export function show(io: Io, options: Common, value: unknown): ExitCode {
   if (options.json === true) {
     printJson(io, value)
     return 0
   }
-  const known = Object.entries(value as Row).filter(([, each]) => each !== null)
-  printRows(
-    io,
-    false,
-    ['', ' '],
-    known.map(([name, each]) => ({ '': name, ' ': shownValue(each) })),
-  )
+  const row = value as Row
+  const lines = Object.entries(row).flatMap(([name, each]): [string, string][] => {
+    if (each === null || each === '' || name.endsWith('_name')) return []
+    const called = row[`${name}_name`]
+    return [[name, typeof called === 'string' ? `${called} (${textOf(each)})` : textOf(each)]]
+  })
+  const width = Math.max(...lines.map(([name]) => name.length))
+  for (const [name, text] of lines) io.out.write(`${name.padEnd(width)}  ${text}\n`)
   return 0
 }
 
@@ -129,9 +130,9 @@ function nameOf(name: unknown, otherwise: string): string {
   return typeof name === 'string' ? name : otherwise
 }
 
-function shownValue(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
+function textOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value)
   const { id, name } = value as Row
-  if (typeof name === 'string') return typeof id === 'string' ? `${name} (${id})` : name
-  return JSON.stringify(value)
+  if (typeof name !== 'string') return JSON.stringify(value)
+  return typeof id === 'string' ? `${name} (${id})` : name
 }

@@ -18,6 +18,7 @@ import {
   expireExceptions,
   findException,
   insertException,
+  peopleOf,
 } from '../store/exceptions.ts'
 import { directoryNames } from '../store/names.ts'
 import type { Tables } from '../store/tables.ts'
@@ -320,8 +321,9 @@ export class Exceptions {
 
   async #view(row: ExceptionRow, db: Kysely<Tables> = this.#parts.db): Promise<View> {
     const { tenant, pseudonymous } = this.#parts
-    const names = await userNames(db, tenant, pseudonymous ? [] : [row.user_id])
-    return exceptionView({ ...row }, names.get(row.user_id), pseudonymous)
+    const shown = { ...row }
+    const names = await userNames(db, tenant, peopleOf(shown, pseudonymous))
+    return exceptionView(shown, names, pseudonymous)
   }
 
   /** What is asked for, as the directory, the policies and the catalogue spell it. */

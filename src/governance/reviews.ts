@@ -248,6 +248,7 @@ export class ReviewDesk {
     const names = await userNames(db, tenant, [
       ...(pseudonymous ? [] : [row['person']]),
       row['assignee'],
+      row['answered_by'],
     ])
     return reviewView(shownPerson(row, pseudonymous), names)
   }

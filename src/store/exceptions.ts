@@ -299,10 +299,19 @@ export async function countExceptions(
   return { pending: Number(rows[0]?.pending ?? 0), approved: Number(rows[0]?.approved ?? 0) }
 }
 
-/** An exception as people are shown it; `name` is that of its user. */
+/** The users that stand in a row, for `exceptionView`. */
+export function peopleOf(
+  row: Readonly<Record<string, unknown>>,
+  pseudonymous: boolean,
+): readonly unknown[] {
+  const deciding = [row['approved_by'], row['denied_by'], row['revoked_by']]
+  return pseudonymous ? deciding : [row['user_id'], row['requested_by'], ...deciding]
+}
+
+/** An exception as people are shown it; `names`: of users by id. */
 export function exceptionView(
   row: Readonly<Record<string, unknown>>,
-  name: string | undefined,
+  names: ReadonlyMap<unknown, string>,
   pseudonymous: boolean,
 ): Record<string, unknown> {
   const { user_id: userId, person_key: key, status } = row
@@ -317,7 +326,7 @@ export function exceptionView(
         ? null
         : pseudonymous
           ? { id: null, name: person }
-          : { id: userId, name: name ?? null },
+          : { id: userId, name: names.get(userId) ?? null },
     department: row['department'],
     group: row['group_name'],
     policy_id: row['policy_id'],
@@ -329,14 +338,18 @@ export function exceptionView(
     reason: row['reason'],
     justification: pseudonymous ? null : row['justification'],
     requested_by: pseudonymous && row['requested_by'] === userId ? person : row['requested_by'],
+    requested_by_name: names.get(row['requested_by']) ?? null,
     requested_at: row['requested_at'],
     approved_by: row['approved_by'],
+    approved_by_name: names.get(row['approved_by']) ?? null,
     approved_at: row['approved_at'],
     comment: pseudonymous ? null : row['comment'],
     denied_by: row['denied_by'],
+    denied_by_name: names.get(row['denied_by']) ?? null,
     denied_at: row['denied_at'],
     denial_reason: pseudonymous ? null : row['denial_reason'],
     revoked_by: row['revoked_by'],
+    revoked_by_name: names.get(row['revoked_by']) ?? null,
     revoked_at: row['revoked_at'],
     revocation_reason: pseudonymous ? null : row['revocation_reason'],
     expired_at: row['expired_at'],

@@ -3,7 +3,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
 import { shownDecisions } from './decision-view.ts'
-import { exceptionView } from './exceptions.ts'
+import { exceptionView, peopleOf } from './exceptions.ts'
 import {
   auditConditions,
   type Condition,
@@ -121,12 +121,13 @@ export class Lists {
         return rows.map((row) => violationView(shownPerson(row, pseudonymous)))
       case 'reviews': {
         const people = pseudonymous ? [] : rows.map((row) => row['person'])
-        const names = await this.#names([...people, ...rows.map((row) => row['assignee'])])
+        const staff = rows.flatMap((row) => [row['assignee'], row['answered_by']])
+        const names = await this.#names([...people, ...staff])
         return rows.map((row) => reviewView(shownPerson(row, pseudonymous), names))
       }
       case 'exceptions': {
-        const names = await this.#names(pseudonymous ? [] : rows.map((row) => row['user_id']))
-        return rows.map((row) => exceptionView(row, names.get(row['user_id']), pseudonymous))
+        const names = await this.#names(rows.flatMap((row) => peopleOf(row, pseudonymous)))
+        return rows.map((row) => exceptionView(row, names, pseudonymous))
       }
       case 'audit_events':
         return rows.map((row) => auditView(shownActors(row, pseudonymous)))

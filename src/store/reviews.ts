@@ -209,16 +209,26 @@ export function reviewView(
   row: Row,
   names: ReadonlyMap<unknown, string> = new Map(),
 ): Record<string, unknown> {
-  const { tenant: _tenant, person_key: _key, policy_id: policyId, status, count, ...rest } = row
+  const {
+    tenant: _tenant,
+    person_key: _key,
+    review_id,
+    policy_id: policyId,
+    status,
+    count,
+    ...rest
+  } = row
   const [until, due] = [rest['valid_until'], rest['due_at']]
   const now = Date.now()
   const hasRunOut = status === 'approved' && until instanceof Date && until.getTime() <= now
   return {
+    review_id,
+    status: hasRunOut ? 'expired' : status,
+    overdue: status === 'pending' && due instanceof Date && due.getTime() <= now,
     ...rest,
     person_name: names.get(rest['person']) ?? null,
     assignee_name: names.get(rest['assignee']) ?? null,
-    status: hasRunOut ? 'expired' : status,
-    overdue: status === 'pending' && due instanceof Date && due.getTime() <= now,
+    answered_by_name: names.get(rest['answered_by']) ?? null,
     policy_id: policyId === '' ? null : policyId,
     count: Number(count),
   }
