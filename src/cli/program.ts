@@ -13,11 +13,11 @@ import { deskCommands } from './desk-commands.ts'
 import { type ExitCode, guard, type Io } from './io.ts'
 import { ledgerCommands } from './ledger-commands.ts'
 import { conflictsCommand } from './policy-conflicts-command.ts'
+import type { ExplainGiven } from './policy-explain.ts'
 import { lifeCommands } from './policy-life-commands.ts'
 import { pushCommands } from './policy-push-commands.ts'
 import { testCommand } from './policy-test-command.ts'
 import { replayCommands } from './replay-commands.ts'
-import type { ExplainGiven } from './policy-explain.ts'
 
 const EXAMPLES = `
 Examples:
@@ -47,6 +47,8 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   const program = new Command('cordon')
     .description('AI-policy enforcement proxy')
     .version(version(), '-V, --version')
+    // So that an option behind a command is the command's, whatever it is called.
+    .enablePositionalOptions()
     .showHelpAfterError('(add --help for what is possible)')
     .showSuggestionAfterError()
     .configureOutput({
