@@ -4,7 +4,7 @@ export type Engine = 'rego' | 'cedar' | 'mixed'
 
 /** Of one scope. */
 const TOGETHER = 5
-export const CANDIDATES = 2 * TOGETHER
+const CANDIDATES = 2 * TOGETHER
 
 /** Files by their names; a multiple of ten policies. Without scopes each finds out by itself whether it is concerned. */
 export function policyFiles(

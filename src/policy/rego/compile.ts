@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CordonError, type Problem } from '../../base/errors.ts'
 import { Pace } from '../../base/pace.ts'
@@ -15,6 +15,7 @@ import { isObject } from '../metadata.ts'
 import { metadataOf } from './annotations.ts'
 import { Desk, NON_DETERMINISTIC, refused } from './desk.ts'
 import { groupByScope } from './grouping.ts'
+import { inParallel } from './in-parallel.ts'
 import {
   type CompiledRego,
   described,
@@ -35,8 +36,6 @@ import type { ModuleFacts } from './syntax.ts'
 import { OPA_VERSION, type Toolchain } from './toolchain.ts'
 import type { HostBuiltins } from './wasm.ts'
 
-/** Each takes some hundred megabytes. */
-const MOST_BUILDS = 4
 /** The package of the modules that gather the rules of each policy of a shard. */
 const ANSWERS = 'cordon_answers'
 const CONVENTION = new Set(['decision', 'deny', 'review', 'allow', 'obligations'])
@@ -141,8 +140,10 @@ export async function compileRego(
     const graph = new ModuleGraph(modules)
     const known = await describe(folder, policies, graph)
     const groups = groupByScope(known).map((group) => planOf(group, graph, desk, capabilities))
-    const codes = await inParallel(groups, options.onProgress, (group) =>
-      buildOnce(group, desk, cache),
+    const codes = await inParallel(
+      groups,
+      (group) => buildOnce(group, desk, cache),
+      options.onProgress,
     )
     await cache.prune()
     const manifest: Manifest = {
@@ -271,34 +272,6 @@ async function buildOnce(plan: Plan, desk: Desk, cache: ShardCache): Promise<Uin
   const wasm = await desk.build(key, answers, entrypoints, needed)
   await cache.write(key, wasm)
   return wasm
-}
-
-/** Results in the order of the items; after the first failure nothing new begins, and that one is thrown. */
-async function inParallel<T, R>(
-  items: readonly T[],
-  onProgress: CompileOptions['onProgress'],
-  work: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = []
-  const waiting = [...items.entries()]
-  let done = 0
-  const runner = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const [index, item] = next
-      try {
-        results[index] = await work(item)
-      } catch (error) {
-        waiting.length = 0
-        throw error
-      }
-      onProgress?.((done += 1), items.length)
-    }
-  }
-  const runners = Array.from({ length: Math.min(MOST_BUILDS, availableParallelism()) }, runner)
-  // All have ended before the folder that they work in goes.
-  const ended = await Promise.allSettled(runners)
-  for (const each of ended) if (each.status === 'rejected') throw each.reason
-  return results
 }
 
 function refuseTwice(policies: readonly Module[]): void {
