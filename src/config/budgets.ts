@@ -65,7 +65,7 @@ function readBudget(item: unknown): Budget {
     unit,
     window: readWindow(item['window'], refuse),
     kind: word('kind', BUDGET_KINDS, 'fixed'),
-    then: word('then', BUDGET_ANSWERS, 'deny'),
+    answer: word('then', BUDGET_ANSWERS, 'deny'),
     cut: item['cut'] ?? false,
   }
   const { cut } = budget

@@ -30,11 +30,9 @@ export function hours(fallback: Hours): Leaf<Hours> {
 export function days(fallback: readonly Day[]): Leaf<readonly Day[]> {
   const expects = `a list of days: ${DAYS.join(', ')}`
   return leaf(fallback, expects, (value, origin) => {
-    const given = listOf(value, origin, expects).map((item) => {
-      const day = DAYS.find((name) => name === item)
-      if (day === undefined) throw new Wrong(expects)
-      return day
-    })
-    return DAYS.filter((day) => given.includes(day))
+    const given = new Set(listOf(value, origin, expects))
+    const read = DAYS.filter((day) => given.delete(day))
+    if (given.size > 0) throw new Wrong(expects)
+    return read
   })
 }

@@ -115,9 +115,10 @@ export class Budgets {
     const concerned = budgets.filter((budget) => concerns(budget, input))
     if (concerned.length === 0) return undefined
     const person = asking.person()
-    const items = concerned.map(
-      (budget): Item => ({ budget, asked: askedOf(budget, input, person, asking) }),
-    )
+    const items = concerned.map((budget): Item => ({
+      budget,
+      asked: askedOf(budget, input, person, asking),
+    }))
     return this.#take(items, asking, onError === 'deny')
   }
 
@@ -206,7 +207,7 @@ function askedOf(
   person: string,
   { cost, enforced }: Asking,
 ): Asked {
-  const { id, unit, window, kind, limit, per, then } = budget
+  const { id, unit, window, kind, limit, per, answer } = budget
   const values = per.map((part) => valueOf(part, input, person))
   return {
     key: hash('sha256', JSON.stringify([id, unit, window, kind, ...values]), 'base64url'),
@@ -215,7 +216,7 @@ function askedOf(
     cost: cost === undefined ? 0 : Math.max(1, amountOf(unit, cost)),
     window,
     kind,
-    holds: enforced && then !== 'none',
+    holds: enforced && answer !== 'none',
   }
 }
 
@@ -258,9 +259,7 @@ function isService(
   { services, categories, vendors }: BudgetMatch,
   { id, category, vendor }: Pick<ResourceInput, 'id' | 'category' | 'vendor'>,
 ): boolean {
-  return (
-    isOne(services, id ?? 'unknown') && isOne(categories, category) && isOne(vendors, vendor)
-  )
+  return isOne(services, id ?? 'unknown') && isOne(categories, category) && isOne(vendors, vendor)
 }
 
 function isModel(models: readonly string[] | undefined, model: string | undefined): boolean {
@@ -290,7 +289,10 @@ function isOne(list: readonly string[] | undefined, value: string | undefined): 
   return !isGiven(list) || (value !== undefined && list.includes(value))
 }
 
-function isAny(list: readonly string[] | undefined, values: readonly string[] | undefined): boolean {
+function isAny(
+  list: readonly string[] | undefined,
+  values: readonly string[] | undefined,
+): boolean {
   return !isGiven(list) || (values?.some((value) => list.includes(value)) ?? false)
 }
 
@@ -313,11 +315,11 @@ function inputOf(
 function beyondOf(items: readonly Item[], counted: readonly Counted[]): Beyond | undefined {
   const over = items.flatMap(({ budget, asked: { cost, limit } }, index): Beyond[] => {
     const { used = 0, resets_at: resetsAt = 0 } = counted[index] ?? {}
-    if (budget.then === 'none' || used + cost <= limit) return []
+    if (budget.answer === 'none' || used + cost <= limit) return []
     return [
       {
         policyId: policyIdOf(budget),
-        effect: budget.then === 'deny' ? 'DENY' : 'REVIEW',
+        effect: budget.answer === 'deny' ? 'DENY' : 'REVIEW',
         reason: budget.reason ?? usedUp(budget, cost, resetsAt),
         resetsAt: cost > limit ? undefined : resetsAt,
       },
@@ -334,7 +336,7 @@ function usedUp({ id, limit, unit, window }: Budget, cost: number, resetsAt: num
 }
 
 function uncounted(items: readonly Item[]): Beyond | undefined {
-  const held = items.find(({ budget: { then } }) => then !== 'none')
+  const held = items.find(({ budget: { answer } }) => answer !== 'none')
   if (held === undefined) return undefined
   return {
     policyId: policyIdOf(held.budget),

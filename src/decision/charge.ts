@@ -97,8 +97,7 @@ export class Charge {
     const more = (advance: boolean): Asked[] =>
       short.map((account) => ({
         ...account.asked,
-        cost:
-          missingIn(account, spent, all) + (advance ? ADVANCE[account.budget.unit] : 0),
+        cost: missingIn(account, spent, all) + (advance ? ADVANCE[account.budget.unit] : 0),
         holds: true,
       }))
     let wanted = more(true)

@@ -134,10 +134,7 @@ export interface CorridorParts {
 }
 
 /** How a decided exchange ended. */
-export type Ending = Pick<
-  OutcomeRecord,
-  'status' | 'bytes_in' | 'bytes_out' | 'duration_ms'
-> &
+export type Ending = Pick<OutcomeRecord, 'status' | 'bytes_in' | 'bytes_out' | 'duration_ms'> &
   Seen & {
     /** Of the answer, about, where its service may not tell; for budgets only. */
     readonly measured_tokens?: number
@@ -780,10 +777,7 @@ function verdictOf(
 }
 
 /** Who is refused for their risk, or for what they have used up, is not more of a risk because of that. */
-function violationOf(
-  judged: Judged,
-  decision: Decision,
-): NonNullable<DecisionRecord['violation']> {
+function violationOf(judged: Judged, decision: Decision): NonNullable<DecisionRecord['violation']> {
   const { verdict, rules } = judged
   const { primary_policy_id: primary } = verdict
   const violation = { severity: verdict.severity, type: violationType(judged, decision) }

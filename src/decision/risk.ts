@@ -128,7 +128,7 @@ const NOT_CLEARED = 0.3
 
 function ofUser(signs: Signs, user: UserInput, content: ContentInput | undefined): number {
   return (
-    signs.note('user.unknown', user.known === true ? 0 : 0.4) *
+    signs.note('user.unknown', user.known ? 0 : 0.4) *
     signs.note('user.status', worded(USER_STATUSES, user.status)) *
     signs.note('user.risk_score', hundredth(user.risk_score)) *
     signs.note('user.employee_type', worded(EMPLOYEE_TYPES, user.employee_type)) *
@@ -158,10 +158,10 @@ const TIERS: Words = new Map([
 
 /** Of sites that are no AI services nothing is known. */
 function ofService(signs: Signs, resource: ResourceInput): number {
-  if (resource.ai !== true) return 1
+  if (!resource.ai) return 1
   const { risk_score: score, risk_tier: tier } = resource
   return (
-    signs.note('service.unknown', resource.known === true ? 0 : 0.6) *
+    signs.note('service.unknown', resource.known ? 0 : 0.6) *
     signs.note('service.approval_status', worded(APPROVAL, resource.approval_status)) *
     // A tier is a score told in a word.
     (score === undefined
@@ -189,7 +189,7 @@ function ofData(signs: Signs, content: ContentInput | undefined): number {
   if (content === undefined) return 1
   let left =
     signs.note('data.label', labelSeverity(content)) *
-    signs.note('data.unread', content.classified === false ? UNREAD : 0)
+    signs.note('data.unread', content.classified ? 0 : UNREAD)
   const { findings } = content
   if (findings === undefined || findings.length === 0) return left
   const totals = new Map<FindingCategory, { count: number; confidence: number }>()

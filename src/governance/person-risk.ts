@@ -11,7 +11,12 @@ import {
   type RiskLevel,
   type RiskSettings,
 } from '../model/risk.ts'
-import { countedViolations, type CountedViolation, riskOf, type RiskOwner } from '../store/person-risk.ts'
+import {
+  countedViolations,
+  type CountedViolation,
+  riskOf,
+  type RiskOwner,
+} from '../store/person-risk.ts'
 import type { Tables } from '../store/tables.ts'
 
 export interface PersonRiskParts {
@@ -70,7 +75,9 @@ export async function personRisk(parts: PersonRiskParts, given: string): Promise
   const pointsOf = (own: OwnRisk): number => tenth(ownPoints(own, at, history.half_life))
   const counted = await countedViolations(db, tenant, key, MOST_VIOLATIONS)
   const own_score = ownScore(stored?.own, at, history.half_life)
-  const named = parts.pseudonymous() ? undefined : (user ?? (await userOf(db, tenant, stored?.user_id)))
+  const named = parts.pseudonymous()
+    ? undefined
+    : (user ?? (await userOf(db, tenant, stored?.user_id)))
   return {
     person: pseudonymOf(key) ?? given,
     user: named === undefined ? null : { id: named.user_id, name: named.name },

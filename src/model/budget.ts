@@ -28,7 +28,9 @@ export const BUDGET_MATCHES = [
   'sources',
 ] as const
 /** As the scope of a policy: OR inside a list, AND between lists; an empty one means all. A model may end in `*`. */
-export type BudgetMatch = Readonly<Partial<Record<(typeof BUDGET_MATCHES)[number], readonly string[]>>>
+export type BudgetMatch = Readonly<
+  Partial<Record<(typeof BUDGET_MATCHES)[number], readonly string[]>>
+>
 
 export interface Budget {
   readonly id: string
@@ -40,7 +42,8 @@ export interface Budget {
   /** Milliseconds. */
   readonly window: number
   readonly kind: BudgetKind
-  readonly then: BudgetAnswer
+  /** Setting `then`. */
+  readonly answer: BudgetAnswer
   /** Whether an answer that is running ends when the budget does. */
   readonly cut: boolean
   /** What a refused person is told; without it, in our words. */
@@ -66,7 +69,9 @@ export function policyIdOf(budget: Pick<Budget, 'id'>): string {
 }
 
 /** The id of the budget that decided; undefined where policies did, which alone would have answered something else. */
-export function budgetIn(decided: { readonly primary_policy_id: string | null }): string | undefined {
+export function budgetIn(decided: {
+  readonly primary_policy_id: string | null
+}): string | undefined {
   const id = decided.primary_policy_id
   return id?.startsWith(PREFIX) === true ? id.slice(PREFIX.length) : undefined
 }

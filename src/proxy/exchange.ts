@@ -52,7 +52,6 @@ import type {
 } from './ports.ts'
 import { OWN_PATH } from './ports.ts'
 import { isProbe, startEcho, streamEvents } from './probe.ts'
-import { lastEventOf } from './refuse.ts'
 import {
   BAD_UPGRADE,
   NO_MEMORY,
@@ -66,6 +65,7 @@ import {
   refusalOfOutcome,
   REQUEST_SLOW,
 } from './refusals.ts'
+import { lastEventOf } from './refuse.ts'
 import { Relay, type RelayOwner } from './relay.ts'
 import { isRefusal } from './results.ts'
 import { judgeMessages, sayOpen, serveTls, tunnel } from './switched.ts'

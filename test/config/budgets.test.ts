@@ -34,7 +34,7 @@ t.test('a budget, with what is left out', async (t) => {
       unit: 'requests',
       window: 60_000,
       kind: 'fixed',
-      then: 'deny',
+      answer: 'deny',
       cut: false,
     },
   ])
@@ -60,6 +60,7 @@ const WRONG: readonly (readonly [Record<string, unknown>, RegExp])[] = [
   [{ match: { department: ['x'] } }, /match has no "department" \(did you mean "departments"\?\)/],
   [{ match: { models: ['a*b'] } }, /has a \* that is not its end/],
   [{ match: [] }, /match must be a map of lists/],
+  // oxlint-disable-next-line no-thenable -- as the setting is called
   [{ then: 'block' }, /then must be one of deny, review, none/],
   [{ kind: 'rolling' }, /kind must be one of fixed, sliding/],
   [{ cut: true }, /cut has no effect on requests/],
@@ -76,25 +77,38 @@ for (const [more, message] of WRONG)
   })
 
 t.test('wrong together', async (t) => {
-  t.match(wrong(t, `budgets: [${JSON.stringify(WHOLE)}, ${JSON.stringify(WHOLE)}]`), /two of them have the id "b"/)
+  t.match(
+    wrong(t, `budgets: [${JSON.stringify(WHOLE)}, ${JSON.stringify(WHOLE)}]`),
+    /two of them have the id "b"/,
+  )
   t.match(wrong(t, 'budgets_on_error: deny'), /has no effect without budgets/)
   t.match(wrong(t, 'risk: {levels: {medium: 60}}'), /risk\.levels\.high: must be greater/)
   t.match(wrong(t, 'risk: {history: {half_life: 1m}}'), /half_life: must be from 1h to 1y/)
 })
 
 t.test('weights, hours and days', async (t) => {
-  t.match(load(t, 'risk: {weights: {user: 0.25, time: 1}, working_hours: 22-6, working_days: [sun, mon]}').risk, {
-    weights: { user: 0.25, time: 1, service: 0.5 },
-    working_hours: { from: 22, to: 6 },
-    working_days: ['mon', 'sun'],
-  })
+  t.match(
+    load(t, 'risk: {weights: {user: 0.25, time: 1}, working_hours: 22-6, working_days: [sun, mon]}')
+      .risk,
+    {
+      weights: { user: 0.25, time: 1, service: 0.5 },
+      working_hours: { from: 22, to: 6 },
+      working_days: ['mon', 'sun'],
+    },
+  )
   t.match(
     load(t, '', { CORDON_RISK__WEIGHTS__DATA: '0.9', CORDON_RISK__WORKING_DAYS: 'mon,tue' }).risk,
     { weights: { data: 0.9 }, working_days: ['mon', 'tue'] },
   )
-  t.match(wrong(t, 'risk: {weights: {user: 1.5}}'), /risk\.weights\.user must be a number from 0 to 1/)
+  t.match(
+    wrong(t, 'risk: {weights: {user: 1.5}}'),
+    /risk\.weights\.user must be a number from 0 to 1/,
+  )
   t.match(wrong(t, 'risk: {weights: {user: -0.1}}'), /from 0 to 1/)
-  t.match(wrong(t, 'risk: {weights: {usr: 0.1}}'), /unknown setting risk\.weights\.usr \(did you mean "user"\?\)/)
+  t.match(
+    wrong(t, 'risk: {weights: {usr: 0.1}}'),
+    /unknown setting risk\.weights\.usr \(did you mean "user"\?\)/,
+  )
   t.match(wrong(t, 'risk: {working_hours: 9-25}'), /hours of the day/)
   t.match(wrong(t, 'risk: {working_hours: 9-9}'), /hours of the day/)
   t.match(wrong(t, 'risk: {working_days: [monday]}'), /a list of days/)

@@ -3,7 +3,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import fc from 'fast-check'
+import { array, assert, integer, property, record } from 'fast-check'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Asked, BudgetCounter } from '../../src/context/budget-counter.ts'
@@ -91,23 +91,27 @@ t.test('Redis', { skip: noRedis() }, async (t) => {
     t.equal(next.counted[0]?.resets_at, end + 1000)
   })
 
-  await t.test('one that is away rejects, soon at once, and counts again when it is back', async (t) => {
-    const counter = open()
-    await redis.kill()
-    for (let n = 0; n < 4; n++) await t.rejects(counter.take([asking()]), { code: 'STORE_UNAVAILABLE' })
-    const began = performance.now()
-    await t.rejects(counter.take([asking()]))
-    t.ok(performance.now() - began < 100, 'nobody waits')
-    await redis.start()
-    for (;;) {
-      const taken = await counter.take([asking()]).catch(() => undefined)
-      if (taken !== undefined) break
-      await new Promise((resolve) => {
-        setTimeout(resolve, 100)
-      })
-    }
-    t.pass('it counts')
-  })
+  await t.test(
+    'one that is away rejects, soon at once, and counts again when it is back',
+    async (t) => {
+      const counter = open()
+      await redis.kill()
+      for (let n = 0; n < 4; n++)
+        await t.rejects(counter.take([asking()]), { code: 'STORE_UNAVAILABLE' })
+      const began = performance.now()
+      await t.rejects(counter.take([asking()]))
+      t.ok(performance.now() - began < 100, 'nobody waits')
+      await redis.start()
+      for (;;) {
+        const taken = await counter.take([asking()]).catch(() => undefined)
+        if (taken !== undefined) break
+        await new Promise((resolve) => {
+          setTimeout(resolve, 100)
+        })
+      }
+      t.pass('it counts')
+    },
+  )
 })
 
 t.test('windows of memory, by a clock of ours', async (t) => {
@@ -134,12 +138,12 @@ t.test('windows of memory, by a clock of ours', async (t) => {
 })
 
 t.test('no window of any beginning holds more than the limit', async (t) => {
-  const steps = fc.array(
-    fc.record({ wait: fc.integer({ min: 0, max: 900 }), cost: fc.integer({ min: 1, max: 4 }) }),
+  const steps = array(
+    record({ wait: integer({ min: 0, max: 900 }), cost: integer({ min: 1, max: 4 }) }),
     { minLength: 1, maxLength: 200 },
   )
-  fc.assert(
-    fc.property(steps, fc.integer({ min: 1000, max: 5000 }), (all, window) => {
+  assert(
+    property(steps, integer({ min: 1000, max: 5000 }), (all, window) => {
       let now = 1_000_000_000
       const counter = new MemoryBudgets(() => now)
       const asked = asking({ window, limit: 10 })
@@ -222,6 +226,9 @@ async function contract(t: Test, counter: BudgetCounter): Promise<void> {
       granted: true,
       counted: [{ used: 999_999_999_999_999 }],
     })
-    t.match(await counter.take([{ ...asked, cost: 1 }]), { granted: false, counted: [{ used: 1e15 }] })
+    t.match(await counter.take([{ ...asked, cost: 1 }]), {
+      granted: false,
+      counted: [{ used: 1e15 }],
+    })
   })
 }

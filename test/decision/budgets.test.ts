@@ -1,9 +1,8 @@
 // Budgets of a request: which concern it, what is taken, given back and settled, and when a running answer ends.
 
 import t from 'tap'
-import type { Budget } from '../../src/model/budget.ts'
-import { MemoryBudgets } from '../../src/context/budget-memory.ts'
 import type { BudgetCounter } from '../../src/context/budget-counter.ts'
+import { MemoryBudgets } from '../../src/context/budget-memory.ts'
 import {
   type Budgeted,
   Budgets,
@@ -13,6 +12,7 @@ import {
   spentOf,
 } from '../../src/decision/budgets.ts'
 import { BudgetedAnswer } from '../../src/decision/running-answer.ts'
+import type { Budget } from '../../src/model/budget.ts'
 import type { Decision, Verdict } from '../../src/model/decision.ts'
 import type { InputDocument } from '../../src/model/input.ts'
 import { aService } from '../support/services.ts'
@@ -28,7 +28,7 @@ function aBudget(more: Partial<Budget> = {}): Budget {
     unit: 'requests',
     window: 60_000,
     kind: 'fixed',
-    then: 'deny',
+    answer: 'deny',
     cut: false,
     ...more,
   }
@@ -38,8 +38,8 @@ interface Rig {
   readonly budgets: Budgets
   errors: number
   /** What policies would see of a budget now. */
-  used(id?: string, input?: InputDocument): Promise<number | undefined>
-  take(cost?: Partial<Cost>, input?: InputDocument, person?: string): Promise<Budgeted>
+  readonly used: (id?: string, input?: InputDocument) => Promise<number | undefined>
+  readonly take: (cost?: Partial<Cost>, input?: InputDocument, person?: string) => Promise<Budgeted>
 }
 
 function rig(
@@ -154,7 +154,7 @@ t.test('each value of what it is per has a count of its own', async (t) => {
 })
 
 t.test('policies see what there was before', async (t) => {
-  const { take } = rig([aBudget({ limit: 2 }), aBudget({ id: 'seen', then: 'none', limit: 1 })])
+  const { take } = rig([aBudget({ limit: 2 }), aBudget({ id: 'seen', answer: 'none', limit: 1 })])
   const end = NOW + 60_000
   const entry = { unit: 'requests', resets_at_epoch_ms: end }
   t.same((await take()).input, {
@@ -214,7 +214,10 @@ t.test('tokens are reserved, and settled by what was used', async (t) => {
   await settled()
   t.equal(await used(), 1200, 'beyond the limit, for it was used')
   const whole = await take({ tokens: 5000 })
-  t.match(whole.beyond, { resetsAt: undefined, reason: /^this asks for 5000 tokens, more than the/ })
+  t.match(whole.beyond, {
+    resetsAt: undefined,
+    reason: /^this asks for 5000 tokens, more than the/,
+  })
 })
 
 t.test('what a request costs, and has cost', async (t) => {
@@ -227,50 +230,62 @@ t.test('what a request costs, and has cost', async (t) => {
   } as const
   const message = { parsed: true, truncated: false, bytes: 900, tools: [], attachments: [] }
   t.same(costOf(request), { tokens: 0, answerTokens: 0, bytes: 0 })
-  t.same(costOf({ ...request, content: { text: 'x'.repeat(401), message: { ...message, max_tokens: 50 } } }), {
-    tokens: 101,
-    answerTokens: 50,
-    bytes: 900,
-  })
+  t.same(
+    costOf({
+      ...request,
+      content: { text: 'x'.repeat(401), message: { ...message, max_tokens: 50 } },
+    }),
+    {
+      tokens: 101,
+      answerTokens: 50,
+      bytes: 900,
+    },
+  )
   const cost = { tokens: 100, answerTokens: 50, bytes: 900 }
   const ended = { status: 200, bytes_in: 900, bytes_out: 5000 }
-  t.same(spentOf(cost, { ...ended, input_tokens: 90, output_tokens: 20 }, 25), { tokens: 110, bytes: 5900 })
+  t.same(spentOf(cost, { ...ended, input_tokens: 90, output_tokens: 20 }, 25), {
+    tokens: 110,
+    bytes: 5900,
+  })
   t.same(spentOf(cost, { ...ended, input_tokens: 90 }, 25), { tokens: 115, bytes: 5900 })
   t.same(spentOf(cost, ended, undefined), { tokens: 100, bytes: 5900 })
   t.same(spentOf(cost, { ...ended, status: 502 }, undefined), { tokens: 0, bytes: 5900 })
 })
 
-t.test('a budget that asks gives way to one that denies, and neither to a policy that denies', async (t) => {
-  const review = aBudget({ id: 'asks', then: 'review', limit: 1 })
-  const { take } = rig([review, aBudget({ limit: 2 })])
-  await take()
-  const asks = (await take()).beyond
-  t.match(asks, { effect: 'REVIEW', policyId: 'budget:asks' })
-  const verdict: Verdict = {
-    decision: 'ALLOW',
-    reason: 'fine',
-    primary_policy_id: 'p',
-    policies_evaluated: [],
-    obligations: [{ type: 'coach', parameters: {} }],
-    would_be: 'DENY',
-    severity: 'high',
-    warnings: [],
-    read_content: false,
-    errors: 0,
-  }
-  t.match(limited(verdict, asks), {
-    decision: 'REVIEW',
-    primary_policy_id: 'budget:asks',
-    obligations: [{ type: 'coach' }],
-    would_be: 'DENY',
-    severity: 'low',
-  })
-  const denies = { ...(asks ?? ({} as never)), effect: 'DENY', policyId: 'budget:b' } as const
-  t.match(limited(verdict, denies), { decision: 'DENY', obligations: [], would_be: null })
-  const refused = { ...verdict, decision: 'DENY' } as const
-  t.equal(limited(refused, denies), refused)
-  t.equal(limited(verdict, undefined), verdict)
-})
+t.test(
+  'a budget that asks gives way to one that denies, and neither to a policy that denies',
+  async (t) => {
+    const review = aBudget({ id: 'asks', answer: 'review', limit: 1 })
+    const { take } = rig([review, aBudget({ limit: 2 })])
+    await take()
+    const asks = (await take()).beyond
+    t.match(asks, { effect: 'REVIEW', policyId: 'budget:asks' })
+    const verdict: Verdict = {
+      decision: 'ALLOW',
+      reason: 'fine',
+      primary_policy_id: 'p',
+      policies_evaluated: [],
+      obligations: [{ type: 'coach', parameters: {} }],
+      would_be: 'DENY',
+      severity: 'high',
+      warnings: [],
+      read_content: false,
+      errors: 0,
+    }
+    t.match(limited(verdict, asks), {
+      decision: 'REVIEW',
+      primary_policy_id: 'budget:asks',
+      obligations: [{ type: 'coach' }],
+      would_be: 'DENY',
+      severity: 'low',
+    })
+    const denies = { ...(asks ?? ({} as never)), effect: 'DENY', policyId: 'budget:b' } as const
+    t.match(limited(verdict, denies), { decision: 'DENY', obligations: [], would_be: null })
+    const refused = { ...verdict, decision: 'DENY' } as const
+    t.equal(limited(refused, denies), refused)
+    t.equal(limited(verdict, undefined), verdict)
+  },
+)
 
 t.test('while nobody can count', async (t) => {
   const away: BudgetCounter = {
@@ -280,13 +295,13 @@ t.test('while nobody can count', async (t) => {
   const open = rig([aBudget()], away)
   t.match(await open.take(), { input: undefined, beyond: undefined, charge: undefined })
   t.equal(open.errors, 1)
-  const shut = rig([aBudget({ then: 'none', id: 'seen' }), aBudget()], away, 'deny')
+  const shut = rig([aBudget({ answer: 'none', id: 'seen' }), aBudget()], away, 'deny')
   t.match((await shut.take()).beyond, {
     effect: 'DENY',
     policyId: 'budget:b',
     reason: 'the budget "b" cannot be counted at the moment',
   })
-  const only = rig([aBudget({ then: 'none' })], away, 'deny')
+  const only = rig([aBudget({ answer: 'none' })], away, 'deny')
   t.equal((await only.take()).beyond, undefined)
 })
 

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
+import { type Arbitrary, assert, constantFrom, double, property, record } from 'fast-check'
 import t from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
 import { assess } from '../../src/decision/risk.ts'
@@ -68,9 +68,9 @@ const SIGNS = [
 ] as const
 type Badness = Readonly<Record<(typeof SIGNS)[number], number>>
 
-const badness = fc.record(
-  Object.fromEntries(SIGNS.map((sign) => [sign, fc.double({ min: 0, max: 1, noNaN: true })])),
-) as fc.Arbitrary<Badness>
+const badness = record(
+  Object.fromEntries(SIGNS.map((sign) => [sign, double({ min: 0, max: 1, noNaN: true })])),
+) as Arbitrary<Badness>
 
 function of<T>(words: readonly T[], bad: number): T {
   return words[Math.min(words.length - 1, Math.floor(bad * words.length))] as T
@@ -105,7 +105,9 @@ function requestOf(bad: Badness): [InputDocument, OwnRisk] {
       findings,
       finding_types: [],
       finding_categories: [],
-      data_classification: [of(['public', 'internal', 'confidential', 'secret', 'top secret'], bad.label)],
+      data_classification: [
+        of(['public', 'internal', 'confidential', 'secret', 'top secret'], bad.label),
+      ],
     },
     context: {
       source: 'proxy',
@@ -127,23 +129,28 @@ function requestOf(bad: Badness): [InputDocument, OwnRisk] {
 }
 
 t.test('nothing that gets worse makes a score better', async (t) => {
-  fc.assert(
-    fc.property(badness, fc.constantFrom(...SIGNS), fc.double({ min: 0, max: 1, noNaN: true }), (bad, sign, more) => {
-      const worse = { ...bad, [sign]: bad[sign] + (1 - bad[sign]) * more }
-      const before = assess(...requestOf(bad), SETTINGS)
-      const after = assess(...requestOf(worse), SETTINGS)
-      for (const factor of RISK_FACTORS)
-        if ((after.input.factors[factor] ?? 0) < (before.input.factors[factor] ?? 0)) return false
-      return after.input.score >= before.input.score
-    }),
+  assert(
+    property(
+      badness,
+      constantFrom(...SIGNS),
+      double({ min: 0, max: 1, noNaN: true }),
+      (bad, sign, more) => {
+        const worse = { ...bad, [sign]: bad[sign] + (1 - bad[sign]) * more }
+        const before = assess(...requestOf(bad), SETTINGS)
+        const after = assess(...requestOf(worse), SETTINGS)
+        for (const factor of RISK_FACTORS)
+          if ((after.input.factors[factor] ?? 0) < (before.input.factors[factor] ?? 0)) return false
+        return after.input.score >= before.input.score
+      },
+    ),
     { numRuns: 1000 },
   )
   t.pass()
 })
 
 t.test('nothing that weighs more makes a score better', async (t) => {
-  fc.assert(
-    fc.property(badness, fc.constantFrom(...RISK_FACTORS), (bad, factor) => {
+  assert(
+    property(badness, constantFrom(...RISK_FACTORS), (bad, factor) => {
       const heavier = { ...SETTINGS, weights: { ...SETTINGS.weights, [factor]: 1 } }
       const request = requestOf(bad)
       return assess(...request, heavier).input.score >= assess(...request, SETTINGS).input.score
@@ -154,10 +161,13 @@ t.test('nothing that weighs more makes a score better', async (t) => {
 })
 
 t.test('a score follows from its factors, which follow from its signs', async (t) => {
-  fc.assert(
-    fc.property(badness, (bad) => {
+  assert(
+    property(badness, (bad) => {
       const { input, signals } = assess(...requestOf(bad), SETTINGS)
-      const safe = Object.values(input.factors).reduce((left, points) => left * (1 - points / 100), 1)
+      const safe = Object.values(input.factors).reduce(
+        (left, points) => left * (1 - points / 100),
+        1,
+      )
       const again = Math.round(100 * (1 - safe))
       const factors = RISK_FACTORS.map((factor) => {
         const left = Object.entries(signals)

@@ -37,30 +37,38 @@ interface Rig {
   full: boolean
   readonly records: DecisionRecord[]
   readonly metrics: Metrics
-  ask(action?: string, more?: Partial<AccessRequest>): Promise<Outcome>
-  used(id?: string): number
+  readonly ask: (action?: string, more?: Partial<AccessRequest>) => Promise<Outcome>
+  readonly used: (id?: string) => number
 }
 
 async function rig(t: Test, settings: readonly Partial<Budget>[] = []): Promise<Rig> {
   const policies = await loadDirs([folderOf(t, { 'p.cedar': POLICIES })])
   const catalogue = new Catalogue([
-    aService({ id: 'good', domains: ['good.example'], approval_status: 'approved', risk_tier: 'high' }),
-    aService({ id: 'seen', domains: ['seen.example'], approval_status: 'approved', mode: 'monitor' }),
-  ])
-  const budgets = settings.map(
-    (more): Budget => ({
-      id: 'b',
-      per: [],
-      match: {},
-      limit: 2,
-      unit: 'requests',
-      window: 60_000,
-      kind: 'fixed',
-      then: 'deny',
-      cut: false,
-      ...more,
+    aService({
+      id: 'good',
+      domains: ['good.example'],
+      approval_status: 'approved',
+      risk_tier: 'high',
     }),
-  )
+    aService({
+      id: 'seen',
+      domains: ['seen.example'],
+      approval_status: 'approved',
+      mode: 'monitor',
+    }),
+  ])
+  const budgets = settings.map((more): Budget => ({
+    id: 'b',
+    per: [],
+    match: {},
+    limit: 2,
+    unit: 'requests',
+    window: 60_000,
+    kind: 'fixed',
+    answer: 'deny',
+    cut: false,
+    ...more,
+  }))
   const counter = new MemoryBudgets(() => NOW)
   const ids = new IdSource()
   const metrics = new Metrics({ processMetrics: false })
@@ -152,7 +160,10 @@ t.test('every decision has a score, and its record what the score is made of', a
 
 t.test('policies read the score, and what they refuse because of it raises none', async (t) => {
   const made = await rig(t)
-  t.match(await made.ask('call_tool'), { refused: true, decision: { primary_policy_id: 'by-risk' } })
+  t.match(await made.ask('call_tool'), {
+    refused: true,
+    decision: { primary_policy_id: 'by-risk' },
+  })
   t.match(made.records[0]?.violation, { severity: 'critical', raises_risk: false })
   await made.ask('upload_file')
   t.same(made.records[1]?.violation, { severity: 'high', type: 'policy_violation' })
@@ -185,7 +196,10 @@ t.test('beyond its budget a request is refused, told when, and recorded', async 
 
 t.test('what is refused, or cannot be recorded, has used nothing', async (t) => {
   const made = await rig(t, [{}])
-  t.match(await made.ask('upload_file'), { refused: true, decision: { primary_policy_id: 'no-uploads' } })
+  t.match(await made.ask('upload_file'), {
+    refused: true,
+    decision: { primary_policy_id: 'no-uploads' },
+  })
   await settled()
   made.full = true
   await t.rejects(made.ask())
@@ -195,13 +209,20 @@ t.test('what is refused, or cannot be recorded, has used nothing', async (t) => 
   t.equal(made.used(), 0)
   await made.ask()
   t.equal(made.used(), 1)
-  t.match(await made.ask('upload_file'), { decision: { primary_policy_id: 'no-uploads' } }, 'its policy says more')
+  t.match(
+    await made.ask('upload_file'),
+    { decision: { primary_policy_id: 'no-uploads' } },
+    'its policy says more',
+  )
 })
 
 t.test('a review may let pass beyond the budget, and that is counted', async (t) => {
-  const made = await rig(t, [{ limit: 1, then: 'review' }])
+  const made = await rig(t, [{ limit: 1, answer: 'review' }])
   await made.ask()
-  t.match(await made.ask(), { refused: true, decision: { decision: 'REVIEW', primary_policy_id: 'budget:b' } })
+  t.match(await made.ask(), {
+    refused: true,
+    decision: { decision: 'REVIEW', primary_policy_id: 'budget:b' },
+  })
   made.state = 'approved'
   t.match(await made.ask(), { refused: false, decision: { decision: 'ALLOW' } })
   await settled()
@@ -209,17 +230,23 @@ t.test('a review may let pass beyond the budget, and that is counted', async (t)
   t.equal(made.used(), 2)
 })
 
-t.test('where nothing is enforced everything is counted, and it is told what would have been', async (t) => {
-  const made = await rig(t, [{ limit: 1 }])
-  made.mode = 'audit'
-  await made.ask()
-  t.match(await made.ask(), { refused: false, decision: { decision: 'ALLOW', would_be: 'DENY' } })
-  await made.ask()
-  t.equal(made.used(), 2)
-  made.mode = 'enforce'
-  const seen = { destination: { host: 'seen.example', port: 443, scheme: 'https' } } as const
-  t.match(await made.ask('access_ai_service', seen), { refused: false, decision: { would_be: 'DENY' } })
-})
+t.test(
+  'where nothing is enforced everything is counted, and it is told what would have been',
+  async (t) => {
+    const made = await rig(t, [{ limit: 1 }])
+    made.mode = 'audit'
+    await made.ask()
+    t.match(await made.ask(), { refused: false, decision: { decision: 'ALLOW', would_be: 'DENY' } })
+    await made.ask()
+    t.equal(made.used(), 2)
+    made.mode = 'enforce'
+    const seen = { destination: { host: 'seen.example', port: 443, scheme: 'https' } } as const
+    t.match(await made.ask('access_ai_service', seen), {
+      refused: false,
+      decision: { would_be: 'DENY' },
+    })
+  },
+)
 
 t.test('tokens: what is asked for first, what was used then', async (t) => {
   const made = await rig(t, [{ unit: 'tokens', limit: 1000 }])
@@ -258,8 +285,15 @@ t.test('a running answer is ended by a decision of its own', async (t) => {
   running?.passed(95, 0)
   await settled()
   const end = running?.passed(96, 0)
-  t.match(end, { decision: 'DENY', primary_policy_id: 'budget:b', reason: /ran out during the answer/ })
+  t.match(end, {
+    decision: 'DENY',
+    primary_policy_id: 'budget:b',
+    reason: /ran out during the answer/,
+  })
   t.not(end?.decision_id, decision.decision_id)
-  t.match(made.records[1], { request_id: made.records[0]?.request_id, verdict: { decision: 'ALLOW' } })
+  t.match(made.records[1], {
+    request_id: made.records[0]?.request_id,
+    verdict: { decision: 'ALLOW' },
+  })
   t.same(inputOf(made.records[1]), inputOf(made.records[0]))
 })

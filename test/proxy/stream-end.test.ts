@@ -1,12 +1,12 @@
 // Where a stream may be ended in the middle, and with which words.
 
 import t from 'tap'
-import { AnswerReader } from '../../src/proxy/answer-reader.ts'
-import { lastEventOf } from '../../src/proxy/refuse.ts'
-import { refusalOfDecision } from '../../src/proxy/refusals.ts'
-import { StreamEnd, streamFormOf } from '../../src/proxy/stream-end.ts'
 import type { ResponseHead } from '../../src/http1/message.ts'
 import type { Decision } from '../../src/model/decision.ts'
+import { AnswerReader } from '../../src/proxy/answer-reader.ts'
+import { refusalOfDecision } from '../../src/proxy/refusals.ts'
+import { lastEventOf } from '../../src/proxy/refuse.ts'
+import { StreamEnd, streamFormOf } from '../../src/proxy/stream-end.ts'
 
 const DECISION = { decision_id: 'd-1', reason: 'used up' } as unknown as Decision
 const REFUSAL = refusalOfDecision(DECISION)
@@ -46,8 +46,8 @@ t.test('between two events, however they are cut', async (t) => {
       const following = new StreamEnd('events')
       following.passed(stream.subarray(0, at))
       const place = following.placeIn(stream.subarray(at))
-      const ends = [0, first, 2 * first].filter((each) => each >= at)
-      t.equal(place, ends[0] === undefined ? undefined : ends[0] - at, `${end.length} ${at}`)
+      const next = [0, first, 2 * first].find((each) => each >= at)
+      t.equal(place, next === undefined ? undefined : next - at, `${end.length} ${at}`)
     }
   }
   const lines = new StreamEnd('lines')
@@ -62,7 +62,10 @@ t.test('the last event speaks as the service does', async (t) => {
     text('anthropic'),
     'event: error\ndata: {"type":"error","error":{"type":"permission_error","message":"used up (decision d-1)"}}\n\n',
   )
-  t.match(text('openai-chat'), /^data: \{"error":\{"message":"used up \(decision d-1\)","type":"policy_violation"/)
+  t.match(
+    text('openai-chat'),
+    /^data: \{"error":\{"message":"used up \(decision d-1\)","type":"policy_violation"/,
+  )
   t.match(text('gemini'), /^data: \{"error":\{"code":403,/)
   t.equal(text('ollama', 'lines'), '{"error":"used up (decision d-1)"}\n')
 })
@@ -78,7 +81,10 @@ t.test('an answer is told to end once its budget has, and a document is not', as
           return decision
         },
       },
-      lastEvent: ({ decision_id: id }) => (form) => Buffer.from(`${form} ${id}`),
+      lastEvent:
+        ({ decision_id: id }) =>
+        (form) =>
+          Buffer.from(`${form} ${id}`),
     })
     reader.head(head(type))
     return reader

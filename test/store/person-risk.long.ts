@@ -1,17 +1,17 @@
 // A person's points follow from their violations, in whatever order and however often records come, on every database.
 
+import { sql } from 'kysely'
 import t from 'tap'
-import { ownScore, RISK_HISTORY } from '../../src/model/risk.ts'
-import { personRisk } from '../../src/governance/person-risk.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { personRisk } from '../../src/governance/person-risk.ts'
 import { pseudonymOf } from '../../src/model/person.ts'
 import type { ShippedRecord } from '../../src/model/record.ts'
+import { ownScore, RISK_HISTORY } from '../../src/model/risk.ts'
 import { StoredDirectory } from '../../src/store/directory.ts'
 import { eraseRows } from '../../src/store/erase-rows.ts'
+import type { Store } from '../../src/store/open.ts'
 import { type ChangedRisk, riskOf } from '../../src/store/person-risk.ts'
 import { RecordSink } from '../../src/store/records.ts'
-import type { Store } from '../../src/store/open.ts'
-import { sql } from 'kysely'
 import { decisionRecord, ids, shippedOf } from '../support/records.ts'
 import { onEachStore } from '../support/stores.ts'
 
@@ -41,7 +41,11 @@ function recordsOf(person: string, violations: readonly Violation[]): ShippedRec
   return shippedOf(
     violations.map(({ day, policy = 'p', severity = 'high', raises }) => ({
       ...decisionRecord({ time: NOON + day * DAY_MS, person, policy, user: person.slice(0, 8) }),
-      violation: { severity, type: 'policy_violation', ...(raises === false ? { raises_risk: false } : {}) },
+      violation: {
+        severity,
+        type: 'policy_violation',
+        ...(raises === false ? { raises_risk: false } : {}),
+      },
     })),
   )
 }
@@ -55,24 +59,27 @@ onEachStore(async (t, store, name) => {
   const points = async (person: string): Promise<{ points: number; as_of: number } | undefined> =>
     (await riskOf(store.db, 'default', { key: person }))?.own
 
-  await t.test('each violation counts once a day, and half as much after the half-life', async (t) => {
-    const person = aPerson()
-    const moved: ChangedRisk[] = []
-    const records = recordsOf(person, [
-      { day: 0 },
-      { day: 0 },
-      { day: 0, policy: 'q', severity: 'low' },
-      { day: 14, severity: 'critical' },
-    ])
-    await sinkOf(store, moved).write(records[0]?.writer ?? '', records)
-    const own = await points(person)
-    t.equal(own?.as_of, Date.UTC(2026, 11, 4))
-    t.equal(own?.points, 20 / 2 + 3 / 2 + 40)
-    t.match(moved, [{ tenant: 'default', own }])
-    await sinkOf(store, moved).write(records[0]?.writer ?? '', records)
-    t.same(await points(person), own, 'again')
-    t.equal(moved.length, 1)
-  })
+  await t.test(
+    'each violation counts once a day, and half as much after the half-life',
+    async (t) => {
+      const person = aPerson()
+      const moved: ChangedRisk[] = []
+      const records = recordsOf(person, [
+        { day: 0 },
+        { day: 0 },
+        { day: 0, policy: 'q', severity: 'low' },
+        { day: 14, severity: 'critical' },
+      ])
+      await sinkOf(store, moved).write(records[0]?.writer ?? '', records)
+      const own = await points(person)
+      t.equal(own?.as_of, Date.UTC(2026, 11, 4))
+      t.equal(own?.points, 20 / 2 + 3 / 2 + 40)
+      t.match(moved, [{ tenant: 'default', own }])
+      await sinkOf(store, moved).write(records[0]?.writer ?? '', records)
+      t.same(await points(person), own, 'again')
+      t.equal(moved.length, 1)
+    },
+  )
 
   await t.test('in any order, one by one or together', async (t) => {
     const violations: Violation[] = [
@@ -127,7 +134,9 @@ onEachStore(async (t, store, name) => {
 
   await t.test('the directory and the API tell it; an erasure takes it away', async (t) => {
     const { rows } = await sql<{ user_id: string }>`
-      insert into users (tenant, name) values ('default', ${`maya-${name}`}) returning user_id`.execute(store.db)
+      insert into users (tenant, name) values ('default', ${`maya-${name}`}) returning user_id`.execute(
+      store.db,
+    )
     const id = rows[0]?.user_id ?? ''
     const person = aPerson()
     const records = shippedOf([
@@ -164,12 +173,25 @@ onEachStore(async (t, store, name) => {
     await t.rejects(personRisk(hidden, `maya-${name}`), { code: 'INPUT_INVALID' })
     t.match(await personRisk(hidden, pseudonymOf(person) ?? ''), { user: null })
 
-    const erasure = { tenant: 'default', erasure_id: ids.next(), person_keys: [person], before: NOON + DAY_MS }
+    const erasure = {
+      tenant: 'default',
+      erasure_id: ids.next(),
+      person_keys: [person],
+      before: NOON + DAY_MS,
+    }
     await sql`insert into erasures (tenant, erasure_id, person_keys, before)
-      values ('default', ${erasure.erasure_id}, ${[person]}::text[], ${new Date(erasure.before)})`.execute(store.db)
+      values ('default', ${erasure.erasure_id}, ${[person]}::text[], ${new Date(erasure.before)})`.execute(
+      store.db,
+    )
     const { rows: orders } = await sql<{ position: string }>`
-      select position::text as position from erasures where erasure_id = ${erasure.erasure_id}`.execute(store.db)
-    await eraseRows(store.db, { ...erasure, position: orders[0]?.position ?? '' }, store.kind === 'embedded')
+      select position::text as position from erasures where erasure_id = ${erasure.erasure_id}`.execute(
+      store.db,
+    )
+    await eraseRows(
+      store.db,
+      { ...erasure, position: orders[0]?.position ?? '' },
+      store.kind === 'embedded',
+    )
     t.equal(await points(person), undefined)
     const late = recordsOf(person, [{ day: -1, policy: 'late' }])
     await sinkOf(store).write(late[0]?.writer ?? '', late)

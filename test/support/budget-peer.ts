@@ -17,7 +17,9 @@ const asked = {
 
 process.on('message', () => {
   void (async () => {
-    const all = await Promise.all(Array.from({ length: Number(tries) }, () => counter.take([asked])))
+    const all = await Promise.all(
+      Array.from({ length: Number(tries) }, () => counter.take([asked])),
+    )
     process.send?.({ granted: all.filter(({ granted }) => granted).length })
   })()
 })

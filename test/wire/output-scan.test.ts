@@ -1,15 +1,27 @@
 // The length of an answer's text, counted as it passes and cut anywhere.
 
-import fc from 'fast-check'
+import { array, assert, integer, property, string } from 'fast-check'
 import t from 'tap'
 import { AnswerMeter } from '../../src/wire/answer.ts'
 import { OutputScan } from '../../src/wire/output-scan.ts'
 
 const STREAMS: readonly (readonly [name: string, stream: string, characters: number])[] = [
-  ['openai', 'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\ndata: {"choices":[{"delta":{"content":" you"}}]}\n\n', 9],
+  [
+    'openai',
+    'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\ndata: {"choices":[{"delta":{"content":" you"}}]}\n\n',
+    9,
+  ],
   ['openai responses', 'data: {"type":"response.output_text.delta","delta":"Hello"}\n\n', 5],
-  ['anthropic', 'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}\n\n', 5],
-  ['a tool of anthropic', 'data: {"delta":{"type":"input_json_delta","partial_json":"{\\"a\\":1}"}}\n\n', 7],
+  [
+    'anthropic',
+    'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}\n\n',
+    5,
+  ],
+  [
+    'a tool of anthropic',
+    'data: {"delta":{"type":"input_json_delta","partial_json":"{\\"a\\":1}"}}\n\n',
+    7,
+  ],
   ['gemini', 'data: {"candidates":[{"content":{"parts":[{"text":"Hello"}]}}]}\n\n', 5],
   ['ollama', '{"model":"m","response":"Hello","done":false}\n{"message":{"content":"you"}}\n', 8],
   ['blanks', '{ "content" :\n "Hello" }', 5],
@@ -33,8 +45,8 @@ for (const [name, stream, characters] of STREAMS) {
 }
 
 t.test('any text, in any pieces, is as long as it is', async (t) => {
-  fc.assert(
-    fc.property(fc.string({ unit: 'grapheme' }), fc.array(fc.integer({ min: 1, max: 9 })), (text, cuts) => {
+  assert(
+    property(string({ unit: 'grapheme' }), array(integer({ min: 1, max: 9 })), (text, cuts) => {
       const bytes = Buffer.from(`data: ${JSON.stringify({ delta: { content: text } })}\n\n`)
       const scan = new OutputScan()
       let at = 0
