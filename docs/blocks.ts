@@ -82,7 +82,8 @@ function pinned(): Block {
 function defaultText({ default: value, expects }: Leaf<unknown>): string {
   const [, example] = /such as ([^\s,]+)/.exec(expects) ?? []
   const isAddress = Array.isArray(value) && typeof value[0] === 'object'
-  if (example !== undefined && (isAddress || (typeof value === 'number' && value > 0)))
+  const isRecord = Object.getPrototypeOf(value) === Object.prototype
+  if (example !== undefined && (isAddress || isRecord || (typeof value === 'number' && value > 0)))
     return code(example)
   if (value === '' || (Array.isArray(value) && value.length === 0)) return 'none'
   if (value instanceof Map) return 'none'

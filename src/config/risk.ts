@@ -16,7 +16,7 @@ export function weight(fallback: number): Leaf<number> {
 
 /** Hours of the day: `7-19`, `22-6` over midnight, `0-24` always. */
 export function hours(fallback: Hours): Leaf<Hours> {
-  const expects = `hours of the day such as ${fallback.from}-${fallback.to}; 22-6 goes over midnight, 0-24 is always`
+  const expects = `hours of the day such as ${fallback.from}-${fallback.to}, 22-6 (over midnight) or 0-24 (always)`
   return leaf(fallback, expects, (value) => {
     const [, first = '', last = ''] =
       typeof value === 'string' ? (/^(\d{1,2})-(\d{1,2})$/.exec(value) ?? []) : []
