@@ -311,7 +311,9 @@ function answer(
 
 function print(io: Io, report: ReplayReport): void {
   const { oldest, newest, matrix, samples, failing, masked } = report
-  io.out.write(`${report.policies} policies over ${report.decisions} decisions`)
+  io.out.write(
+    `${report.policies} ${report.policies === 1 ? 'policy' : 'policies'} over ${report.decisions} decisions`,
+  )
   io.out.write(oldest === null || newest === null ? '\n' : `, ${oldest} to ${newest}\n`)
   io.out.write(`${summaryOf(report)}\n\n`)
   const fresh = EFFECTS.map((effect) => `now ${effect}`)

@@ -95,7 +95,9 @@ export function readRecorded(row: RecordedRow, pseudonymous = false): Recorded |
 export function exportedInput(row: RecordedRow, pseudonymous: boolean): Record<string, unknown> {
   const recorded = readRecorded(row, pseudonymous)
   if (recorded === undefined) return {}
-  const { person, document, masked, verdict, excepted, isFormer } = recorded
+  const { person, document, masked, decision, excepted, isFormer } = recorded
+  // Columns have no exact numbers; the record has.
+  const verdict = recorded.verdict ?? (isFormer ? undefined : verdictIn(decision))
   return {
     person: pseudonymOf(person) ?? null,
     input: document,
@@ -104,6 +106,16 @@ export function exportedInput(row: RecordedRow, pseudonymous: boolean): Record<s
     excepted: excepted === undefined ? null : [...excepted],
     ...(isFormer ? { former_release: true } : {}),
   }
+}
+
+function verdictIn({
+  decision,
+  reason,
+  primary_policy_id,
+  obligations,
+  would_be,
+}: RecordedDecision): RecordedVerdict {
+  return { decision, reason, primary_policy_id, obligations, would_be }
 }
 
 /**
