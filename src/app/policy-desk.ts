@@ -1,5 +1,6 @@
 // The life of stored policies over an open store: who may do what, what is tried, and what becomes of it.
 
+import { CordonError, type Problem } from '../base/errors.ts'
 import type { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
 import { Conflicts } from '../governance/conflicts.ts'
@@ -12,9 +13,11 @@ import type { Spool } from '../ledger/spool.ts'
 import { personKey } from '../model/person.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
 import type { AiService } from '../model/service.ts'
+import type { StoredFile } from '../model/stored-policy.ts'
 import { latestVersions } from '../store/latest-versions.ts'
 import type { Store } from '../store/open.ts'
 import { PolicyRevisions } from '../store/policy-revisions.ts'
+import { inTurn } from './in-turn.ts'
 import { type Environment, loadOptions } from './rules.ts'
 
 export interface PolicyDesk {
@@ -42,6 +45,8 @@ export interface PolicyDeskParts {
   readonly onPublished: () => void
 }
 
+const MAX_WAITING = 50
+
 export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   const { current, env, store, spool, ids, secret } = parts
   const { folderPolicies, bundleFolders, services, onPublished } = parts
@@ -51,7 +56,19 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
     revisions,
     load: () => loadOptions(current(), env, [...current().policy.dirs, ...bundleFolders()]),
   })
-  const check = (files: Parameters<Publisher['checkFiles']>[0]) => publisher.checkFiles(files)
+  const trying = inTurn()
+  let waiting = 0
+  /** Compilers take seconds and both cores: one at a time, and not without an end. */
+  const check = async (files: readonly StoredFile[]): Promise<readonly Problem[]> => {
+    if (waiting >= MAX_WAITING)
+      throw new CordonError('TOO_BUSY', `${waiting} changes of policies wait to be tried already`)
+    waiting += 1
+    try {
+      return await trying(() => publisher.checkFiles(files))
+    } finally {
+      waiting -= 1
+    }
+  }
   const life = new PolicyLife({
     db: store.db,
     tenant,

@@ -120,7 +120,12 @@ function tell(io: Io, options: ConflictsGiven, report: Told): ExitCode {
         false,
         [
           ...(options.stored === true ? ['conflict_id'] : []),
-          ...['severity', 'type', 'evidence', 'resolved', 'policies', 'says'],
+          'severity',
+          'type',
+          'evidence',
+          'resolved',
+          'policies',
+          'says',
         ],
         conflicts.map((conflict) => ({
           ...conflict,

@@ -108,11 +108,8 @@ export async function explain(
 
   const wanted = (id: string): boolean => options.only?.has(id) ?? true
   const shown = [...votes, ...lifted].filter(({ policy }) => wanted(policy.id))
-  const first = [...shown]
-    .toSorted((a, b) => rank(b) - rank(a))
-    .slice(0, MAX_CANDIDATES)
-    .map(({ policy }) => policy.id)
-  const told = shown.filter(({ policy }) => first.includes(policy.id))
+  const first = new Set(shown.toSorted((a, b) => rank(b) - rank(a)).slice(0, MAX_CANDIDATES))
+  const told = shown.filter((vote) => first.has(vote))
   const traced = await traceOf(told, document, options.trace)
   const heard = new Set(asked.map(({ policy }) => policy.id))
   const notAsked = policies.policies.filter(({ id }) => wanted(id) && !heard.has(id))

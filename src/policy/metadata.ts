@@ -34,7 +34,7 @@ const DEFAULT_PRIORITY = 100
 const MAX_ID = 256
 const MAX_EXPLANATION = 1000
 /** What an explanation may name: the service, what may be used instead, the reason, what was done. */
-export const EXPLANATION_PLACES = ['service', 'alternative', 'reason', 'action'] as const
+const EXPLANATION_PLACES = ['service', 'alternative', 'reason', 'action'] as const
 
 /** The metadata, or what is wrong with it; `problem` places a message in the policy's file, at a key. */
 export function readMetadata(

@@ -6,6 +6,7 @@
 import { stringifyExact } from '../base/exact-json.ts'
 import type { ReadValue } from '../model/explanation.ts'
 import { isObject } from './metadata.ts'
+import { PERSONAL_PATHS } from './recorded-input.ts'
 
 export interface Showing {
   /** Paths that the record left out. */
@@ -21,33 +22,75 @@ const MAX_ITEMS = 20
 /** What Cordon builds, and so what a record may have. */
 const KEPT: Readonly<Record<string, readonly string[]>> = {
   user: [
-    ...['id', 'name', 'email', 'known', 'status', 'department', 'groups', 'roles'],
-    ...['employee_type', 'job_title', 'risk_score', 'clearance_level', 'attributes'],
+    'id',
+    'name',
+    'email',
+    'known',
+    'status',
+    'department',
+    'groups',
+    'roles',
+    'employee_type',
+    'job_title',
+    'risk_score',
+    'clearance_level',
+    'attributes',
   ],
   resource: [
-    ...['type', 'id', 'name', 'vendor', 'category', 'known', 'ai', 'approval_status'],
-    ...['risk_tier', 'risk_score', 'capabilities', 'certifications', 'data_handling'],
-    ...['data_regions', 'host', 'path', 'method', 'model'],
+    'type',
+    'id',
+    'name',
+    'vendor',
+    'category',
+    'known',
+    'ai',
+    'approval_status',
+    'risk_tier',
+    'risk_score',
+    'capabilities',
+    'certifications',
+    'data_handling',
+    'data_regions',
+    'host',
+    'path',
+    'method',
+    'model',
   ],
   content: [
-    ...['classified', 'parsed', 'truncated', 'bytes', 'findings', 'finding_types'],
-    ...['finding_categories', 'data_classification', 'stream', 'tools', 'attachments'],
+    'classified',
+    'parsed',
+    'truncated',
+    'bytes',
+    'findings',
+    'finding_types',
+    'finding_categories',
+    'data_classification',
+    'stream',
+    'tools',
+    'attachments',
   ],
   context: [
-    ...['source', 'ip_address', 'network', 'device', 'user_agent', 'ja4', 'location_type'],
-    ...['geo_location', 'asset', 'time', 'budget', 'risk', 'risk_score', 'tenant'],
+    'source',
+    'ip_address',
+    'network',
+    'device',
+    'user_agent',
+    'ja4',
+    'location_type',
+    'geo_location',
+    'asset',
+    'time',
+    'budget',
+    'risk',
+    'risk_score',
+    'tenant',
   ],
 }
 const FINDING = ['type', 'category', 'count', 'confidence']
 const ATTACHMENT = ['kind', 'media_type', 'bytes', 'searched']
 
-/** Paths that tell a person: as src/ledger/split.ts keeps them apart, and the id. */
-const PERSONAL = [
-  ...['user.id', 'user.name', 'user.email', 'user.employee_type', 'user.job_title'],
-  ...['user.risk_score', 'user.clearance_level', 'user.attributes'],
-  ...['context.ip_address', 'context.device', 'context.user_agent', 'context.geo_location'],
-  'context.asset',
-]
+/** Paths that tell a person. */
+const PERSONAL: readonly string[] = ['user.id', ...PERSONAL_PATHS]
 
 const UNKNOWN = 'records do not keep it'
 const FOUND = 'something was found in this request, and a name may hold it'
@@ -60,7 +103,9 @@ export function shownValues(
   reads: readonly string[],
   showing: Showing,
 ): readonly ReadValue[] {
-  const sections = reads.flatMap((path) => (path === '' ? ['action', ...Object.keys(KEPT)] : [path]))
+  const sections = reads.flatMap((path) =>
+    path === '' ? ['action', ...Object.keys(KEPT)] : [path],
+  )
   const fields = new Map(sections.flatMap(fieldsOf))
   return [...fields]
     .map(([path, isNamed]) => ({ isNamed, shown: shownValue(document, path, showing) }))
@@ -72,9 +117,7 @@ export function shownValues(
 /** A section as a whole is shown by those of its fields that are there; `true`: the policy names the field itself. */
 function fieldsOf(path: string): readonly (readonly [path: string, isNamed: boolean])[] {
   const keys = Object.hasOwn(KEPT, path) ? KEPT[path] : undefined
-  return keys === undefined
-    ? [[path, true]]
-    : keys.map((key) => [`${path}.${key}`, false] as const)
+  return keys === undefined ? [[path, true]] : keys.map((key) => [`${path}.${key}`, false] as const)
 }
 
 function shownValue(document: unknown, path: string, showing: Showing): ReadValue {

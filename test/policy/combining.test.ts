@@ -198,8 +198,15 @@ t.test('what only obliges joins every ALLOW and REVIEW, never a DENY', async () 
     fc.property(evaluated(6), document, options, (candidates, input, rules) => {
       const adds = {
         policy: {
-          ...{ id: 'adds', name: 'adds', language: 'cedar', file: 'x.cedar', scope: {}, reads: [] },
-          ...{ mode: 'enforce', priority: 3, severity: 'low' },
+          id: 'adds',
+          name: 'adds',
+          language: 'cedar',
+          file: 'x.cedar',
+          scope: {},
+          reads: [],
+          mode: 'enforce',
+          priority: 3,
+          severity: 'low',
         },
         outcome: {
           ...SILENT,

@@ -20,7 +20,11 @@ function cedarSet(text: string, combining: Combining = 'priority_tiers') {
   if (problems.length > 0) throw new Error(`${problems[0]?.message} in ${text}`)
   const set = new PolicySet([new CedarEngine(policies)], 'digest', { ...RULES, combining })
   const folder: PolicyFolder = {
-    ...{ dir: '.', rego: [], cedar: [file], regoTests: [], tableTests: [] },
+    dir: '.',
+    rego: [],
+    cedar: [file],
+    regoTests: [],
+    tableTests: [],
     data: {},
     digest: 'digest',
   }

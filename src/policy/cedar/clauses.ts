@@ -38,7 +38,7 @@ export function clausesOf(policy: CedarPolicy, document: unknown): readonly Clau
     ...parts.map((part, at) => {
       const before = at === 0 ? { holds: true } : said(heads.length + at - 1)
       const text = conditionText(part)
-      return before.holds === true ? { text, ...said(heads.length + at) } : { text, holds: null }
+      return before.holds ? { text, ...said(heads.length + at) } : { text, holds: null }
     }),
   ]
 }
@@ -50,7 +50,7 @@ function partsOf({ kind, body }: CedarWasm.Clause): readonly CedarWasm.Clause[] 
 }
 
 /** Of a chain of one operator, left to right. */
-export function operands(expr: Expr, operator: '&&' | '||'): readonly Expr[] {
+function operands(expr: Expr, operator: '&&' | '||'): readonly Expr[] {
   const node = (expr as Readonly<Record<string, unknown>>)[operator] as
     | { readonly left: Expr; readonly right: Expr }
     | undefined

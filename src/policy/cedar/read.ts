@@ -104,8 +104,10 @@ export async function readCedarFiles(files: readonly SourceFile[]): Promise<read
   return files.flatMap((file) => {
     const found = read.get(file)
     if (found === undefined) return []
-    if (found.problems.length === 0) {
-      READ.set([file.name, file.text], found)
+    const parts = [file.name, file.text]
+    // Whoever reads it in passing does not take the place of what somebody holds.
+    if (found.problems.length === 0 && READ.get(parts) === undefined) {
+      READ.set(parts, found)
       for (const policy of found.policies) READ.keep(found, policy)
     }
     return [found]

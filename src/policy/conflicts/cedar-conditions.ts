@@ -97,7 +97,7 @@ function within(variable: string, entities: readonly unknown[]): Condition {
 
 function conditionOf(node: unknown): Condition {
   if (!isObject(node)) return OPAQUE
-  const [[operator = '', operands] = []] = Object.entries(node)
+  const [[operator, operands] = ['', undefined]] = Object.entries(node)
   if (operator === 'Value') {
     if (operands === true) return ALWAYS
     return operands === false ? NEVER : OPAQUE

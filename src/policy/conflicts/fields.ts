@@ -1,7 +1,6 @@
 // The fields of an input document: of which kind they are, and what a request looks like where nothing is asked of it.
 
 import { isObject } from '../metadata.ts'
-import type { Scalar } from './condition.ts'
 
 export interface Field {
   readonly kind: 'text' | 'flag' | 'whole' | 'texts' | 'findings'
@@ -189,8 +188,4 @@ export function withTypesOfFindings(document: Record<string, unknown>): void {
 
 export function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? (value as unknown[]) : []
-}
-
-export function isScalar(value: unknown): value is Scalar {
-  return ['string', 'number', 'bigint', 'boolean'].includes(typeof value)
 }

@@ -8,12 +8,12 @@ import { Pace } from '../../base/pace.ts'
 import type { Conflict, ConflictReport, ConflictType, Evidence } from '../../model/conflict.ts'
 import { CONFLICT_TYPES } from '../../model/conflict.ts'
 import { type Effect, SEVERITIES, type Severity } from '../../model/decision.ts'
-import type { PolicyMetadata } from '../../model/policy.ts'
 import { byCodePoint, type CombineOptions, type Evaluated } from '../combine.ts'
 import type { PolicyOutcome } from '../engine.ts'
 import { ambiguityBetween } from './ambiguity.ts'
 import { type Atom, both, type Condition } from './condition.ts'
 import { plainDocument } from './fields.ts'
+import { likeness, type Pass, PASSES } from './passes.ts'
 import { Catalogue, type Catalogued, nobodyMeant } from './reach.ts'
 import {
   add,
@@ -114,7 +114,7 @@ class Finder {
 
   async run(): Promise<ConflictReport> {
     await this.#alone()
-    for (const pass of [this.#voided, this.#differing, this.#alike])
+    for (const pass of PASSES)
       for (const kind of ['sure', 'maybe'] as const)
         for (const [a, b] of this.#pairs(pass, kind)) {
           if (!(await this.#mayGoOn())) return this.#report()
@@ -181,14 +181,11 @@ class Finder {
     return met
   }
 
-  *#pairs(
-    pass: (this: Finder, a: PolicySource) => ((b: PolicySource) => boolean) | undefined,
-    kind: 'sure' | 'maybe',
-  ): Generator<readonly [a: number, b: number]> {
+  *#pairs(pass: Pass, kind: 'sure' | 'maybe'): Generator<readonly [a: number, b: number]> {
     const count = this.#sources.length
     const cache = new Map<string, Bits>()
     for (const [index, source] of this.#sources.entries()) {
-      const wanted = pass.call(this, source)
+      const wanted = pass(source, this.#combining)
       if (wanted === undefined) continue
       // Policies that are alike in what a pass asks of them want the same partners.
       const key = likeness(source)
@@ -208,43 +205,6 @@ class Finder {
   #neverBoth(index: number, other: number): boolean {
     const [a, b] = [this.#sources[index]?.policy.scope, this.#sources[other]?.policy.scope]
     return a !== undefined && b !== undefined && this.#catalogue.neverBoth(a, b)
-  }
-
-  /** A refusal that counts, behind something weaker that comes first. */
-  #voided(a: PolicySource): ((b: PolicySource) => boolean) | undefined {
-    const { policy, answers } = a
-    if (this.#combining !== 'priority_tiers' || policy.mode !== 'enforce') return undefined
-    if (!answers.has('ALLOW') && !answers.has('REVIEW')) return undefined
-    return (b) =>
-      b.policy.mode === 'enforce' &&
-      b.policy.priority < policy.priority &&
-      (b.answers.has('DENY') || (answers.has('ALLOW') && b.answers.has('REVIEW')))
-  }
-
-  /** Anything that may be answered differently. */
-  #differing({ answers }: PolicySource): ((b: PolicySource) => boolean) | undefined {
-    if (answers.size === 0) return undefined
-    return (b) => [...b.answers.keys()].some((effect) => answers.size > 1 || !answers.has(effect))
-  }
-
-  /** The same answer, where it matters whose it is: obligations, reviews, severities; and one behind the other. */
-  #alike({
-    policy,
-    answers,
-    mayOblige,
-    speaks,
-  }: PolicySource): ((b: PolicySource) => boolean) | undefined {
-    const isTiered = this.#combining === 'priority_tiers'
-    const isBroad = isTiered && policy.mode === 'enforce' && speaks.some(isBroadly)
-    return (b) => {
-      const isSameTier = !isTiered || b.policy.priority === policy.priority
-      if (!isSameTier) return isBroad && b.policy.priority < policy.priority && b.answers.size > 0
-      return (
-        (mayOblige && b.mayOblige) ||
-        (answers.has('REVIEW') && b.answers.has('REVIEW')) ||
-        b.policy.severity !== policy.severity
-      )
-    }
   }
 
   // One policy.
@@ -505,7 +465,7 @@ class Finder {
     conditions: readonly Condition[],
     shows: (a: PolicyOutcome, b: PolicyOutcome) => boolean,
   ): Witness | 'never' | 'open' {
-    const size = conditions.reduce((product, { length }) => product * length, 1)
+    const size = conditions.reduce((count, { length }) => count * length, 1)
     if (size === 0) return 'never'
     if (size > MAX_COMBINED) return 'open'
     let isOpen = false
@@ -593,24 +553,6 @@ class Finder {
 
 function named({ policy: { id, priority, mode } }: PolicySource): string {
   return `${id} (priority ${priority}${mode === 'enforce' ? '' : `, ${mode}`})`
-}
-
-/** What the passes look at. */
-function likeness({ policy, answers, mayOblige, speaks }: PolicySource): string {
-  const { priority, mode, severity }: PolicyMetadata = policy
-  return [
-    priority,
-    mode,
-    severity,
-    [...answers.keys()].join(),
-    mayOblige,
-    speaks.some(isBroadly),
-  ].join()
-}
-
-/** It answers for much, so that others may stand behind it. */
-function isBroadly({ atoms, exact }: Condition[number]): boolean {
-  return exact && atoms.length <= 2
 }
 
 function isNothing({ effect, obligations }: PolicyOutcome): boolean {

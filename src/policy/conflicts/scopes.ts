@@ -136,7 +136,7 @@ export function add(bits: Bits, index: number): void {
   bits[index >> 5] = (bits[index >> 5] ?? 0) | (1 << (index & 31))
 }
 
-export function unite(bits: Bits, other: Bits): void {
+function unite(bits: Bits, other: Bits): void {
   for (let word = 0; word < bits.length; word++) bits[word] = (bits[word] ?? 0) | (other[word] ?? 0)
 }
 

@@ -195,7 +195,11 @@ async function treesOf(
     const some = files.slice(from, from + FILES_PER_RUN)
     const { code, stdout, stderr } = await toolchain.run(
       [
-        ...['eval', '--format', 'raw', '--stdin-input', '--strict-builtin-errors'],
+        'eval',
+        '--format',
+        'raw',
+        '--stdin-input',
+        '--strict-builtin-errors',
         '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]',
       ],
       { input: JSON.stringify({ texts: some.map(({ text }) => text) }) },

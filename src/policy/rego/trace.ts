@@ -68,9 +68,19 @@ async function traceFolder(
     writeFileSync(join(work, 'data.json'), stringifyExact(folder.data))
     const { code, stdout } = await toolchain.run(
       [
-        ...['eval', '--format', 'json', '--explain', 'fails', '--stdin-input'],
-        ...['--timeout', TIME_LIMIT, '--disable-indexing', '--disable-early-exit'],
-        ...['--data', 'data.json', ...[...copies.keys()].flatMap((copy) => ['--data', copy])],
+        'eval',
+        '--format',
+        'json',
+        '--explain',
+        'fails',
+        '--stdin-input',
+        '--timeout',
+        TIME_LIMIT,
+        '--disable-indexing',
+        '--disable-early-exit',
+        '--data',
+        'data.json',
+        ...[...copies.keys()].flatMap((copy) => ['--data', copy]),
         queryOf(policies, folder),
       ],
       { cwd: work, input: stringifyExact(document) },
