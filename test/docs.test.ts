@@ -154,6 +154,8 @@ const SETTINGS = new Set([
   'observe',
   'policy',
   'signatures',
+  'risk',
+  'budgets',
   'ledger',
 ])
 

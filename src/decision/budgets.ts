@@ -320,7 +320,7 @@ function beyondOf(items: readonly Item[], counted: readonly Counted[]): Beyond |
       {
         policyId: policyIdOf(budget),
         effect: budget.answer === 'deny' ? 'DENY' : 'REVIEW',
-        reason: budget.reason ?? usedUp(budget, cost, resetsAt),
+        reason: budget.reason ?? reasonOf(budget, used, cost, resetsAt),
         resetsAt: cost > limit ? undefined : resetsAt,
       },
     ]
@@ -328,10 +328,15 @@ function beyondOf(items: readonly Item[], counted: readonly Counted[]): Beyond |
   return over.find(({ effect }) => effect === 'DENY') ?? over[0]
 }
 
-function usedUp({ id, limit, unit, window }: Budget, cost: number, resetsAt: number): string {
+function reasonOf(
+  { id, limit, unit, window }: Budget,
+  used: number,
+  cost: number,
+  resetsAt: number,
+): string {
   const budget = `budget "${id}" of ${limit} ${unit} in ${durationText(window)}`
   if (cost > limit) return `this asks for ${cost} ${unit}, more than the whole ${budget}`
-  const left = unit === 'requests' ? 'is used up' : `has less left than the ${cost} asked for`
+  const left = used >= limit ? 'is used up' : `has less left than the ${cost} asked for`
   return `the ${budget} ${left}; more at ${new Date(resetsAt).toISOString()}`
 }
 

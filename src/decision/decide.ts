@@ -499,12 +499,12 @@ export class Corridor implements Decider {
     }
   }
 
-  /** Where a budget refuses: counts it, and tells when there is something again. */
+  /** Where a budget refuses: counts it, and tells when there is something again. An answer that ends is counted as such. */
   #refusedByBudget({ verdict, budgeted }: Judged): Pick<Outcome, 'retryAfterSeconds'> {
     const budget = budgetIn(verdict)
-    if (budget === undefined) return {}
+    if (budget === undefined || budgeted === undefined) return {}
     this.#parts.metrics.budgetDenied.inc({ budget })
-    const resetsAt = budgeted?.beyond?.resetsAt
+    const resetsAt = budgeted.beyond?.resetsAt
     if (resetsAt === undefined) return {}
     return { retryAfterSeconds: Math.max(1, Math.ceil((resetsAt - this.#parts.now()) / 1000)) }
   }
