@@ -279,7 +279,8 @@ t.test('tokens: what is asked for first, what was used then', async (t) => {
 t.test('a running answer is ended by a decision of its own', async (t) => {
   const made = await rig(t, [{ unit: 'tokens', limit: 100, cut: true }])
   const content = { text: 'x'.repeat(40) }
-  const { running, decision, finish } = await made.ask('send_prompt', { content })
+  const outcome = await made.ask('send_prompt', { content })
+  const { running, decision } = outcome
   t.equal(running?.passed(10, 0), undefined)
   await settled()
   running?.passed(95, 0)
@@ -296,7 +297,7 @@ t.test('a running answer is ended by a decision of its own', async (t) => {
     verdict: { decision: 'ALLOW' },
   })
   t.same(inputOf(made.records[1]), inputOf(made.records[0]))
-  finish({ ...ENDED, measured_tokens: 96 })
+  outcome.finish({ ...ENDED, measured_tokens: 96 })
   await settled()
   t.match(await made.ask('send_prompt', { content }), {
     refused: true,
