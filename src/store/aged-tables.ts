@@ -60,6 +60,8 @@ export const AGED_TABLES: readonly AgedTable[] = [
     span: ['first_seen', 'last_seen'],
     isRecorded: false,
   },
+  // Of violations that have gone, or will.
+  { name: 'person_risks', age: 'violations', at: 'as_of', isRecorded: false },
   // Nobody's: a hold of one person does not mean them.
   {
     name: 'coverage_hours',
