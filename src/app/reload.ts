@@ -5,8 +5,8 @@ import { leavesOf, loadConfig, type LoadOptions } from '../config/load.ts'
 import { type Config, SCHEMA } from '../config/schema.ts'
 import type { Log } from '../observe/log.ts'
 import type { Catalogue } from '../signatures/catalogue.ts'
-import type { LoadedInterception } from './interception.ts'
 import type { InTurn } from './in-turn.ts'
+import type { LoadedInterception } from './interception.ts'
 import { checkNamedFiles } from './named-files.ts'
 import {
   type Environment,

@@ -74,7 +74,9 @@ export async function loadRules(
   env: Environment,
   folders: readonly string[] = [],
 ): Promise<LoadedRules> {
-  const policies = await loadPolicySet(loadOptions(config, env, [...config.policy.dirs, ...folders]))
+  const policies = await loadPolicySet(
+    loadOptions(config, env, [...config.policy.dirs, ...folders]),
+  )
   return rulesOf(config, new Catalogue(catalogue.services), catalogue.digest, policies)
 }
 
@@ -85,7 +87,9 @@ export async function withPolicies(
   env: Environment,
   folders: readonly string[],
 ): Promise<LoadedRules> {
-  const policies = await loadPolicySet(loadOptions(config, env, [...config.policy.dirs, ...folders]))
+  const policies = await loadPolicySet(
+    loadOptions(config, env, [...config.policy.dirs, ...folders]),
+  )
   return rulesOf(config, catalogue, catalogueDigest, policies)
 }
 

@@ -75,14 +75,14 @@ export class StoredPolicies {
   /** What a start may begin with, best first: the head, then what was in force here last. Throws where neither can be had. */
   async candidates(): Promise<readonly StoredRevision[]> {
     const found: StoredRevision[] = []
-    let failure: unknown
+    let failure: Error | undefined
     try {
       const head = await withTimeout(this.#parts.revisions.head(), ANSWER_MS)
       if (head === undefined) return []
       this.#head = head
       found.push({ head, folder: await this.#fetch(head.revision) })
     } catch (error) {
-      failure = error
+      failure = error instanceof Error ? error : new Error(String(error))
     }
     const last = lastHead(readCurrent(this.#parts.dir))
     if (last !== undefined && last.revision !== found[0]?.head.revision) {

@@ -16,7 +16,11 @@ export interface GitState {
 }
 
 /** Throws INPUT_INVALID where the file is not as it was committed: a commit that has another text proves nothing. */
-export async function gitStateOf(io: Io, file: string): Promise<GitState> {
+export async function gitStateOf(
+  io: Io,
+  file: string,
+  paths: readonly string[] = [basename(file)],
+): Promise<GitState> {
   const git = async (...args: readonly string[]): Promise<string> => {
     try {
       const { stdout } = await run(
@@ -30,7 +34,7 @@ export async function gitStateOf(io: Io, file: string): Promise<GitState> {
       throw cannot(file, error)
     }
   }
-  const changes = await git('status', '--porcelain', '--ignored', '--', basename(file))
+  const changes = await git('status', '--porcelain', '--ignored', '--', ...paths)
   if (changes !== '')
     throw new CordonError(
       'INPUT_INVALID',

@@ -56,6 +56,16 @@ export interface Pulling extends Where {
 /** What was pulled last, with the hash of each file: who changed it since is not written over. */
 const PULLED = '.cordon-pull.json'
 const TIMEOUT_MS = 300_000
+/** As git names them; a star goes over folders too. */
+const POLICY_FILES = [
+  '*.rego',
+  '*.cedar',
+  '*.test.yaml',
+  '*.test.yml',
+  '*data.json',
+  '*data.yaml',
+  '*data.yml',
+]
 
 export async function policyPush(io: Io, dir: string, options: Pushing): Promise<ExitCode> {
   const folder = resolve(io.cwd, dir)
@@ -278,7 +288,8 @@ async function gitOf(
   folder: string,
   { git, commit, branch }: Pushing,
 ): Promise<Push['git'] | undefined> {
-  if (git === true) return gitStateOf(io, folder)
+  // Whatever else lies in the folder.
+  if (git === true) return gitStateOf(io, `${folder}/.`, POLICY_FILES)
   if (commit === undefined && branch === undefined) return undefined
   return {
     ...(commit === undefined ? {} : { commit }),
@@ -365,7 +376,7 @@ function readPulled(folder: string): Known {
     const { files } = JSON.parse(readFileSync(file, 'utf8')) as { files?: unknown }
     return Object.fromEntries(
       Object.entries(files as object).filter(([, hash]) => typeof hash === 'string'),
-    ) as Known
+    )
   } catch (error) {
     throw new CordonError(
       'INPUT_INVALID',

@@ -106,9 +106,7 @@ function misplaced(files: readonly StoredFile[]): readonly Problem[] {
 async function compiledIn(dir: string): Promise<readonly ArchiveFile[]> {
   // Without Rego there is none.
   const names = await readdir(dir).catch(() => [])
-  return Promise.all(
-    names.toSorted().map(async (path) => ({ path, bytes: await readFile(join(dir, path)) })),
-  )
+  return Promise.all(names.map(async (path) => ({ path, bytes: await readFile(join(dir, path)) })))
 }
 
 /** Nobody knows the folder that they were tried in. */

@@ -23,7 +23,7 @@ const OPA = toolchain().find() ?? ''
 class BundleServer {
   readonly asked: IncomingHttpHeaders[] = []
   #bytes: Buffer = Buffer.alloc(0)
-  #waiting: { readonly response: ServerResponse; readonly timer: NodeJS.Timeout }[] = []
+  readonly #waiting: { readonly response: ServerResponse; readonly timer: NodeJS.Timeout }[] = []
   port = 0
   readonly #server = createServer((incoming, response) => {
     this.asked.push(incoming.headers)
@@ -111,7 +111,7 @@ function build(
   return readFileSync(out)
 }
 
-t.test('bundles that OPA made', { skip: missing, timeout: 240_000 }, async (t) => {
+t.test('bundles that OPA made', { skip: missing, timeout: 900_000 }, async (t) => {
   const place = await new Place().withStore()
   const standIn = await new StandIn().listen()
   const server = await new BundleServer().listen()
@@ -225,7 +225,7 @@ t.test('bundles that OPA made', { skip: missing, timeout: 240_000 }, async (t) =
   cordon = await place.start()
   t.equal(await reason(), 'second', 'a start without the server')
   await eventually(
-    async () => (await readiness(cordon as Running)).body,
+    async () => (await readiness(cordon)).body,
     (text) => text.includes('"detail":"away: '),
   )
   const again = await new BundleServer().listen(port)
@@ -240,7 +240,7 @@ t.test('bundles that OPA made', { skip: missing, timeout: 240_000 }, async (t) =
   await eventually(reason, (text) => text === 'third')
 })
 
-t.test('OPA runs what is active in the store', { skip: missing, timeout: 240_000 }, async (t) => {
+t.test('OPA runs what is active in the store', { skip: missing, timeout: 900_000 }, async (t) => {
   const place = await new Place().withStore()
   let cordon: Running | undefined
   t.teardown(async () => {
@@ -291,9 +291,12 @@ t.test('OPA runs what is active in the store', { skip: missing, timeout: 240_000
       submit: true,
     })
     t.equal(made?.status, 200, JSON.stringify(made?.body))
-    const written = (
-      made?.body['files'] as { policy_id: string; version: string; status: string }[]
-    ).filter(({ status }) => status === 'review')
+    const files = (made?.body['files'] ?? []) as {
+      policy_id: string
+      version: string
+      status: string
+    }[]
+    const written = files.filter(({ status }) => status === 'review')
     for (const { policy_id: id, version } of written) {
       const path = `/v1/policies/${encodeURIComponent(id)}/versions/${version}`
       t.equal((await cordon?.call(`${path}/approve`, ben, {}))?.status, 200)

@@ -144,9 +144,9 @@ t.test('stored policies reach the nodes', { skip: missing, timeout: 900_000 }, a
     'fifty swaps under load: each request sees one revision, and none fails',
     async (t) => {
       const seen = new Map<string, number>()
-      let going = true
-      const load = Array.from({ length: 3 }, async () => {
-        while (going) {
+      const load = { goes: true }
+      const asking = Array.from({ length: 3 }, async () => {
+        while (load.goes) {
           const text = await reason().catch((error: unknown) => String(error))
           seen.set(text, (seen.get(text) ?? 0) + 1)
         }
@@ -159,8 +159,8 @@ t.test('stored policies reach the nodes', { skip: missing, timeout: 900_000 }, a
           PATIENCE_MS,
         )
       }
-      going = false
-      await Promise.all(load)
+      load.goes = false
+      await Promise.all(asking)
       t.same(
         [...seen.keys()].filter((text) => !['A1; A2', 'B1; B2', 'C1; C2'].includes(text)),
         [],

@@ -1,14 +1,18 @@
 // What is open is judged again where a change asks for it: what may not go on is cut, and told as far as that goes.
 
+import { connect as connectHttp2 } from 'node:http2'
 import t, { type Test } from 'tap'
 import type { Outcome } from '../../src/decision/decide.ts'
 import type { AccessRequest } from '../../src/model/request.ts'
 import { refusalOf, webSocketReason } from '../../src/proxy/refuse.ts'
 import { parseTarget } from '../../src/proxy/target.ts'
 import { FrameEnds } from '../../src/websocket/frame-ends.ts'
+import { HOST, secured, SecureOrigin, startInside } from '../support/inside-rig.ts'
 import { dial, Origin } from '../support/peers.ts'
 import { ALLOWED, DENIED, startRig } from '../support/proxy-rig.ts'
 
+/** As two bytes. */
+const CODE_1008 = '\u0003\u00f0'
 const OPEN = 'HTTP/1.1 200 Connection established\r\n\r\n'
 
 function outcomeOf(refused: boolean, finished: unknown[]): Outcome {
@@ -129,14 +133,18 @@ t.test('an answer of anything else breaks off; one that has not begun is refused
 t.test(
   'what was decided before the change, and comes to be let through after it, is judged again',
   async (t) => {
-    let decided: (() => void) | undefined
+    const decision = Promise.withResolvers<object>()
+    const begun = Promise.withResolvers<undefined>()
     const { client, origin, proxy, asked } = await set(t, {
-      outcome: () => new Promise((resolve) => (decided = () => resolve({}))),
+      outcome: () => {
+        begun.resolve(undefined)
+        return decision.promise
+      },
     })
     client.say(`CONNECT ${origin.authority} HTTP/1.1\r\nHost: ${origin.authority}\r\n\r\n`)
-    while (decided === undefined) await new Promise((resolve) => setImmediate(resolve))
+    await begun.promise
     proxy.rejudge()
-    decided()
+    decision.resolve({})
     await client.untilEnded()
     t.equal(asked.length, 1)
   },
@@ -160,9 +168,79 @@ t.test('a WebSocket that nobody reads is told between two frames', async (t) => 
   t.equal(client.received, '', 'half a frame is open')
   upstream.say('lo\u0081\u0003abc')
   await client.untilEnded()
-  t.match(client.received, /^lo\u0088[^]\u0003\u00f0not here; decision 0199/)
+  t.ok(client.received.startsWith('lo\u0088'))
+  t.equal(client.received.slice(4, 6), CODE_1008)
+  t.match(client.received.slice(6), /^not here; decision 0199/)
   await upstream.untilEnded()
 })
+
+t.test('a WebSocket whose messages are judged is told the same', async (t) => {
+  const { client, origin, proxy } = await set(t, {
+    foresee: () => ({ service: undefined, readsContent: true }),
+  })
+  client.say(
+    `GET http://${origin.authority}/ws HTTP/1.1\r\nHost: ${origin.authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
+  )
+  const upstream = await origin.accept()
+  await upstream.hear('\r\n\r\n')
+  upstream.say(
+    'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+      'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\u0081\u0003abc',
+  )
+  await client.hear('abc')
+  proxy.rejudge()
+  const told = await client.hear('not here; decision 0199')
+  t.ok(told.startsWith('\u0088'))
+  t.equal(told.slice(2, 4), CODE_1008)
+  await upstream.hear('\u0088')
+})
+
+t.test(
+  'a stream of HTTP/2 inside a tunnel ends with the event, its neighbours go on',
+  async (t) => {
+    const origin = await new SecureOrigin().listen()
+    t.teardown(() => origin.close())
+    const rig = await startInside(t, origin, {
+      rejudge: ({ destination }) =>
+        Promise.resolve(destination.path === '/stays' ? undefined : outcomeOf(true, [])),
+    })
+    const socket = await secured(rig, { ALPNProtocols: ['h2'] })
+    const session = connectHttp2(`https://${HOST}`, { createConnection: () => socket })
+    session.on('error', () => undefined)
+    t.teardown(() => session.destroy())
+    const streams = await Promise.all(
+      ['/events', '/file', '/stays'].map(async (path) => {
+        const stream = session.request({ ':path': path })
+        stream.on('error', () => undefined)
+        const upstream = await origin.accept()
+        await upstream.hear('\r\n\r\n')
+        const type = path === '/file' ? 'application/octet-stream' : 'text/event-stream'
+        upstream.say(
+          `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n`,
+        )
+        let text = ''
+        stream.setEncoding('utf8').on('data', (part: string) => (text += part))
+        const closed = new Promise<void>((resolve) => stream.once('close', resolve))
+        while (!text.includes('data: 1')) await new Promise((resolve) => setImmediate(resolve))
+        return { path, stream, upstream, closed, text: () => text }
+      }),
+    )
+    rig.proxy.rejudge()
+    const [events, file, stays] = streams
+    await Promise.all([events?.closed, file?.closed])
+    t.match(
+      events?.text(),
+      /^data: 1\n\ndata: \{"error":\{"message":"not here.*"policy_denied"\}\}\n\n$/,
+    )
+    t.equal(events?.stream.rstCode, 0)
+    t.equal(file?.text(), 'data: 1\n\n')
+    t.not(file?.stream.rstCode, 0, 'nobody takes it for a whole one')
+    stays?.upstream.say('9\r\ndata: 2\n\n\r\n0\r\n\r\n')
+    await stays?.closed
+    t.equal(stays?.text(), 'data: 1\n\ndata: 2\n\n')
+  },
+)
 
 t.test('the ends of frames are found however the bytes are cut', (t) => {
   const frames = [

@@ -45,7 +45,7 @@ export function readManifest(text: string | undefined): Manifest {
   if (versions.some((version) => version !== undefined && version !== 1))
     throw refused('it holds Rego of version 0: build it with rego_version 1')
   const own = isObject(metadata) ? metadata['cordon'] : undefined
-  const trimmed = roots.map((root) => String(root).replace(/^\/+|\/+$/g, ''))
+  const trimmed = roots.map((root) => root.replace(/^\/+|\/+$/g, ''))
   for (const [index, root] of trimmed.entries()) {
     const other = trimmed.find((each, at) => at !== index && isBelow(root, each))
     if (other !== undefined) throw refused(`its roots "${other}" and "${root}" overlap`)

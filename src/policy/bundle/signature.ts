@@ -151,7 +151,9 @@ function payloadOf(
   const payload = objectOf(body)
   const named = header['kid'] ?? payload['keyid']
   if (keyId !== undefined && named !== undefined && named !== keyId)
-    throw refused(`it is signed by the key "${String(named).slice(0, 100)}", not by "${keyId}"`)
+    throw refused(
+      `it is signed by the key ${JSON.stringify(named).slice(0, 100)}, not by "${keyId}"`,
+    )
   if ((payload['scope'] ?? '') !== scope)
     throw refused(
       `it is signed for the scope ${JSON.stringify(payload['scope'] ?? '')}, not for ${JSON.stringify(scope)}`,

@@ -275,7 +275,7 @@ t.test(
       [{ '.manifest': '[]' }, /no JSON object/],
     ] as const)
       t.match(
-        await refusal(async () => readBundle(await packArchive(files(texts as never)), undefined)),
+        await refusal(async () => readBundle(await packArchive(files(texts)), undefined)),
         why,
       )
     const broken = [{ path: 'p.rego', bytes: Buffer.from([0x70, 0xff]) }]
