@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { CordonError } from '../base/errors.ts'
+import { stringifyExact } from '../base/exact-json.ts'
 import type { Explanation } from '../model/explanation.ts'
 import { type KeyRing, requires } from './key.ts'
 import { closed } from './queries.ts'
@@ -82,7 +83,8 @@ export function explanationRoutes(
       if (found === undefined) throw new CordonError('NOT_FOUND', 'no such decision')
       if (wantsWords(request.headers.accept ?? ''))
         return reply.type('text/plain; charset=utf-8').send(found.words)
-      return reply.type('application/json; charset=utf-8').send(found.explanation)
+      // As text: what a policy read may be a number that JSON.stringify refuses.
+      return reply.type('application/json; charset=utf-8').send(stringifyExact(found.explanation))
     },
   )
 }

@@ -33,6 +33,8 @@ type Shown = Conflict & { readonly resolved: boolean; readonly conflict_id?: str
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024
 const PAGE = 1000
+/** More of low severity are not shown to people who did not ask for them. */
+const FEW = 20
 
 export async function policyConflicts(
   io: Io,
@@ -106,7 +108,11 @@ interface Told {
 }
 
 function tell(io: Io, options: ConflictsGiven, report: Told): ExitCode {
-  const least = SEVERITIES.indexOf(options.severity ?? 'low')
+  const isCrowd =
+    report.conflicts.filter(({ severity }) => severity === 'low').length > FEW &&
+    options.json !== true &&
+    options.policy === undefined
+  const least = SEVERITIES.indexOf(options.severity ?? (isCrowd ? 'medium' : 'low'))
   const conflicts = report.conflicts.filter(
     ({ severity, policy_a_id: a, policy_b_id: b }) =>
       SEVERITIES.indexOf(severity) >= least &&
@@ -136,6 +142,8 @@ function tell(io: Io, options: ConflictsGiven, report: Told): ExitCode {
     io.err.write(
       `${report.policies} policies, ${report.pairs} pairs whose scopes meet, ${conflicts.length} conflicts shown${report.complete ? '' : ', not all were looked for'}\n`,
     )
+    if (isCrowd && options.severity === undefined)
+      io.err.write('note: those of low severity are not shown: --severity low\n')
     for (const note of report.notes) io.err.write(`note: ${note}\n`)
   }
   const isBlocked = report.conflicts.some(

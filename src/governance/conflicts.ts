@@ -194,10 +194,19 @@ export class Conflicts {
     for await (const page of recordedPages(db, tenant, { from: now() - RECORDED_MS, to: now() })) {
       for (const row of page) {
         const recorded = readRecorded({ record: row.record, personal: null }, true)
-        if (recorded !== undefined) documents.push(recorded.document)
+        if (recorded !== undefined && isPlain(recorded.document)) documents.push(recorded.document)
         if (documents.length >= RECORDED) return documents
       }
     }
     return documents
+  }
+}
+
+/** As a witness must be able to travel: numbers beyond 2^53 do not, as plain JSON. */
+function isPlain(document: unknown): boolean {
+  try {
+    return JSON.stringify(document) !== undefined
+  } catch {
+    return false
   }
 }

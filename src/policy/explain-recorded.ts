@@ -1,6 +1,7 @@
 // Why did a recorded decision come out as it did? Under the revision that it was made under, where that is at hand;
 // else from the record, which tells what each policy said and no more.
 
+import { budgetIn } from '../model/budget.ts'
 import type { PolicyEvaluated } from '../model/decision.ts'
 import type { ExplainedCandidate, Explanation } from '../model/explanation.ts'
 import { COMBINING, type CombineOptions, defaultOf } from './combine.ts'
@@ -79,6 +80,11 @@ function afterwardsOf({ decision, mode, excepted }: Recorded, old: OldVerdict): 
     const named = [...excepted].map((id) => (id === '' ? 'the default' : id))
     said.push(`an exception lifted ${listed(named)}`)
   }
+  const budget = budgetIn(decision)
+  if (budget !== undefined) {
+    said.push(`the budget ${budget} was used up, which is no matter of policies`)
+    return said
+  }
   if (done === old.decision) return said
   if (done === 'DENY')
     said.push('an obligation could not be performed here, so that it was refused')
@@ -121,14 +127,12 @@ function fromRecord(
     .map(({ policy_id: id, priority, effect }) => ({ policy: { id, priority }, effect }))
   const fits = (combining: CombineOptions['combining']): boolean => {
     const decides = stepsOf(enforcing, combining).find((step) => step.decides)
-    return decides === undefined
-      ? decision.primary_policy_id === null
-      : decides.answer === old.decision
+    return decides === undefined ? old.primary_policy_id === null : decides.answer === old.decision
   }
   const combining = [settings.combining, ...COMBINING].find(fits) ?? settings.combining
   const steps = fits(combining) ? stepsOf(enforcing, combining) : []
   const fallback = defaultOf(document, settings.defaults)
-  const isDefault = decision.primary_policy_id === null
+  const isDefault = old.primary_policy_id === null
   const told = entries.filter(({ policy_id: id }) => options.only?.has(id) ?? true)
   return {
     decision: decision.decision,
@@ -161,7 +165,7 @@ function fromRecord(
     would_be_because:
       old.would_be === null ? null : `if policies in warn and audit counted: ${old.would_be}`,
     afterwards: [],
-    candidates: told.slice(0, MAX_CANDIDATES).map((entry) => candidateOf(entry, decision, old)),
+    candidates: told.slice(0, MAX_CANDIDATES).map((entry) => candidateOf(entry, old)),
     candidates_total: told.length,
     not_asked: [],
     not_asked_total: 0,
@@ -173,11 +177,8 @@ function fromRecord(
 const MAX_CANDIDATES = 200
 const XACML = { DENY: 'Deny', REVIEW: 'Review', ALLOW: 'Permit' } as const
 
-function candidateOf(
-  entry: PolicyEvaluated,
-  { primary_policy_id: primary }: Recorded['decision'],
-  old: OldVerdict,
-): ExplainedCandidate {
+function candidateOf(entry: PolicyEvaluated, old: OldVerdict): ExplainedCandidate {
+  const primary = old.primary_policy_id
   const { policy_id, policy_name, priority, mode, effect, error, matched } = entry
   const said = effect === null ? 'it gave no answer' : `it said ${effect}`
   return {

@@ -240,6 +240,26 @@ t.test('which rule is undefined, and which expression failed at which row', { sk
       ],
     },
   ])
+  const inner = folderOf(t, {
+    'one.rego': policy(
+      'one',
+      900,
+      'local if "local_llm" in input.resource.capabilities\n\nhigh := [x | some x in input.content.list; x > 3]\n\ndeny if {\n\tnot local\n\tcount(high) > 5\n}',
+    ),
+  })
+  const told = await explain(
+    await loadDirs([inner]),
+    { resource: { capabilities: ['chat'] }, content: { list: [1, 9] } },
+    {
+      trace: (policies, document) =>
+        failedExpressions([readFolder(inner)], toolchain(), policies, document),
+    },
+  )
+  t.same(
+    told.candidates[0]?.failed?.map(({ text }) => text),
+    ['count(high) > 5'],
+    'what fails behind a not, or for one item, is no reason',
+  )
   const denied = await explain(set, { ...input, content: { bytes: 2000 } }, { trace })
   t.match(denied.candidates, [
     {

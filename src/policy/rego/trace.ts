@@ -126,7 +126,13 @@ function failuresIn(
     isObject(report) && Array.isArray(report['explanation']) ? report['explanation'] : []
   const ids = new Map(policies.map(({ file, id }) => [file, id]))
   const rows = new Map<string, Map<number, FailedExpression>>()
+  const inner = new Set<unknown>()
   for (const event of events.slice(0, MAX_EVENTS) as unknown[]) {
+    if (!isObject(event)) continue
+    const { Op: op, QueryID: query, ParentID: parent } = event
+    if (op === 'Enter' && (inner.has(parent) || isBody(event))) inner.add(query)
+    // What fails behind a `not`, or for one item of a comprehension, is no reason: the expression around it is.
+    if (op !== 'Fail' || inner.has(query)) continue
     const place = placeOf(event)
     const file = place === undefined ? undefined : copies.get(place.file)
     const id = file === undefined ? undefined : ids.get(file.path)
@@ -144,9 +150,15 @@ function failuresIn(
   )
 }
 
-function placeOf(event: unknown): { readonly file: string; readonly row: number } | undefined {
-  if (!isObject(event) || (event['Op'] ?? event['op']) !== 'Fail') return undefined
-  const location = event['Location'] ?? event['location']
+/** Whether a query begins that is a part of an expression: a negation, a comprehension, `every`. */
+function isBody(event: Readonly<Record<string, unknown>>): boolean {
+  return Array.isArray(event['Node']) && placeOf(event)?.file !== ''
+}
+
+function placeOf(
+  event: Readonly<Record<string, unknown>>,
+): { readonly file: string; readonly row: number } | undefined {
+  const location = event['Location']
   if (!isObject(location)) return undefined
   const { file, row } = location
   return typeof file === 'string' && typeof row === 'number'
