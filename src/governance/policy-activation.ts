@@ -321,6 +321,8 @@ export class PolicyActivation {
 
   async #noteRefusal(turns: readonly Turn[], error: unknown): Promise<void> {
     if (!(error instanceof CordonError)) throw error
+    // Nothing is wrong with it: it comes again in a minute.
+    if (error.code === 'TOO_BUSY' || error.code === 'STORE_UNAVAILABLE') return
     const { life } = this.#parts
     const reasons = (
       error.problems.length === 0 ? [error.message] : error.problems.map(formatProblem)

@@ -611,7 +611,7 @@ export class PolicyLife {
   }
 }
 
-export const STATUS_WORDS: Readonly<Record<PolicyStatus, string>> = {
+const STATUS_WORDS: Readonly<Record<PolicyStatus, string>> = {
   draft: 'a draft',
   review: 'in review',
   approved: 'approved',

@@ -4,8 +4,9 @@
 // block: the shortest way between them would take long, and nobody would read it.
 
 const CONTEXT_LINES = 3
-/** Deletions and additions after which no shorter way is looked for. */
-const MAX_EDITS = 2000
+/** Deletions and additions, and lines that are compared, after which no shorter way is looked for. */
+const MAX_EDITS = 1000
+const MAX_STEPS = 5_000_000
 
 interface Edit {
   readonly kind: ' ' | '-' | '+'
@@ -58,6 +59,7 @@ function middle(from: readonly string[], to: readonly string[]): Edit[] {
 function furthest(from: readonly string[], to: readonly string[]): Int32Array[] | undefined {
   const rounds: Int32Array[] = []
   const most = Math.min(from.length + to.length, MAX_EDITS)
+  let steps = 0
   for (let edits = 0; edits <= most; edits++) {
     const before = rounds.at(-1)
     const reached = new Int32Array(2 * edits + 1)
@@ -67,10 +69,12 @@ function furthest(from: readonly string[], to: readonly string[]): Int32Array[] 
       while (x < from.length && y < to.length && from[x] === to[y]) {
         x += 1
         y += 1
+        steps += 1
       }
       reached[diagonal + edits] = x
       if (x >= from.length && y >= to.length) return [...rounds, reached]
     }
+    if (steps > MAX_STEPS) return undefined
     rounds.push(reached)
   }
   return undefined

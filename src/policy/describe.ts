@@ -26,8 +26,8 @@ export interface Described extends FileKind {
 
 /** Rules that make a package a policy, at the beginning of a line. */
 const CONVENTION = /^(?:default\s+)?(?:decision|deny|review|allow|obligations)(?![\w.])/m
-/** Comments and texts can hold anything. */
-const NO_CODE = /#[^\n]*|`[^`]*`|"(?:[^"\\\n]|\\.)*"/g
+/** Comments and texts can hold anything; one that does not end is taken to its end, so that nothing is read twice. */
+const NO_CODE = /#[^\n]*|`[^`]*`?|"(?:[^"\\\n]|\\.)*"?/g
 const PACKAGE = /^[ \t]*package\s+([^\s;]+)/m
 const ALL_OF_IT = ['']
 
