@@ -456,7 +456,7 @@ function notAskedOf(
   const missed = SCOPE_KEYS.filter((key) => misses(scope[key], key, document)).map((key) => {
     const wanted = scope[key] ?? []
     const hidden = SCOPE_READS[key].some((read) => masked.some((path) => overlaps(read, path)))
-    const seen = pseudonymous && key === 'users' ? [] : valuesOf(key, document)
+    const seen = pseudonymous && key === 'users' ? [] : [...new Set(valuesOf(key, document))]
     return {
       dimension: key,
       wanted: wanted.slice(0, MAX_NAMED),

@@ -108,7 +108,7 @@ t.test(
     t.match(told.not_asked, [
       {
         policy_id: 'sales',
-        missed: [{ dimension: 'departments', wanted: ['Sales'], seen: ['Law', 'Acme', 'Law'] }],
+        missed: [{ dimension: 'departments', wanted: ['Sales'], seen: ['Law', 'Acme'] }],
       },
       {
         policy_id: 'uploads',

@@ -287,10 +287,22 @@ function documentWith(
     setAt(document, list, [...listOf(valueAt(document, list)), ...made])
   }
   withTypesOfFindings(document)
+  fitDepartment(document, fields)
   for (const path of absent) if (!path.includes('#')) removeAt(document, path)
   for (const [path, tests] of fields)
     if (tests.positive.length === 0 && !path.includes('#')) avoid(document, path, tests)
   return document
+}
+
+/** The last of the path is the department itself, unless somebody asked for something else. */
+function fitDepartment(
+  document: Record<string, unknown>,
+  fields: ReadonlyMap<string, Tests>,
+): void {
+  const [name, path] = ['user.department.name', 'user.department.path']
+  if (fields.has(name) === fields.has(path)) return
+  if (fields.has(name)) setAt(document, path, [valueAt(document, name)])
+  else setAt(document, name, listOf(valueAt(document, path)).at(-1) ?? 'Somewhere')
 }
 
 /** What was only asked not to be so: as it is in the plain document, else otherwise, else absent. */
