@@ -3,19 +3,14 @@
 import type { ErrorCode, Problem } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
 import type { Asked, Change, Taken } from '../context/budget-counter.ts'
+import type { MovedRisk } from '../context/shared-cache.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
 import type { Principal } from '../model/request.ts'
-import type { OwnRisk } from '../model/risk.ts'
 import type { Asset, Subject } from '../model/subject.ts'
 import type { ExceptionChange } from './exceptions-in-force.ts'
 import type { InterceptionBeginning } from './interception.ts'
 import type { ModeOverride } from './point-mode.ts'
 import type { LoadedCatalogue } from './rules.ts'
-
-export interface MovedRisk {
-  readonly user_id: string
-  readonly own: OwnRisk
-}
 
 /** What a worker needs to begin. */
 export interface Beginning {

@@ -582,8 +582,10 @@ function openRecorder(
           onErased: () => erasing.lookAgain(),
           riskHistory,
           onRisk: (moved) => {
-            for (const { user_id: id, own } of moved) gateway.directory.moveRisk(id, own)
+            gateway.directory.moveRisks(moved)
             workers.tell('riskMoved', moved)
+            // Gateways elsewhere; whoever does not hear it reads it within minutes.
+            gateway.shared?.tellRisk(moved).catch(() => undefined)
           },
         }),
         arrivals,

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { CordonError } from '../base/errors.ts'
 import type { DirectorySource } from '../context/directory.ts'
+import type { MovedRisk } from '../context/shared-cache.ts'
 import type { Reviews } from '../decision/decide.ts'
 import { openLog } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
@@ -17,7 +18,7 @@ import {
   openInterception,
 } from './interception.ts'
 import { Link } from './link.ts'
-import type { Beginning, MovedRisk, PrimaryCalls, WorkerCalls } from './messages.ts'
+import type { Beginning, PrimaryCalls, WorkerCalls } from './messages.ts'
 import { PointMode } from './point-mode.ts'
 import { type OpenProxy, openProxy } from './proxy-door.ts'
 import { alarmQuarantine } from './quarantine-alarm.ts'
@@ -48,9 +49,7 @@ export async function runWorker(env: Environment): Promise<void> {
       mode: (override) => running?.mode.override(override),
       intercept: (interception) => running?.intercept(interception),
       peopleChanged: () => running?.peopleChanged(),
-      riskMoved: (moved: readonly MovedRisk[]) => {
-        for (const { user_id: id, own } of moved) running?.gateway.directory.moveRisk(id, own)
-      },
+      riskMoved: (moved: readonly MovedRisk[]) => running?.gateway.directory.moveRisks(moved),
       exceptions: (change) => exceptions.take(change),
       reviewAnswered: ({ reviewId, state }) => answers.answered(reviewId, state),
       backlog: (bytes) => running?.gateway.spool.setBacklog(bytes),

@@ -17,7 +17,7 @@ import { LRUCache } from 'lru-cache'
 import type { Principal, RequestContext } from '../model/request.ts'
 import type { OwnRisk } from '../model/risk.ts'
 import type { Asset, Subject } from '../model/subject.ts'
-import type { SharedCache } from './shared-cache.ts'
+import type { MovedRisk, SharedCache } from './shared-cache.ts'
 import { Tier } from './tier.ts'
 
 /** The database, near or behind another process. */
@@ -78,6 +78,7 @@ export class Directory {
       read: (text) => JSON.parse(text) as Asset,
     })
     parts.shared?.onInvalidate(() => this.forget())
+    parts.shared?.onRisk((moved) => this.moveRisks(moved))
   }
 
   /** At once when memory knows; rejects only when nobody can tell. */
@@ -99,9 +100,10 @@ export class Directory {
     return isNewer > 0 ? moved : read
   }
 
-  /** The own risk of somebody has moved. */
-  moveRisk(userId: string, own: OwnRisk): void {
-    this.#moved.set(userId, own)
+  /** The own risks of people have moved. */
+  moveRisks(moved: readonly MovedRisk[]): void {
+    for (const { tenant, user_id: id, own } of moved)
+      if (tenant === this.#parts.tenant) this.#moved.set(id, own)
   }
 
   /** The device of a request, by its host name. */

@@ -6,11 +6,12 @@
 
 import { Redis } from 'ioredis'
 import type { Log } from '../observe/log.ts'
-import type { SharedCache } from './shared-cache.ts'
+import type { MovedRisk, SharedCache } from './shared-cache.ts'
 
 const PREFIX = 'cordon:directory:'
 const CHANNEL = 'cordon:invalidate'
 const GENERATION = 'cordon:generation'
+const RISK_CHANNEL = 'cordon:risk'
 
 /** Never throws at construction: a Redis that is away is a Redis that is slow. */
 export class RedisCache implements SharedCache {
@@ -18,6 +19,7 @@ export class RedisCache implements SharedCache {
   readonly #subscriber: Redis
   readonly #log: Log
   readonly #listeners: (() => void)[] = []
+  readonly #riskListeners: ((moved: readonly MovedRisk[]) => void)[] = []
   #generation: number | undefined
   /** The last that was known, to see a Redis that came back older than it went. */
   #highest = 0
@@ -49,14 +51,15 @@ export class RedisCache implements SharedCache {
     this.#client.on('ready', () => this.#catchUp())
     this.#subscriber.on('ready', () => {
       // First hear, then ask: nothing falls in between.
-      this.#subscriber.subscribe(CHANNEL).then(
+      this.#subscriber.subscribe(CHANNEL, RISK_CHANNEL).then(
         () => this.#catchUp(),
         (error: unknown) => this.#log.warn({ err: String(error) }, 'redis subscription failed'),
       )
     })
-    this.#subscriber.on('message', (_channel: string, generation: string) =>
-      this.#learn(Number(generation)),
-    )
+    this.#subscriber.on('message', (channel: string, message: string) => {
+      if (channel === CHANNEL) this.#learn(Number(message))
+      else this.#hearRisk(message)
+    })
   }
 
   async get(key: string): Promise<string | null> {
@@ -83,10 +86,27 @@ export class RedisCache implements SharedCache {
     await this.#client.publish(CHANNEL, String(generation))
   }
 
+  onRisk(listener: (moved: readonly MovedRisk[]) => void): void {
+    this.#riskListeners.push(listener)
+  }
+
+  async tellRisk(moved: readonly MovedRisk[]): Promise<void> {
+    await this.#client.publish(RISK_CHANNEL, JSON.stringify(moved))
+  }
+
   async close(): Promise<void> {
     this.#client.disconnect()
     this.#subscriber.disconnect()
     await Promise.resolve()
+  }
+
+  #hearRisk(message: string): void {
+    try {
+      const moved = JSON.parse(message) as readonly MovedRisk[]
+      for (const listener of this.#riskListeners) listener(moved)
+    } catch (error) {
+      this.#log.debug({ err: String(error) }, 'redis: an own risk that cannot be read')
+    }
   }
 
   #key(key: string, generation: number): string {

@@ -7,6 +7,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { RedisCache } from '../../src/context/redis-cache.ts'
 import type { SharedCache } from '../../src/context/shared-cache.ts'
+import type { Subject } from '../../src/model/subject.ts'
 import { directoryOver, type TestDirectory } from '../support/directory.ts'
 import { silent } from '../support/records.ts'
 import { noRedis, startRedis } from '../support/redis.ts'
@@ -58,6 +59,32 @@ t.test('with Redis', { skip: noRedis() }, async (t) => {
     await until(async () => (await ask({}, 'maya')).answer, 'new')
     mine.source.people.set('maya', 'from my own database')
     t.equal(await mine.title('maya'), 'new', 'its new answer came through Redis')
+  })
+
+  await t.test('an own risk that moves is heard by others, of their tenant', async (t) => {
+    const [here, there] = [await ready(open()), await ready(open())]
+    const { directory } = directoryOver(there)
+    const of = (id: string): Subject => ({
+      user: { id, known: true },
+      allowed_services: new Set(),
+      prohibited_services: new Set(),
+      units: new Set(),
+      own_risk: { points: 3, as_of: 1000 },
+    })
+    const own = { points: 20, as_of: 1000 }
+    await until(async () => {
+      await here.tellRisk([
+        { tenant: 'default', user_id: 'u-1', own },
+        { tenant: 'other', user_id: 'u-2', own },
+        { tenant: 'default', user_id: 'u-3', own: { points: 90, as_of: 0 } },
+      ])
+      return directory.ownRisk(of('u-1'))?.points
+    }, 20)
+    t.same(directory.ownRisk(of('u-1')), own)
+    t.equal(directory.ownRisk(of('u-2'))?.points, 3)
+    t.equal(directory.ownRisk(of('u-3'))?.points, 3, 'what was read is of a later day')
+    directory.forget()
+    t.equal(directory.ownRisk(of('u-1'))?.points, 3)
   })
 
   await t.test('a process that starts after a change reads no old keys', async (t) => {
