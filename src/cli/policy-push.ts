@@ -56,6 +56,8 @@ export interface Pulling extends Where {
 /** What was pulled last, with the hash of each file: who changed it since is not written over. */
 const PULLED = '.cordon-pull.json'
 const TIMEOUT_MS = 300_000
+/** A node tells of itself every thirty seconds. */
+const SILENT_S = 100
 /** As git names them; a star goes over folders too. */
 const POLICY_FILES = [
   '*.rego',
@@ -156,8 +158,10 @@ export async function policyStatus(io: Io, options: Where): Promise<ExitCode> {
     method: 'GET',
     path: '/v1/policies/status',
   })
+  // A node that has not told of itself lately has probably gone: nobody waits for it.
   const isWell = rollout.nodes.every(
-    ({ current, bundles }) => current && bundles.every(({ problems }) => problems.length === 0),
+    ({ current, bundles, age_s: age }) =>
+      age > SILENT_S || (current && bundles.every(({ problems }) => problems.length === 0)),
   )
   if (options.json === true) {
     printJson(io, rollout)
@@ -178,7 +182,7 @@ export async function policyStatus(io: Io, options: Where): Promise<ExitCode> {
       nodes.map(({ name, role, current, wanted, revision, active_since: since, age_s: age }) => ({
         node: name,
         role,
-        state: current ? 'current' : wanted === null ? 'behind' : 'refuses',
+        state: stateOf(current, wanted, age),
         revision: shortOf(revision),
         since: since ?? '',
         seen: `${age} s ago`,
@@ -204,6 +208,11 @@ export async function policyStatus(io: Io, options: Where): Promise<ExitCode> {
       for (const problem of found) io.err.write(`${name}, bundle ${bundle}: ${textOf(problem)}\n`)
   }
   return isWell ? 0 : 1
+}
+
+function stateOf(current: boolean, wanted: string | null, age: number): string {
+  if (age > SILENT_S) return 'silent'
+  return current ? 'current' : wanted === null ? 'behind' : 'refuses'
 }
 
 interface Asked {
