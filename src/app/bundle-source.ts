@@ -89,6 +89,7 @@ export class BundleSource {
     this.name = settings.name
     this.#settings = settings
     this.#parts = parts
+    parts.metrics.policyRefused.inc({ bundle: settings.name }, 0)
     this.#longPolls = settings.long_poll > 0
     this.#agent = new Agent({
       connect: { timeout: CONNECT_MS },

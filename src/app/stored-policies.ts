@@ -70,6 +70,8 @@ export class StoredPolicies {
 
   constructor(parts: StoredPoliciesParts) {
     this.#parts = parts
+    // An alert stands on its increase, which a series that begins with its first event hides.
+    parts.metrics.policyRefused.inc(STORE, 0)
   }
 
   /** What a start may begin with, best first: the head, then what was in force here last. Throws where neither can be had. */
