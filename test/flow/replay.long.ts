@@ -15,6 +15,9 @@ forbid (principal, action, resource == Cordon::Service::"asked")
 when { principal has name && principal.name == "maya" };
 `
 
+/** A thread begins, and loads the policies. */
+const PATIENCE_MS = 60_000
+
 const place = await new Place().withStore()
 place.configure(company(place, 9))
 const cordon = await place.start()
@@ -69,6 +72,7 @@ async function ended(id: unknown): Promise<Job> {
   const { body } = await eventually(
     () => cordon.call(`/v1/replays/${String(id)}`, key),
     (answer) => answer.body['state'] !== 'running',
+    PATIENCE_MS,
   )
   return body as unknown as Job
 }
@@ -126,6 +130,23 @@ t.test('files of a draft, by department, service and person', async (t) => {
     () => cordon.export('audit_events'),
     (events) => events.some((event) => event['event_type'] === 'policy_replayed'),
   )
+})
+
+t.test('a stored version, as it would be once it is active', async (t) => {
+  const author = await keyWith(place, 'policies:write', 'maya')
+  const text =
+    '@id("stored") @version("1.0.0") forbid (principal, action, resource == Cordon::Service::"other-chat");'
+  const created = await cordon.call('/v1/policies', author, { text })
+  t.equal(created.status, 201, JSON.stringify(created.body))
+  const { status, body } = await cordon.call('/v1/policies/stored/versions/1.0.0/replay', key, '')
+  t.equal(status, 202)
+  t.match(await ended(body['replay_id']), {
+    state: 'complete',
+    report: { policies: 5, newly_denied: 10, changed: 10, cannot_tell: 0 },
+  })
+  const alone = await command(['policy', 'replay', '--version', 'stored@1.0.0', '--json'])
+  t.match(JSON.parse(alone.out), { policies: 5, newly_denied: 10, changed: 10 })
+  t.equal((await command(['policy', 'replay', '--version', 'stored@2.0.0'])).code, 3)
 })
 
 t.test('a draft that is not valid fails with its places', async (t) => {
