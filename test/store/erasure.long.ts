@@ -18,6 +18,7 @@ import {
   openOrders,
   ordersFor,
 } from '../../src/store/erasures.ts'
+import { insertException } from '../../src/store/exceptions.ts'
 import { openStore, type Store, type StoreOptions } from '../../src/store/open.ts'
 import { findPerson, keysBehind } from '../../src/store/people-found.ts'
 import { RecordSink } from '../../src/store/records.ts'
@@ -101,6 +102,24 @@ async function contract(
           reason: 'look',
           decision_id: randomUUID(),
         })
+      for (const person of ['zelda', 'ben'])
+        await insertException(db, tenant, {
+          exception_id: ids.next(),
+          reason: `for ${person}`,
+          justification: `${person} asked`,
+          user_id: randomUUID(),
+          person_key: place.keyOf(person),
+          department: null,
+          group_name: null,
+          policy_id: 'p',
+          ai_service_id: null,
+          lifts: 'policy',
+          conditions: null,
+          requested_by: 'os:operator',
+          effective_from: null,
+          effective_until: null,
+          review_id: null,
+        })
       await age?.(db)
       const before = await contentsOf(db, tenant)
       const order = place.order([key])
@@ -110,13 +129,20 @@ async function contract(
         dead_letters: 1,
         violations: 13,
         reviews: 1,
+        exceptions: 1,
       })
       await place.ship([place.orderRecord(order)])
       const [open] = await openOrders(db)
       t.match(open, order)
       if (open === undefined) return
       const erased = await eraseRows(db, open, store.kind === 'embedded')
-      t.match(erased, { decisions: 600, audit_events: 2, dead_letters: 1, reviews: 1 })
+      t.match(erased, {
+        decisions: 600,
+        audit_events: 2,
+        dead_letters: 1,
+        reviews: 1,
+        exceptions: 1,
+      })
       t.same(await openOrders(db), [])
 
       const after = await contentsOf(db, tenant)
@@ -387,6 +413,7 @@ async function contentsOf(db: Kysely<Tables>, tenant: string): Promise<string[]>
     'violations',
     'violation_facts',
     'reviews',
+    'exceptions',
   ]) {
     const { rows } = await sql<{ row: string }>`
       select to_jsonb(x)::text as row from ${sql.table(table)} x where tenant = ${tenant}`.execute(
