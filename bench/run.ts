@@ -31,6 +31,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   endpoint: { file: 'endpoint.ts', needs: ['wrk'] },
   policy: { file: 'policy.bench.ts', needs: [] },
   questions: { file: 'questions.ts', needs: [] },
+  replay: { file: 'replay.ts', needs: [] },
   profile: { file: 'profile.ts', needs: ['wrk', 'nginx'] },
 }
 const HERE = import.meta.dirname

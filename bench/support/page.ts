@@ -4,6 +4,7 @@ import { interceptionAims, memoryTable, interceptionTables } from './page-interc
 import { ledgerMinutesTables, ledgerStoreAims, ledgerStoreTables } from './page-ledger-store.ts'
 import { policyAims, policyTables } from './page-policy.ts'
 import { questionTables } from './page-questions.ts'
+import { replayTables } from './page-replay.ts'
 import { spoolAims, spoolTables } from './page-spool.ts'
 import { type Measured, roundsTable, summary, table, verdict } from './tables.ts'
 
@@ -33,7 +34,7 @@ export function pageOf(
     '# Benches',
     '',
     '`npm run bench` runs them all, `npm run bench -- proxy` one of matcher, decision, spool, ledger-store, ledger-minutes, proxy, intercept, intercept-memory,',
-    'intercept-stages, intercept-profile, endpoint, policy, questions, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
+    'intercept-stages, intercept-profile, endpoint, policy, questions, replay, profile; this page is written by it. Raw figures, and what the drivers printed, lie in [raw](raw/). Needs `wrk`, `nginx-light`,',
     '`squid-openssl`, `openssl` and `golang` of Debian, `opa` on the path, and mitmproxy on the path or installed by pip into a venv',
     '`mitmproxy` in the tools folder of the cache (`~/.cache/cordon/tools`); what is missing is skipped.',
     '',
@@ -76,6 +77,7 @@ export function pageOf(
       all.filter(({ bench }) => bench.startsWith('questions')),
       questionTables,
     ),
+    ...section('## A hundred thousand decisions replayed', of('replay'), replayTables),
     ...section('## Signature look-up', of('matcher'), matcherTable),
   ].join('\n')
 }
