@@ -38,6 +38,7 @@ export function openAdmin(
     by: `${hostname()}, process ${process.pid}`,
     nextId: () => ids.next(),
     now: Date.now,
+    riskSettings: () => current().risk,
     personKey: (person) => personKey(secret, current().tenant, person),
     get reviewValidMs() {
       return current().policy.review_valid

@@ -11,6 +11,7 @@ import type { Actor } from '../governance/audit.ts'
 import type { Kind } from '../governance/columns.ts'
 import type { ErasurePreview } from '../governance/erasure.ts'
 import type { HoldRequest } from '../governance/holds.ts'
+import type { PersonRisk } from '../governance/person-risk.ts'
 import type { ReplayPolicies } from '../governance/replays.ts'
 import type { Revealed } from '../governance/reveal.ts'
 import type { ShadowLine, ShadowReport } from '../governance/shadow.ts'
@@ -62,6 +63,8 @@ export interface Commands {
     groups?: readonly string[]
   }): Promise<unknown>
   removeUser(argument: { user: string }): Promise<unknown>
+  /** What somebody's violations come to. */
+  personRisk(argument: { person: string }): Promise<PersonRisk>
   createToken(argument: { user: string }): Promise<unknown>
   createKey(argument: { name: string; scopes: readonly string[]; user?: string }): Promise<unknown>
   setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
@@ -121,6 +124,7 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'importContext',
   'addUser',
   'removeUser',
+  'personRisk',
   'createToken',
   'createKey',
   'setMode',
@@ -155,6 +159,7 @@ export function commandsOf(
     importContext: (argument) => admin.importContext(argument, ACTOR),
     addUser: (argument) => admin.addUser(argument, ACTOR),
     removeUser: ({ user }) => admin.removeUser(user, ACTOR),
+    personRisk: ({ person }) => admin.personRisk(person),
     createToken: ({ user }) => admin.createToken(user, ACTOR),
     createKey: (argument) => admin.createKey(argument, ACTOR),
     setMode: (argument) => admin.setMode(argument, ACTOR),
@@ -347,6 +352,7 @@ export async function connectControl(
     importContext: (argument) => call('importContext', argument),
     addUser: (argument) => call('addUser', argument),
     removeUser: (argument) => call('removeUser', argument),
+    personRisk: async (argument) => (await call('personRisk', argument)) as PersonRisk,
     createToken: (argument) => call('createToken', argument),
     createKey: (argument) => call('createKey', argument),
     setMode: (argument) => call('setMode', argument),

@@ -11,11 +11,9 @@ import { CordonError } from '../base/errors.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
 import { MemoryBudgets } from '../context/budget-memory.ts'
 import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
-import { personRisk } from '../governance/person-risk.ts'
 import { askToEnd } from '../ledger/erase-folder.ts'
 import { Recorder } from '../ledger/recorder.ts'
 import { ERASURE_APPLIED } from '../model/erasure.ts'
-import { personKey } from '../model/person.ts'
 import type { RiskHistorySettings } from '../model/risk.ts'
 import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
@@ -412,18 +410,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         },
         people: {
           reveal: (pseudonym, why, by) => admin.reveal(pseudonym, why, actorOf(by)),
-          risk: (person) =>
-            personRisk(
-              {
-                db: store.db,
-                tenant: config.tenant,
-                now: Date.now,
-                personKey: (of) => personKey(secret, config.tenant, of),
-                settings: () => config.risk,
-                pseudonymous: () => config.ledger.pseudonymous,
-              },
-              person,
-            ),
+          risk: (person) => admin.personRisk(person),
         },
         policies,
         conflicts: {

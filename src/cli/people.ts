@@ -1,8 +1,8 @@
-// `cordon user add`, `cordon token create`, `cordon key create`.
+// `cordon user add`, `cordon user risk`, `cordon token create`, `cordon key create`.
 
 import { CordonError } from '../base/errors.ts'
 import { withAdmin } from './admin.ts'
-import { configOf, type ExitCode, type Io, printJson } from './io.ts'
+import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
 
 interface Common {
   readonly config?: string
@@ -40,6 +40,32 @@ export async function userRemove(io: Io, name: string, options: Common): Promise
   )) as { user_id: string }
   if (options.json === true) printJson(io, removed)
   else io.out.write(`user removed (${removed.user_id})\n`)
+  return 0
+}
+
+export async function userRisk(io: Io, person: string, options: Common): Promise<ExitCode> {
+  const { config } = configOf(io, options)
+  const risk = await withAdmin(io, config, (commands) => commands.personRisk({ person }))
+  if (options.json === true) {
+    printJson(io, risk)
+    return 0
+  }
+  const { own_score: score, level, points, half_life_days: days, violations } = risk
+  const who = risk.user === null ? risk.person : `${risk.user.name} (${risk.person})`
+  io.out.write(
+    `${who}: own score ${score} of 100, ${level}; ${points} points, half after ${days} days\n`,
+  )
+  if (violations.length > 0)
+    printRows(
+      io,
+      false,
+      ['day', 'policy', 'service', 'severity', 'points'],
+      violations.map(({ policy_id: policy, service_id: service, ...rest }) => ({
+        ...rest,
+        policy: policy ?? '-',
+        service,
+      })),
+    )
   return 0
 }
 

@@ -156,6 +156,12 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .action((name: string, options: Common) =>
       run(async () => (await import('./people.ts')).userRemove(io, name, options))(),
     )
+  common(user.command('risk'), "a person's own risk score, and the violations that it comes from")
+    .argument('<person>', 'name, e-mail, external id, user id or pseudonym')
+    .addHelpText('after', '\nExample:\n  $ cordon user risk maya')
+    .action((person: string, options: Common) =>
+      run(async () => (await import('./people.ts')).userRisk(io, person, options))(),
+    )
   const token = program.command('token').description('proxy tokens: passwords of Basic')
   common(token.command('create'), 'a token, printed once')
     .requiredOption('--user <name>', 'whose token it is')

@@ -28,6 +28,7 @@ import { Exceptions, type ExceptionsParts } from './exceptions.ts'
 import { Holds } from './holds.ts'
 import { addUser, importFile, type ImportResult } from './import.ts'
 import { type ReplayJobs, Replays } from './replays.ts'
+import { type PersonRisk, personRisk, type PersonRiskParts } from './person-risk.ts'
 import { type Revealed, revealPerson } from './reveal.ts'
 import { ReviewDesk, type ReviewDeskParts } from './reviews.ts'
 
@@ -64,8 +65,12 @@ export interface AdminParts
   extends
     Pick<ErasureParts, 'segmentsHolding' | 'carryOut'>,
     Pick<UpkeepParts, 'kind' | 'ages' | 'by' | 'ship'>,
-    Pick<ReviewDeskParts, 'reviewValidMs' | 'reviewSlaMs' | 'reviewEscalateTo' | 'onReviewAnswered'>,
-    Pick<ExceptionsParts, 'nameable' | 'onExceptionsChanged'> {
+    Pick<
+      ReviewDeskParts,
+      'reviewValidMs' | 'reviewSlaMs' | 'reviewEscalateTo' | 'onReviewAnswered'
+    >,
+    Pick<ExceptionsParts, 'nameable' | 'onExceptionsChanged'>,
+    Pick<PersonRiskParts, 'riskSettings'> {
   readonly db: Kysely<Tables>
   readonly tenant: string
   readonly nextId: () => string
@@ -243,6 +248,11 @@ export class Admin {
   /** Who is behind a pseudonym; throws without a reason, and where nobody can tell any more. */
   async reveal(pseudonym: string, reason: string, actor: Actor): Promise<Revealed> {
     return revealPerson(this.#parts, pseudonym, reason, actor)
+  }
+
+  /** What somebody's violations come to. */
+  async personRisk(person: string): Promise<PersonRisk> {
+    return personRisk(this.#parts, person)
   }
 
   /** The key that signs the ledger was changed; what the former one signed stays valid. */

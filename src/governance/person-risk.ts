@@ -25,9 +25,9 @@ export interface PersonRiskParts {
   readonly now: () => number
   /** The key of a person, by user id or login. */
   readonly personKey: (person: string) => string
-  readonly settings: () => RiskSettings
+  readonly riskSettings: () => RiskSettings
   /** Whether people are shown by pseudonyms. */
-  readonly pseudonymous: () => boolean
+  readonly pseudonymous: boolean
 }
 
 export interface PersonRisk {
@@ -54,9 +54,9 @@ const DAY_MS = 86_400_000
  * nothing is known of them, INPUT_INVALID for a name where people are shown by pseudonyms.
  */
 export async function personRisk(parts: PersonRiskParts, given: string): Promise<PersonRisk> {
-  const { db, tenant, now, settings, personKey } = parts
+  const { db, tenant, now, riskSettings, personKey, pseudonymous } = parts
   const prefix = keyPrefixOf(given)
-  if (prefix === undefined && parts.pseudonymous())
+  if (prefix === undefined && pseudonymous)
     throw new CordonError(
       'INPUT_INVALID',
       'people are shown by pseudonyms here: give one, such as person-ab3defgh7jkl',
@@ -70,14 +70,12 @@ export async function personRisk(parts: PersonRiskParts, given: string): Promise
   if (stored === undefined && user === undefined)
     throw new CordonError('NOT_FOUND', `nothing is known of "${given.slice(0, 100)}"`)
   const key = stored?.person_key ?? ('key' in owner ? owner.key : '')
-  const { history, levels } = settings()
+  const { history, levels } = riskSettings()
   const at = now()
   const pointsOf = (own: OwnRisk): number => tenth(ownPoints(own, at, history.half_life))
   const counted = await countedViolations(db, tenant, key, MOST_VIOLATIONS)
   const own_score = ownScore(stored?.own, at, history.half_life)
-  const named = parts.pseudonymous()
-    ? undefined
-    : (user ?? (await userOf(db, tenant, stored?.user_id)))
+  const named = pseudonymous ? undefined : (user ?? (await userOf(db, tenant, stored?.user_id)))
   return {
     person: pseudonymOf(key) ?? given,
     user: named === undefined ? null : { id: named.user_id, name: named.name },

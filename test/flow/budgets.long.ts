@@ -299,6 +299,10 @@ t.test('a risk score with every decision, and a score of the own that moves', as
   })
   t.ok(Number(body['risk_score']) > 0)
   t.same((await risk())['points'], moved['points'], 'what follows from the risk adds nothing')
+  t.match(await place.done(['user', 'risk', 'maya']), /^maya \(person-\w+\): own score \d+ of 100/)
+  t.match(JSON.parse(await place.done(['user', 'risk', 'maya', '--json'])), {
+    violations: [{ policy_id: 'banned' }],
+  })
 })
 
 t.test('metrics tell it', async (t) => {

@@ -157,8 +157,8 @@ onEachStore(async (t, store, name) => {
       tenant: 'default',
       now: () => NOON,
       personKey: (of: string) => (of === id ? person : 'f'.repeat(64)),
-      settings: () => SETTINGS,
-      pseudonymous: () => false,
+      riskSettings: () => SETTINGS,
+      pseudonymous: false,
     }
     const told = await personRisk(parts, `MAYA-${name}`)
     t.match(told, {
@@ -169,7 +169,7 @@ onEachStore(async (t, store, name) => {
     })
     t.match(await personRisk(parts, pseudonymOf(person) ?? ''), { own_score: told.own_score })
     await t.rejects(personRisk(parts, 'nobody'), { code: 'NOT_FOUND' })
-    const hidden = { ...parts, pseudonymous: () => true }
+    const hidden = { ...parts, pseudonymous: true }
     await t.rejects(personRisk(hidden, `maya-${name}`), { code: 'INPUT_INVALID' })
     t.match(await personRisk(hidden, pseudonymOf(person) ?? ''), { user: null })
 
