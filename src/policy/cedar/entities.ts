@@ -176,10 +176,11 @@ export function requestMaker(
       action: entity('Action', idOf(input['action'])),
       resource: service,
       context,
+      // One without attributes and parents is as one that is not there.
       entities: [
         { uid: principal, attrs: record(userFields, user), parents: principalParents },
         { uid: service, attrs: record(resourceFields, resource), parents: serviceParents },
-      ],
+      ].filter(({ attrs, parents: above }) => above.length > 0 || Object.keys(attrs).length > 0),
     }
   }
 }
