@@ -215,7 +215,7 @@ const Activating = Type.Object(
     comment: Comment,
     also: Type.Optional(
       Type.Array(Type.Object({ policy_id: Id, version: Type.Optional(Version) }, closed), {
-        maxItems: 99,
+        maxItems: 999,
         description: 'Other approved versions that take effect with it, all or none.',
       }),
     ),

@@ -64,9 +64,9 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
     ['reject', 'send it back to its authors: a draft again'],
   ] as const)
     moving(policy.command(name), description)
-      .argument('<id>', 'ID or ID@VERSION')
-      .action((id: string, options: Moving) =>
-        run(async () => (await load()).policyMove(io, name, id, options))(),
+      .argument('<id...>', 'ID or ID@VERSION')
+      .action((ids: string[], options: Moving) =>
+        run(async () => (await load()).policyMove(io, name, ids, options))(),
       )
   moving(
     policy.command('activate'),

@@ -110,20 +110,26 @@ export async function policyValidate(
   return problems.length === 0 ? 0 : 1
 }
 
+/** One after the other; the first that is refused ends it. */
 export async function policyMove(
   io: Io,
   act: 'submit' | 'approve' | 'reject',
-  name: string,
+  names: readonly string[],
   options: Moving,
 ): Promise<ExitCode> {
-  const moved = await ask(io, options, {
-    act,
-    name: nameOf(name),
-    ...commentOf(options),
-    ...givenSeen(options),
-  })
+  if (names.length > 1 && options.edition !== undefined)
+    throw new CordonError('INPUT_INVALID', '--edition is of one version: name one')
   const told = { submit: 'is in review', approve: 'is approved', reject: 'is a draft again' }[act]
-  return tell(io, options, moved, `${titleOf(moved)} ${told}`)
+  for (const name of names) {
+    const moved = await ask(io, options, {
+      act,
+      name: nameOf(name),
+      ...commentOf(options),
+      ...givenSeen(options),
+    })
+    tell(io, options, moved, `${titleOf(moved)} ${told}`)
+  }
+  return 0
 }
 
 export async function policyActivate(

@@ -109,7 +109,7 @@ const ATTEMPTS = 10
 /** A date that is given by hand may be a moment old. */
 const PAST_MS = 60_000
 const DUE_AT_ONCE = 100
-const MAX_TOGETHER = 100
+const MAX_TOGETHER = 1000
 const MAX_TOLD = 50
 
 export class PolicyActivation {
