@@ -116,25 +116,26 @@ export class Conflicts {
         `notes of 1 to ${MAX_NOTES} characters say why the conflict may stand`,
       )
     const by = personWhoActs(actor, 'resolves a conflict')
-    const before = await this.#stored.find(id)
-    const row = await this.#stored.resolve(id, notes, by)
-    if (row === undefined || before === undefined)
-      throw new CordonError('NOT_FOUND', 'no such conflict')
-    const { type, policy_a_id, policy_b_id, severity, evidence, fingerprint } = row
-    await this.#parts.audit(
-      auditRecord(this.#parts, {
-        event_type: 'policy_conflict_resolved',
-        severity: severity === 'critical' ? 'warning' : 'info',
-        actor,
-        target: { type: 'policy_conflict', id },
-        action: 'update',
-        result: 'success',
-        data: { conflict_type: type, policy_a_id, policy_b_id, severity, evidence, fingerprint },
-        changes: { before: { status: before.status }, after: { status: row.status } },
-        personalData: { notes },
-      }),
+    const row = await this.#stored.resolve(id, notes, by, (resolved) =>
+      this.#parts.audit(this.#resolution(resolved, notes, actor)),
     )
+    if (row === undefined) throw new CordonError('NOT_FOUND', 'no such conflict')
     return row
+  }
+
+  #resolution(row: ConflictRow, notes: string, actor: Actor): AuditRecord {
+    const { conflict_id: id, type, policy_a_id, policy_b_id, severity, evidence, fingerprint } = row
+    return auditRecord(this.#parts, {
+      event_type: 'policy_conflict_resolved',
+      severity: severity === 'critical' ? 'warning' : 'info',
+      actor,
+      target: { type: 'policy_conflict', id },
+      action: 'update',
+      result: 'success',
+      data: { conflict_type: type, policy_a_id, policy_b_id, severity, evidence, fingerprint },
+      changes: { before: { resolved: false }, after: { resolved: true } },
+      personalData: { notes },
+    })
   }
 
   async #scanAll(): Promise<ConflictReport> {

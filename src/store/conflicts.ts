@@ -133,14 +133,27 @@ export class StoredConflicts {
     return rows[0] === undefined ? undefined : rowOf(rows[0])
   }
 
-  /** Undefined where there is none; CONFLICT where somebody has resolved it before. */
-  async resolve(id: string, notes: string, by: string): Promise<ConflictRow | undefined> {
-    const { rows } = await sql<Row>`
-      update policy_conflicts set resolved = true, resolution_notes = ${notes}, resolved_by = ${by}, resolved_at = now()
-      where tenant = ${this.#tenant} and conflict_id = ${id} and not resolved returning ${COLUMNS}`.execute(
-      this.#db,
-    )
-    if (rows[0] !== undefined) return rowOf(rows[0])
+  /**
+   * Undefined where there is none; CONFLICT where somebody has resolved it before. `keep` keeps the record of it: where that
+   * fails nothing is resolved.
+   */
+  async resolve(
+    id: string,
+    notes: string,
+    by: string,
+    keep: (row: ConflictRow) => Promise<void>,
+  ): Promise<ConflictRow | undefined> {
+    const resolved = await this.#db.transaction().execute(async (transaction) => {
+      const { rows } = await sql<Row>`
+        update policy_conflicts set resolved = true, resolution_notes = ${notes}, resolved_by = ${by}, resolved_at = now()
+        where tenant = ${this.#tenant} and conflict_id = ${id} and not resolved returning ${COLUMNS}`.execute(
+        transaction,
+      )
+      const row = rows[0] === undefined ? undefined : rowOf(rows[0])
+      if (row !== undefined) await keep(row)
+      return row
+    })
+    if (resolved !== undefined) return resolved
     const known = await this.find(id)
     if (known === undefined) return undefined
     throw new CordonError(

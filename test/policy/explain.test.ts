@@ -266,3 +266,14 @@ t.test('words and JSON are bounded, whatever is asked', async (t) => {
   const one = await explain(set, {}, { only: new Set(['p7']) })
   t.equal(one.not_asked_total, 1)
 })
+
+t.test('an explanation names only places that are filled in', async (t) => {
+  const problemsOf = (text: string): readonly string[] =>
+    readCedar({ path: 'x.cedar', name: 'x.cedar', text }).problems.map(({ message }) => message)
+  const statement = (text: string): string =>
+    `@explanation(${JSON.stringify(text)}) forbid(principal, action, resource);`
+  t.same(problemsOf(statement('Use {alternative}, not {service}: {reason} {action}.')), [])
+  t.match(problemsOf(statement('Use {servce}.')), [/place \{servce\}.*did you mean "service"/])
+  t.match(problemsOf(statement('x'.repeat(1001))), [/1 to 1000 characters/])
+  t.match(problemsOf(statement('')), [/1 to 1000 characters/])
+})
