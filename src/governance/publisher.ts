@@ -3,6 +3,7 @@
 import type { Kysely, Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
 import type { StoredFile } from '../model/stored-policy.ts'
+import { MAX_BUNDLE_BYTES } from '../policy/bundle/archive.ts'
 import { packStored, revisionOf } from '../policy/bundle/stored-bundle.ts'
 import { type CheckedFiles, checkFiles } from '../policy/check-files.ts'
 import type { LoadOptions } from '../policy/load.ts'
@@ -60,7 +61,13 @@ export class Publisher {
         : await checkFiles(sources, this.#parts.load())
     if (problems.length > 0)
       throw new CordonError('POLICY_INVALID', 'the policies are refused', { problems })
-    return { ...(await packStored(files, compiled)), files: files.length, policies }
+    const packed = await packStored(files, compiled)
+    if (packed.bundle.length > MAX_BUNDLE_BYTES)
+      throw new CordonError(
+        'POLICY_INVALID',
+        `the policies make a bundle of more than ${MAX_BUNDLE_BYTES} bytes, which no node takes`,
+      )
+    return { ...packed, files: files.length, policies }
   }
 }
 

@@ -20,7 +20,8 @@ export interface CheckedFiles {
   readonly policies: number
 }
 
-const MAX_FILES = 100_000
+/** A bundle and a folder hold 50,000, compiled forms among them. */
+const MAX_FILES = 49_000
 const MAX_BYTES = 64 * 1024 * 1024
 
 /** `options.dirs`: the folders that are active beside the files. Throws POLICY_TOOLCHAIN_MISSING. */

@@ -27,6 +27,7 @@ const scopes: Readonly<Record<string, readonly string[]>> = {
   other: ['policies:read', 'decisions:self'],
 }
 const app = await openApi({
+  policies: {},
   reports: new Coverage(store.db, 'default', () => NOW),
   keys: new KeyRing({
     findKey: (key) => Promise.resolve({ id: key, name: key, scopes: scopes[key] ?? [] }),

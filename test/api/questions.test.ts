@@ -39,6 +39,7 @@ const scopes: Readonly<Record<string, readonly string[]>> = {
   auditor: ['ledger:read'],
 }
 const app = await openApi({
+  policies: {},
   questions: { trend: answer('trend'), top: answer('top'), firstSeen: answer('first-seen') },
   records: {
     decisions: page('decisions'),

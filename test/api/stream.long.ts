@@ -45,6 +45,7 @@ t.test('GET /v1/stream', { skip: noPostgres() }, async (t) => {
   const revoked = new Set<string>()
   const metrics = new Metrics({ processMetrics: false })
   const api = await openApi({
+    policies: {},
     feed,
     arrivals,
     metrics,
