@@ -8,6 +8,7 @@ import type { Effect } from '../../model/decision.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import { type CedarFile, type CedarPolicy, readCedarFiles } from '../cedar/read.ts'
 import type { PolicyFolder, SourceFile } from '../folder.ts'
+import { inParallel } from '../rego/in-parallel.ts'
 import type { Toolchain } from '../rego/toolchain.ts'
 import { cedarCondition } from './cedar-conditions.ts'
 import { type Condition, either, NEVER, OPAQUE, type Scalar } from './condition.ts'
@@ -36,7 +37,7 @@ export interface ReadSources {
   readonly notes: readonly string[]
 }
 
-/** Syntax trees are large: so many files in one run of OPA. */
+/** Of one run of OPA. */
 const FILES_PER_RUN = 500
 const ALL: readonly Effect[] = ['ALLOW', 'REVIEW', 'DENY']
 
@@ -111,29 +112,54 @@ async function readRego(
   known: Map<string, PolicySource>,
 ): Promise<readonly string[]> {
   const mine = new Map(policies.map((policy) => [policy.file, policy]))
-  const files = folder.rego.filter(({ path }) => mine.has(path))
-  if (files.length === 0) return []
   // A rule may be defined in several files of its package.
-  const packages = Map.groupBy(folder.rego, packageOf)
-  const read = new Set(files.flatMap((file) => packages.get(packageOf(file)) ?? []))
-  const trees = await treesOf([...read], toolchain)
-  for (const file of files) {
-    const policy = mine.get(file.path)
-    if (policy === undefined) continue
-    const digest = digestOf(file.text)
-    const inPackage = [
-      file,
-      ...(packages.get(packageOf(file)) ?? []).filter((each) => each !== file),
-    ]
-    const modules = typeof trees === 'string' ? [] : inPackage.map((each) => trees.get(each))
-    known.set(
-      policy.id,
-      modules.length === 0 || modules.includes(undefined)
-        ? unread(policy, digest, file)
-        : regoSource(policy, digest, modules, folder, file),
-    )
+  const packages = [...Map.groupBy(folder.rego, packageOf).values()].filter((files) =>
+    files.some(({ path }) => mine.has(path)),
+  )
+  if (packages.length === 0) return []
+  const hasOpa = toolchain.find() !== undefined
+  await inParallel(batchesOf(packages), async (batch) => {
+    // Trees are large: they go with their batch.
+    const trees = hasOpa ? await treesOf(batch.flat(), toolchain) : undefined
+    for (const files of batch) {
+      for (const file of files) {
+        const policy = mine.get(file.path)
+        if (policy === undefined) continue
+        const own = [file, ...files.filter((each) => each !== file)]
+        known.set(
+          policy.id,
+          trees === undefined
+            ? unread(policy, file)
+            : regoSource(
+                policy,
+                file,
+                own.map((each) => trees.get(each)),
+                folder,
+              ),
+        )
+      }
+    }
+  })
+  return hasOpa
+    ? []
+    : ['OPA is not installed here: of Rego policies nothing is proven, requests are tried instead']
+}
+
+/** So many packages together that one run of OPA reads some hundred files. */
+function batchesOf(
+  packages: readonly (readonly SourceFile[])[],
+): readonly (readonly (readonly SourceFile[])[])[] {
+  const batches: (readonly SourceFile[])[][] = []
+  let files = FILES_PER_RUN
+  for (const each of packages) {
+    if (files >= FILES_PER_RUN) {
+      batches.push([])
+      files = 0
+    }
+    batches.at(-1)?.push(each)
+    files += each.length
   }
-  return typeof trees === 'string' ? [trees] : []
+  return batches
 }
 
 function packageOf({ text }: SourceFile): string {
@@ -142,15 +168,14 @@ function packageOf({ text }: SourceFile): string {
 
 function regoSource(
   policy: PolicyMetadata,
-  digest: string,
+  { text }: SourceFile,
   modules: readonly unknown[],
   { data }: PolicyFolder,
-  { text }: SourceFile,
 ): PolicySource {
   const { answers, obliges, constants } = regoConditions(modules, data)
   return {
     policy,
-    digest,
+    digest: digestOf(text),
     answers,
     speaks: either(...answers.values()),
     obliges,
@@ -161,7 +186,7 @@ function regoSource(
 }
 
 /** Without its tree anything may be; the words in it still are what requests are tried with. */
-function unread(policy: PolicyMetadata, digest: string, { text }: SourceFile): PolicySource {
+function unread(policy: PolicyMetadata, { text }: SourceFile): PolicySource {
   const code = text.replaceAll(/^\s*#.*$/gm, '')
   const effects = ALL.filter((effect) =>
     new RegExp(String.raw`^\s*(?:default\s+)?(?:${WORDS[effect]}|decision)\b`, 'm').test(code),
@@ -171,7 +196,7 @@ function unread(policy: PolicyMetadata, digest: string, { text }: SourceFile): P
   )
   return {
     policy,
-    digest,
+    digest: digestOf(text),
     answers: new Map(effects.map((effect) => [effect, OPAQUE])),
     speaks: OPAQUE,
     obliges: /^\s*obligations\b/m.test(code) ? OPAQUE : NEVER,
@@ -183,36 +208,25 @@ function unread(policy: PolicyMetadata, digest: string, { text }: SourceFile): P
 
 const WORDS: Readonly<Record<Effect, string>> = { ALLOW: 'allow', REVIEW: 'review', DENY: 'deny' }
 
-/** By file; a text says why there are none. */
 async function treesOf(
   files: readonly SourceFile[],
-  toolchain: Pick<Toolchain, 'run' | 'find'>,
-): Promise<ReadonlyMap<SourceFile, unknown> | string> {
-  if (toolchain.find() === undefined)
-    return 'OPA is not installed here: of Rego policies nothing is proven, requests are tried instead'
-  const trees = new Map<SourceFile, unknown>()
-  for (let from = 0; from < files.length; from += FILES_PER_RUN) {
-    const some = files.slice(from, from + FILES_PER_RUN)
-    const { code, stdout, stderr } = await toolchain.run(
-      [
-        'eval',
-        '--format',
-        'raw',
-        '--stdin-input',
-        '--strict-builtin-errors',
-        '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]',
-      ],
-      { input: JSON.stringify({ texts: some.map(({ text }) => text) }) },
-    )
-    const list: unknown = code === 0 ? JSON.parse(stdout) : undefined
-    if (!Array.isArray(list) || list.length !== some.length)
-      throw new CordonError(
-        'POLICY_INVALID',
-        `OPA cannot read the policies: ${stderr.slice(0, 500)}`,
-      )
-    for (const [at, file] of some.entries()) trees.set(file, (list as unknown[])[at])
-  }
-  return trees
+  toolchain: Pick<Toolchain, 'run'>,
+): Promise<ReadonlyMap<SourceFile, unknown>> {
+  const { code, stdout, stderr } = await toolchain.run(
+    [
+      'eval',
+      '--format',
+      'raw',
+      '--stdin-input',
+      '--strict-builtin-errors',
+      '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]',
+    ],
+    { input: JSON.stringify({ texts: files.map(({ text }) => text) }) },
+  )
+  const list: unknown = code === 0 ? JSON.parse(stdout) : undefined
+  if (!Array.isArray(list) || list.length !== files.length)
+    throw new CordonError('POLICY_INVALID', `OPA cannot read the policies: ${stderr.slice(0, 500)}`)
+  return new Map(files.map((file, at) => [file, (list as unknown[])[at]]))
 }
 
 function digestOf(...parts: readonly string[]): string {
