@@ -51,6 +51,8 @@ export async function writePolicyFolder(
       await writeFile(file, bytes)
     }
     syncFolder(draft)
+    // Another process of this data directory may have been quicker, and may be reading it by now.
+    if (await isWhole(folder, bundle, files)) return folder
     // A damaged one of that name makes way.
     rmSync(folder, { recursive: true, force: true })
     renameSync(draft, folder)
