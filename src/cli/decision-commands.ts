@@ -33,6 +33,7 @@ const FILTERS: readonly (readonly [name: string, option: Option])[] = [
   ['host', new Option('--host <host>')],
   ['model', new Option('--model <model>')],
   ['finding', new Option('--finding <type>', 'such as email')],
+  ['exception_id', new Option('--exception <id>', 'that had a part in it')],
   ['q', new Option('-q, --query <words>', 'words that all occur, "a phrase", or, -not')],
 ]
 

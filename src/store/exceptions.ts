@@ -80,6 +80,9 @@ export const HAS_RUN_OUT = sql`(coalesce(effective_until <= now(), false)
 /** Whoever asks for one takes it, so that their number stays within its bound. */
 const COUNT_LOCK = 7_303_611
 
+/** Of one who asks, so that nobody fills the room of all others. */
+const MAX_WAITING = 1000
+
 /** For a transaction. Throws TOO_MANY where as many wait or are in force as may. */
 export async function insertException(
   db: Kysely<Tables>,
@@ -87,10 +90,14 @@ export async function insertException(
   exception: NewException,
 ): Promise<ExceptionRow> {
   await sql`select pg_advisory_xact_lock(${COUNT_LOCK}, hashtext(${tenant}))`.execute(db)
-  const { rows: counted } = await sql<{ open: string }>`
-    select count(*) as open from exceptions where tenant = ${tenant} and status in ('pending', 'approved')`.execute(
-    db,
-  )
+  const { rows: counted } = await sql<{ open: string; waiting: string }>`
+    select count(*) as open, count(*) filter (where status = 'pending' and requested_by = ${exception.requested_by}) as waiting
+    from exceptions where tenant = ${tenant} and status in ('pending', 'approved')`.execute(db)
+  if (Number(counted[0]?.waiting ?? 0) >= MAX_WAITING)
+    throw new CordonError(
+      'TOO_MANY',
+      `${MAX_WAITING} exceptions that you asked for wait: have them approved or denied first`,
+    )
   if (Number(counted[0]?.open ?? 0) >= MAX_EXCEPTIONS)
     throw new CordonError(
       'TOO_MANY',

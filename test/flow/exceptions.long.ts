@@ -1,10 +1,12 @@
 // Exceptions and reviews from outside, over one PostgreSQL: two gateways with a recorder each, and a control role.
 
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import t from 'tap'
 import { company, hire, keyWith, loginOf } from '../support/company.ts'
 import { eventually, Place, type Running } from '../support/cordon.ts'
 import { noPostgres, startPostgres } from '../support/postgres.ts'
-import { ask, StandIn } from '../support/through-proxy.ts'
+import { ask, basic, StandIn } from '../support/through-proxy.ts'
 
 const BANNED = 'http://openai.bad.test/'
 const ASKED = 'http://asked.test/'
@@ -144,6 +146,23 @@ t.test('exceptions and reviews across processes', { skip: noPostgres() }, async 
       await control.call(`/v1/exceptions/${counted}/revoke`, bossKey, { reason: 'over' })
     },
   )
+
+  await t.test('a revocation ends what is open because of it', async (t) => {
+    const id = await granted({ user: 'maya', policy: 'banned', reason: 'a test' })
+    await eventually(() => through(BANNED, maya), both(200))
+    const tunnel = connect(first.proxyPort, '127.0.0.1')
+    tunnel.write(
+      `CONNECT openai.bad.test:443 HTTP/1.1\r\nHost: openai.bad.test:443\r\nProxy-Authorization: ${basic(maya)}\r\n\r\n`,
+    )
+    const [head] = (await once(tunnel, 'data')) as [Buffer]
+    t.match(head.toString('latin1'), /^HTTP\/1\.1 200 /)
+    const ended = once(tunnel, 'close')
+    await control.call(`/v1/exceptions/${id}/revoke`, bossKey, { reason: 'over' })
+    const since = Date.now()
+    tunnel.resume()
+    await ended
+    t.ok(Date.now() - since < 4000, `after ${Date.now() - since} ms`)
+  })
 
   await t.test('a held request is let go by whoever is not its person, anywhere', async (t) => {
     const held = ask(first.proxyPort, ASKED, { login: maya })
