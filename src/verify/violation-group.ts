@@ -24,10 +24,10 @@ export interface Gone {
   readonly row: boolean
 }
 
-const COUNTED = ['violation_id', 'count', 'first_seen', 'last_seen', 'last_decision_id']
+const COUNTED = new Set(['violation_id', 'count', 'first_seen', 'last_seen', 'last_decision_id'])
 /** What a row has from the decision that opened it. */
 const OPENED: Columns = Object.fromEntries(
-  Object.entries(VIOLATION_COLUMNS).filter(([name]) => !COUNTED.includes(name)),
+  Object.entries(VIOLATION_COLUMNS).filter(([name]) => !COUNTED.has(name)),
 )
 /** Of these a fact has its own, when its decision is gone. */
 const TOLD: Columns = { user_department: 'text', violation_type: 'text', severity: 'text' }
@@ -131,7 +131,7 @@ export class ViolationGroup {
   }
 
   #missing(): Damaged {
-    const { writer, seq } = this.#first ?? {}
+    const [writer, seq] = ['writer', 'seq'].map((name) => String(this.#first?.[name]))
     return this.#damaged(
       `is missing: ${this.#facts} facts belong to it, the first is that of record ${seq} of writer ${writer}; or these were given its id`,
     )

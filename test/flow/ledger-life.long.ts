@@ -89,11 +89,8 @@ t.test('what is too old goes by itself, but for what a hold covers', async (t) =
   }).flat()
   const [made] = makeLedger(place.dataDir, [{ stretches: [6, 5], each }]).writers
   place.configure(company(place, 9, settings))
-  const held = [iso(OLD + 3 * 60_000), iso(OLD + 5 * 60_000)]
-  await place.done([
-    ...['ledger', 'hold', 'add', 'case-7', '--reason', 'a case'],
-    ...['--from', held[0] ?? '', '--to', held[1] ?? ''],
-  ])
+  const covered = ['--from', iso(OLD + 3 * 60_000), '--to', iso(OLD + 5 * 60_000)]
+  await place.done(['ledger', 'hold', 'add', 'case-7', '--reason', 'a case', ...covered])
   const cordon = await place.start()
   t.teardown(async () => {
     await cordon.stop('SIGKILL')
@@ -107,7 +104,7 @@ t.test('what is too old goes by itself, but for what a hold covers', async (t) =
     (events) => events.some((event) => tableOf(event) === 'decisions'),
     60_000,
   )
-  const [event] = told.filter((each) => tableOf(each) === 'decisions')
+  const event = told.find((each) => tableOf(each) === 'decisions')
   t.match(event, { actor_name: 'retention', event_data: { rows: OLD_COUNT - 2 } })
   const old = await eventually(
     () => oldDecisions(cordon, key),
@@ -126,9 +123,11 @@ t.test('what is too old goes by itself, but for what a hold covers', async (t) =
   await place.done(['ledger', 'hold', 'release', 'case-7', '--reason', 'it is over'])
   await place.done(['ledger', 'retention', '--run'])
   t.same(await oldDecisions(cordon, key), [])
-  const events = (await listed(cordon, key, 'audit-events')).map(({ event_type: type }) => type)
+  const events = new Set(
+    (await listed(cordon, key, 'audit-events')).map(({ event_type: type }) => type),
+  )
   for (const type of ['legal_hold_placed', 'legal_hold_released', 'retention_applied'])
-    t.ok(events.includes(type), type)
+    t.ok(events.has(type), type)
   await intact(t, place)
   t.equal(await cordon.stop(), 0)
   t.match(await place.cordon(['ledger', 'verify']), { code: 0 })

@@ -206,7 +206,7 @@ t.test('a frame with a number that is not its own is passed over, and hides noth
 t.test('a segment with a number that nobody can have come to is left alone', async (t) => {
   const dir = t.testdir()
   const { ledger, writers } = makeLedger(dir, [{ stretches: [3, 2] }])
-  const [{ writer = '', folder = '' } = {}] = writers
+  const [{ writer, folder } = { writer: '', folder: '' }] = writers
   const far = 9_007_199_254_740_000
   const { path, fd } = createSegment(folder, writer, far)
   const forged = new RecordEncoder().encode(auditRecord('forged'), { writer, seq: far })
