@@ -1,6 +1,6 @@
 // `cordon tail` and `cordon report`: what is decided. What each does stands in the file of its name.
 
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { EFFECTS, MODES, SEVERITIES } from '../model/decision.ts'
 import { SOURCES } from '../model/request.ts'
 import type { Filter } from '../store/filters.ts'
@@ -33,9 +33,15 @@ const FILTERS: readonly (readonly [name: string, option: Option])[] = [
   ['host', new Option('--host <host>')],
   ['model', new Option('--model <model>')],
   ['finding', new Option('--finding <type>', 'such as email')],
-  ['exception_id', new Option('--exception <id>', 'that had a part in it')],
+  ['exception_id', new Option('--exception <id>', 'that had a part in it').argParser(idOf)],
   ['q', new Option('-q, --query <words>', 'words that all occur, "a phrase", or, -not')],
 ]
+
+function idOf(text: string): string {
+  if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text))
+    throw new InvalidArgumentError('must be an id, as lists show it')
+  return text
+}
 
 export function decisionCommands(program: Command, io: Io, run: Run): void {
   const tail = common(program.command('tail'), 'decisions live, whether Cordon runs or not')
