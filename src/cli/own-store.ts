@@ -61,6 +61,7 @@ export async function withStore<T>(
     db: store.db,
     nextId: () => ids.next(),
     onViolation: () => undefined,
+    riskHistory: () => config.risk.history,
   })
   const recorder = new Recorder(
     {
