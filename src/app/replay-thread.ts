@@ -14,6 +14,8 @@ import type { FromThread, ReplayTask, ToThread } from './replay-job.ts'
 import { compileOptions } from './rules.ts'
 
 const TELL_EVERY_MS = 1000
+/** A report of many names takes a while: telling takes a twentieth of the time at most. */
+const TELL_SHARE = 20
 
 const port = parentPort
 if (port !== null) {
@@ -63,14 +65,16 @@ async function run(
 ): Promise<void> {
   const draft = await loadPolicySet({ ...compileOptions(env, false), dirs, combining })
   const replay = new Replay({ draft, combining, pseudonymous })
-  let told = performance.now()
+  let tellAt = performance.now() + TELL_EVERY_MS
   const end = await replayPages(replay, read(pages, pseudonymous), {
     limit,
     isCancelled,
     onPage: (decisions, time) => {
-      if (performance.now() - told < TELL_EVERY_MS) return
-      told = performance.now()
+      const began = performance.now()
+      if (began < tellAt) return
       tell({ kind: 'progress', decisions, time: time ?? period.to, report: replay.report() })
+      const ended = performance.now()
+      tellAt = ended + Math.max(TELL_EVERY_MS, TELL_SHARE * (ended - began))
     },
   })
   tell({ kind: 'ended', end, report: replay.report() })

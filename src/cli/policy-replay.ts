@@ -192,7 +192,9 @@ async function* pagesOf(
     return
   }
   const source = file === '-' ? io.in : fileAt(resolve(io.cwd, file), file)
-  yield* decisionsIn(textsOf(source), {
+  // Whoever is waited for at stdin is not waited for any longer.
+  signal.addEventListener('abort', () => source.destroy())
+  yield* decisionsIn(untilAborted(textsOf(source), signal), {
     from: from === undefined ? -Infinity : Date.parse(from),
     to: to === undefined ? Infinity : Date.parse(to),
   })

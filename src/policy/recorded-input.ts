@@ -166,7 +166,7 @@ function readExported(row: Readonly<Record<string, unknown>>): Recorded | undefi
  * The document that policies saw. `record`: the text of a decision's record, parsed with exact integers; `personal`: its
  * personal part, undefined where it has none or it was erased.
  */
-export function inputOf(
+function inputOf(
   record: Readonly<Record<string, unknown>>,
   personal: PersonalPart | undefined,
 ): RecordedInput {
@@ -219,7 +219,7 @@ export function personalOf(bytes: Uint8Array | null): PersonalPart | undefined {
 }
 
 /** As if the person had been erased, and without their id: for those to whom people are shown by pseudonyms. */
-export function withoutPerson(record: Readonly<Record<string, unknown>>): RecordedInput {
+function withoutPerson(record: Readonly<Record<string, unknown>>): RecordedInput {
   const { document, masked } = inputOf(record, undefined)
   const { id, ...user } = partOf(document, 'user')
   if (id === undefined) return { document, masked }

@@ -111,6 +111,20 @@ export class Tally {
     }
   }
 
+  /** What it is ordered by among others: changes, failures, what warn and audit would say, decisions. */
+  get weight(): readonly number[] {
+    const at = (slot: number): number => this.#slots[slot] ?? 0
+    let [compared, kept] = [0, 0]
+    for (let cell = 0; cell < CELLS; cell++) compared += at(cell)
+    for (let side = 0; side < SIDES; side++) kept += at(side * SIDES + side)
+    return [
+      compared - kept + at(OBLIGATIONS),
+      at(FAILING),
+      at(WOULD_BE),
+      compared + at(CANNOT_TELL),
+    ]
+  }
+
   #count(slot: number, times: number): void {
     this.#slots[slot] = (this.#slots[slot] ?? 0) + times
   }
@@ -133,21 +147,14 @@ export class Tallies {
 
   /** The `top` names with the most changes; `shown` is what people read in place of a name. */
   grouped(top: number, shown: (name: string | null) => string | null = same): Grouped {
-    const all = [...this.#tallies].map(([name, tally]) => ({ name, tally, counts: tally.counts }))
-    all.sort(
-      (a, b) =>
-        b.counts.changed - a.counts.changed ||
-        b.counts.newly_failing - a.counts.newly_failing ||
-        b.counts.would_be_changed - a.counts.would_be_changed ||
-        b.counts.decisions - a.counts.decisions ||
-        ((a.name ?? '') < (b.name ?? '') ? -1 : 1),
-    )
+    const all = [...this.#tallies].map(([name, tally]) => ({ name, tally, weight: tally.weight }))
+    all.sort((a, b) => byWeight(a.weight, b.weight) || ((a.name ?? '') < (b.name ?? '') ? -1 : 1))
     const rest = all.slice(top)
     const other = new Tally()
     other.merge(this.#beyond)
     for (const { tally } of rest) other.merge(tally)
     return {
-      items: all.slice(0, top).map(({ name, counts }) => ({ name: shown(name), ...counts })),
+      items: all.slice(0, top).map(({ name, tally }) => ({ name: shown(name), ...tally.counts })),
       other:
         rest.length === 0 && !this.#isBeyond
           ? null
@@ -166,6 +173,12 @@ export class Tallies {
     this.#tallies.set(name, tally)
     return tally
   }
+}
+
+/** The heaviest first. */
+function byWeight(a: readonly number[], b: readonly number[]): number {
+  const at = a.findIndex((weight, index) => weight !== b[index])
+  return at === -1 ? 0 : (b[at] ?? 0) - (a[at] ?? 0)
 }
 
 function same(name: string | null): string | null {

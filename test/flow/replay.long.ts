@@ -1,11 +1,15 @@
 // A draft over what a Cordon has recorded: by the API, by the command line beside it and without it, and from an export.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type Ran, run } from '../support/command-line.ts'
 import { company, hire, keyWith, POLICIES } from '../support/company.ts'
-import { eventually, Place } from '../support/cordon.ts'
+import { eventually, MAIN, Place } from '../support/cordon.ts'
 
 const STRICTER = `${POLICIES}
 @id("no-other-chat") @priority("700") @reason("the other one is not for us")
@@ -17,6 +21,8 @@ when { principal has name && principal.name == "maya" };
 
 /** A thread begins, and loads the policies. */
 const PATIENCE_MS = 60_000
+/** A page that was read is soon replayed. */
+const SOON_MS = 3000
 
 const place = await new Place().withStore()
 place.configure(company(place, 9))
@@ -224,6 +230,30 @@ t.test(
     t.match(wrong.err, /did you mean "newly_denied"/)
   },
 )
+
+t.test('Ctrl-C prints what was seen so far', async (t) => {
+  const args = ['policy', 'replay', join(place.dir, 'stricter'), '--export', '-', '--json']
+  const child = spawn(process.execPath, [MAIN, ...args, '--config', place.file])
+  const printed = [text(child.stdout), text(child.stderr)] as const
+  // More than a page, and nobody says that it has ended.
+  const { out: lines } = await command(['ledger', 'export'])
+  for (let round = 0; round < 20; round++) child.stdin.write(lines)
+  child.stdin.on('error', () => undefined)
+  await eventually(
+    () => Promise.resolve(child.stdin.writableLength),
+    (left) => left === 0,
+    PATIENCE_MS,
+  )
+  await sleep(SOON_MS)
+  child.kill('SIGINT')
+  const [code] = (await once(child, 'close')) as [number | null]
+  const [out, err] = await Promise.all(printed)
+  t.equal(code, 3, err)
+  const report = JSON.parse(out) as { readonly ended: string; readonly decisions: number }
+  t.equal(report.ended, 'cancelled')
+  t.ok(report.decisions >= 500 && report.decisions <= 600, String(report.decisions))
+  t.match(err, /cancelled; so far: \d+ decisions/)
+})
 
 t.test('a policy in warn tells what it would have changed', async (t) => {
   const { status, body } = await cordon.call('/v1/policies/frowned/shadow', key)
