@@ -55,6 +55,25 @@ const OPTIONS = {
   }),
 } as const
 
+/** Every package of the bench, as one would gather them in OPA. */
+const MAIN = `package main
+
+denies contains name if {
+	some name
+	data.bench[name].deny
+}
+
+reviews contains name if {
+	some name
+	count(data.bench[name].review) > 0
+}
+
+allows contains name if {
+	some name
+	data.bench[name].allow
+}
+`
+
 const PROFILES: string[] = []
 
 /** A start is measured in a process of its own. */
@@ -274,7 +293,16 @@ async function measureOpa(dir: string, count: number): Promise<void> {
   writeFileSync(join(path, 'main.rego'), MAIN)
   const server = await startServer(
     opa,
-    ['run', '--server', '--addr', `127.0.0.1:${OPA_PORT}`, '--log-level', 'error', path],
+    [
+      'run',
+      '--server',
+      '--disable-telemetry',
+      '--addr',
+      `127.0.0.1:${OPA_PORT}`,
+      '--log-level',
+      'error',
+      path,
+    ],
     {
       port: OPA_PORT,
     },
@@ -302,19 +330,6 @@ async function measureOpa(dir: string, count: number): Promise<void> {
     await server.stop()
   }
 }
-
-/** Every package of the bench, as one would gather them in OPA. */
-const MAIN = `package main
-
-denies contains name if some name; data.bench[name].deny
-
-reviews contains name if {
-	some name
-	count(data.bench[name].review) > 0
-}
-
-allows contains name if some name; data.bench[name].allow
-`
 
 async function post(agent: Agent, body: string): Promise<void> {
   const sent = request({

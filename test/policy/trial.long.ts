@@ -49,10 +49,13 @@ t.test(
           ? error.problems.map((problem) => formatProblem(problem).replace(`${dir}/`, ''))
           : [String(error)],
     )
-    t.match(problems.toSorted((a, b) => (a < b ? -1 : 1)), [
-      /^a\/large.rego:1:1: a.large takes too long for a large input: memory limit/,
-      /^a\/slow.rego:1:1: four-times takes too long for a large input: (?:time|memory) limit/,
-    ])
+    t.match(
+      problems.toSorted((a, b) => (a < b ? -1 : 1)),
+      [
+        /^a\/large.rego:1:1: a.large takes too long for a large input: memory limit/,
+        /^a\/slow.rego:1:1: four-times takes too long for a large input: (?:time|memory) limit/,
+      ],
+    )
     const set = await loadDirs([dir], {}, { cacheDir })
     t.equal(set.policies.length, 3, 'where nothing is decided they may be looked at')
   },
