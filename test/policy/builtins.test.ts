@@ -4,7 +4,7 @@ import t from 'tap'
 import { createHostBuiltins } from '../../src/policy/rego/builtins/registry.ts'
 import { decode, fromJson, type RegoValue, toJson } from '../../src/policy/rego/value.ts'
 import { askOpa, readCalls } from '../support/builtin-calls.ts'
-import { withoutOpa } from '../support/policy-folder.ts'
+import { toolchain, withoutOpa } from '../support/policy-folder.ts'
 import { compileFiles, engineOf, opaMissing } from '../support/rego-policies.ts'
 
 const options = opaMissing === false ? {} : { skip: opaMissing }
@@ -108,6 +108,29 @@ t.test('what nothing answers is not offered', async (t) => {
   for (const name of ['plus', 'internal.member_2', 'internal.print', 'regex.match', 'sprintf'])
     t.ok(builtins.has(name), name)
 })
+
+const REFUSED = [
+  'http.send',
+  'net.lookup_ip_addr',
+  'opa.runtime',
+  'rand.intn',
+  'time.now_ns',
+  'uuid.rfc4122',
+]
+
+t.test(
+  'every built-in of OPA is there, or refused for a reason',
+  { skip: withoutOpa() },
+  async (t) => {
+    const { stdout } = await toolchain().run(['capabilities', '--current'])
+    const { builtins: all } = JSON.parse(stdout) as { builtins: { name: string }[] }
+    const missing = all.map(({ name }) => name).filter((name) => !builtins.has(name))
+    t.same(
+      missing.filter((name) => builtins.refusal(name) === undefined),
+      REFUSED,
+    )
+  },
+)
 
 /** -0 is 0, and a number is its value. */
 function comparable(value: unknown): unknown {
