@@ -47,7 +47,17 @@ const NAMED_AFTER_PEOPLE = new Set(['user', 'api_key'])
 
 export function auditRecord(
   { tenant, nextId, now, personKey }: AuditParts,
-  { event_type, actor, target, action, result, severity = 'info', data, changes, personalData }: Act,
+  {
+    event_type,
+    actor,
+    target,
+    action,
+    result,
+    severity = 'info',
+    data,
+    changes,
+    personalData,
+  }: Act,
 ): AuditRecord {
   const person = actor.type === 'user' ? (actor.id ?? actor.login) : undefined
   const name = actor.name ?? actor.login
