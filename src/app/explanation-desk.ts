@@ -40,6 +40,8 @@ const TRIED = 3
 const MAX_WAITING = 20
 
 interface Former {
+  /** Where its files were; they are there no longer. */
+  readonly dir: string
   readonly rules: LoadedRules
   readonly folders: readonly PolicyFolder[]
 }
@@ -92,7 +94,7 @@ export class ExplanationDesk {
     const { ledger } = current()
     const recorded = row === undefined ? undefined : readRecorded(row, ledger.pseudonymous)
     if (row === undefined || recorded === undefined) return undefined
-    const { revision, folders } = await this.#revisionOf(row.revision, row.time)
+    const { revision, folders, former } = await this.#revisionOf(row.revision, row.time)
     const { toolchain } = compileOptions(env, false)
     const instead = alternativeFor(recorded.document, rules().catalogue.all())
     const explanation = await explainRecorded(recorded, revision, rules().policies.combining, {
@@ -102,7 +104,8 @@ export class ExplanationDesk {
       trace: async (policies, document) =>
         failedExpressions(await folders(), toolchain, policies, document),
     })
-    return { explanation, words: inWords(explanation) }
+    const told = former === undefined ? explanation : withoutFolder(explanation, former.dir)
+    return { explanation: told, words: inWords(told) }
   }
 
   async #revisionOf(
@@ -111,6 +114,7 @@ export class ExplanationDesk {
   ): Promise<{
     readonly revision: RecordedRevision
     readonly folders: () => Promise<readonly PolicyFolder[]>
+    readonly former?: Former
   }> {
     const { rules, current, folders } = this.#parts
     const now = rules()
@@ -123,6 +127,7 @@ export class ExplanationDesk {
     return {
       revision: { id, inForce: false, policies: former?.rules.policies },
       folders: () => Promise.resolve(former?.folders ?? []),
+      ...(former === undefined ? {} : { former }),
     }
   }
 
@@ -162,7 +167,7 @@ export class ExplanationDesk {
       const all: PolicyFolder[] = []
       for (const each of [...current().policy.dirs, ...dirs])
         all.push(await readFolderInSlices(each))
-      return { rules: loaded, folders: all }
+      return { dir, rules: loaded, folders: all }
     } catch (error) {
       if (error instanceof CordonError) return undefined
       throw error
@@ -186,5 +191,20 @@ async function foldersOf(
   } catch (error) {
     if (error instanceof CordonError) return []
     throw error
+  }
+}
+
+/** Files of a former revision, named as they were in the store. */
+function withoutFolder(explanation: Explanation, dir: string): Explanation {
+  const named = <T extends { readonly file?: string }>(each: T): T =>
+    each.file?.startsWith(`${dir}/`) === true
+      ? { ...each, file: each.file.slice(dir.length + 1) }
+      : each
+  return {
+    ...explanation,
+    candidates: explanation.candidates.map((candidate) => ({
+      ...named(candidate),
+      ...(candidate.failed === undefined ? {} : { failed: candidate.failed.map(named) }),
+    })),
   }
 }

@@ -224,6 +224,36 @@ t.test('explanations and conflicts of a Cordon that runs', async (t) => {
           notes: 'meant',
         })
       t.equal((await cordon.call(`${at}/activate`, approves, {})).status, 200)
+
+      const decide = async () =>
+        (
+          await cordon.call('/v1/decisions', asks, {
+            user: { email: 'ben@acme.example' },
+            action: 'send_prompt',
+            resource: { url: 'https://chat.open.test/v1/chat' },
+          })
+        ).body
+      const allowed = await eventually(decide, ({ decision }) => decision === 'ALLOW')
+      t.equal((await cordon.call(`${at}/archive`, approves, {})).status, 200)
+      await eventually(decide, ({ decision }) => decision === 'DENY')
+      const told = await eventually(
+        () => explanation(cordon, reads, allowed['decision_id']),
+        ({ status }) => status === 200,
+      )
+      t.match(
+        JSON.parse(told.text),
+        {
+          decision: 'ALLOW',
+          basis: 'revision',
+          revision: { id: allowed['revision'], in_force: false },
+          candidates: [
+            { policy_id: 'everybody', part: 'decides', file: 'everybody.cedar' },
+            { policy_id: 'no-secrets', part: 'none' },
+            { policy_id: 'no-interns', part: 'overruled' },
+          ],
+        },
+        'a former revision of the store is asked again',
+      )
     },
   )
 })
