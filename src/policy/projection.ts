@@ -59,12 +59,15 @@ export function project(value: unknown, tree: ReadTree): unknown {
  */
 export function fingerprint(value: unknown, tree: ReadTree): string {
   if (tree.whole) return leaf(value)
-  if (!isObject(value)) return '\u0004'
-  let text = '\u0005'
+  // What has no members has none of those that are read, as an object without them.
+  const members = isObject(value) ? value : NOTHING
+  let text = ''
   for (const [part, below] of tree.parts)
-    text += fingerprint(Object.hasOwn(value, part) ? value[part] : undefined, below)
+    text += fingerprint(Object.hasOwn(members, part) ? members[part] : undefined, below)
   return text
 }
+
+const NOTHING: Readonly<Record<string, unknown>> = {}
 
 function leaf(value: unknown): string {
   switch (typeof value) {
