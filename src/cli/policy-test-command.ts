@@ -1,12 +1,10 @@
 // `cordon policy test` with its help; what it does stands in policy-test.ts.
 
 import { type Command, Option } from 'commander'
+import { TEST_FORMATS } from '../policy/test-formats.ts'
 import { common, type Run } from './common.ts'
 import type { Io } from './io.ts'
 import type { PolicyTestOptions } from './policy-test.ts'
-
-const FORMATS = ['text', 'tap', 'junit', 'json'] as const
-export type TestFormat = (typeof FORMATS)[number]
 
 const EXAMPLES = `
 Examples:
@@ -18,7 +16,9 @@ Examples:
 export function testCommand(policy: Command, io: Io, run: Run): void {
   common(policy.command('test'), 'run *_test.rego and *.test.yaml')
     .argument('[dir...]', 'policy folders (default: policy.dirs)')
-    .addOption(new Option('--format <form>', 'of the results').choices(FORMATS).default('text'))
+    .addOption(
+      new Option('--format <form>', 'of the results').choices(TEST_FORMATS).default('text'),
+    )
     .option('--run <pattern>', 'only tests whose name matches (RE2)')
     .option('--verbose', 'tell what passed, too')
     .option('--coverage', 'tell what of the policies the tests have seen')

@@ -4,10 +4,9 @@ import { RE2JS } from 're2js'
 import { compileOptions } from '../app/rules.ts'
 import { CordonError } from '../base/errors.ts'
 import { type Coverage, coverageOf } from '../policy/test-coverage.ts'
-import { junitOf, tapOf } from '../policy/test-formats.ts'
+import { junitOf, tapOf, type TestFormat } from '../policy/test-formats.ts'
 import { runPolicyTests, type TestResult } from '../policy/test-runner.ts'
 import { configOf, type ExitCode, type Io, printJson } from './io.ts'
-import type { TestFormat } from './policy-test-command.ts'
 import { foldersOf, loadFrom } from './policy.ts'
 
 export interface PolicyTestOptions {

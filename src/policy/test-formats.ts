@@ -2,6 +2,9 @@
 
 import type { TestResult } from './test-runner.ts'
 
+export const TEST_FORMATS = ['text', 'tap', 'junit', 'json'] as const
+export type TestFormat = (typeof TEST_FORMATS)[number]
+
 /** Test Anything Protocol, version 14. */
 export function tapOf(results: readonly TestResult[]): string {
   const lines = ['TAP version 14', `1..${results.length}`]
