@@ -99,15 +99,13 @@ export async function keepNumbers(
           transaction,
           'retention_numbers',
           COLUMNS,
-          blocks
-            .slice(from, from + BLOCKS_AT_ONCE)
-            .map(({ block, bits }) => ({
-              tenant,
-              event_id: eventId,
-              writer,
-              block,
-              numbers: bits,
-            })),
+          blocks.slice(from, from + BLOCKS_AT_ONCE).map(({ block, bits }) => ({
+            tenant,
+            event_id: eventId,
+            writer,
+            block,
+            numbers: bits,
+          })),
         )
     }
   })
