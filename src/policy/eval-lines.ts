@@ -38,9 +38,7 @@ export function evaluateLine(line: string, { policies, ids }: EvalOptions): stri
 /** The document of a line, and how it was written where that can be kept; a text says what is wrong with the line. */
 export function readLine(
   line: string,
-):
-  | { readonly document: Record<string, unknown>; readonly json: Uint8Array | undefined }
-  | string {
+): { readonly document: Record<string, unknown>; readonly json: Uint8Array | undefined } | string {
   const document = documentOf(line)
   if (typeof document === 'string') return document
   return { document, json: SURROGATE.test(line) ? undefined : Buffer.from(line) }
