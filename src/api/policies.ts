@@ -304,10 +304,11 @@ export function policyRoutes(
       return sent(reply.code(201).header('location', addressOf(made)), made)
     },
   )
+  // What is tried is compiled and its tests run: nothing for a key that only reads.
   app.post<{ Body: Static<typeof Checked> }>(
     '/v1/policies/validate',
     {
-      onRequest: reads,
+      onRequest: writes,
       bodyLimit: BODY_BYTES,
       schema: {
         summary: 'What would be wrong with a text among the active policies; nothing is kept',
@@ -466,7 +467,7 @@ export function policyRoutes(
   app.post<OfVersion>(
     '/v1/policies/:id/versions/:version/validate',
     {
-      onRequest: reads,
+      onRequest: writes,
       schema: {
         summary: 'What is wrong with a version among the active policies, their tests included',
         tags,

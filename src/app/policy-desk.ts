@@ -45,7 +45,10 @@ export interface PolicyDeskParts {
   readonly onPublished: () => void
 }
 
-const MAX_WAITING = 50
+/** What would change what is in force; those who ask for it have `policies:approve`, or are the clock. */
+const MAX_CHANGES = 50
+/** Texts that are tried only. */
+const MAX_TRIALS = 10
 
 export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   const { current, env, store, spool, ids, secret } = parts
@@ -56,19 +59,9 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
     revisions,
     load: () => loadOptions(current(), env, [...current().policy.dirs, ...bundleFolders()]),
   })
-  const trying = inTurn()
-  let waiting = 0
-  /** Compilers take seconds and both cores: one at a time, and not without an end. */
-  const check = async (files: readonly StoredFile[]): Promise<readonly Problem[]> => {
-    if (waiting >= MAX_WAITING)
-      throw new CordonError('TOO_BUSY', `${waiting} changes of policies wait to be tried already`)
-    waiting += 1
-    try {
-      return await trying(() => publisher.checkFiles(files))
-    } finally {
-      waiting -= 1
-    }
-  }
+  // Whoever only tries a text keeps nobody waiting who ends what is in force.
+  const checkChange = inLane((files) => publisher.checkFiles(files), MAX_CHANGES)
+  const checkTrial = inLane((files) => publisher.checkFiles(files), MAX_TRIALS)
   const life = new PolicyLife({
     db: store.db,
     tenant,
@@ -79,7 +72,7 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
       return current().ledger.pseudonymous
     },
     folderPolicies,
-    check,
+    check: checkTrial,
     audit: async (record) => {
       await spool.append(record)
     },
@@ -98,7 +91,7 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   })
   const activation = new PolicyActivation({
     life,
-    check,
+    check: checkChange,
     conflicts: (files, policyIds) => conflicts.refusals(files, policyIds),
     publish: (files, change, db) => publisher.publish(files, change, db),
     onPublished,
@@ -106,8 +99,26 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   const push = new PolicyPush({
     life,
     latest: () => latestVersions(store.db, tenant),
-    check,
+    check: checkTrial,
     revision: async () => (await revisions.head())?.revision,
   })
   return { life, activation, push, conflicts, rollout: () => policyRollout(revisions) }
+}
+
+type Check = (files: readonly StoredFile[]) => Promise<readonly Problem[]>
+
+/** Compilers take seconds and a core: one at a time in a lane, and not without an end. Throws TOO_BUSY. */
+function inLane(check: Check, maxWaiting: number): Check {
+  const trying = inTurn()
+  let waiting = 0
+  return async (files) => {
+    if (waiting >= maxWaiting)
+      throw new CordonError('TOO_BUSY', `${waiting} changes of policies wait to be tried already`)
+    waiting += 1
+    try {
+      return await trying(() => check(files))
+    } finally {
+      waiting -= 1
+    }
+  }
 }

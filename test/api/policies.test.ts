@@ -149,6 +149,8 @@ t.test('what each scope may', async (t) => {
     const calls = {
       read: await call(key, 'GET', AT),
       write: await call(key, 'POST', `${AT}/submit`),
+      validate: await call(key, 'POST', `${AT}/validate`),
+      validateText: await call(key, 'POST', '/v1/policies/validate', { text: 'x' }),
       approve: await call(key, 'POST', `${AT}/approve`),
       reject: await call(key, 'POST', `${AT}/reject`),
       activate: await call(key, 'POST', `${AT}/activate`),
@@ -158,7 +160,7 @@ t.test('what each scope may', async (t) => {
   }
   t.same(await allowed('other'), [])
   t.same(await allowed('read'), ['read'])
-  t.same(await allowed('write'), ['read', 'write', 'reject'])
+  t.same(await allowed('write'), ['read', 'write', 'validate', 'validateText', 'reject'])
   t.same(await allowed('approve'), ['read', 'approve', 'reject', 'activate', 'rollback'])
   asked.length = 0
   t.match(await call('nobodys', 'POST', `${AT}/approve`), {

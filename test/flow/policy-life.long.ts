@@ -60,7 +60,8 @@ t.test('the life of a stored policy', async (t) => {
       status: 412,
       body: { code: 'STALE', errors: [{ pointer: '/text' }, { pointer: '/metadata' }] },
     })
-    t.match(await send('POST', `${at}/validate`, reader), { status: 200, body: { valid: true } })
+    t.equal((await send('POST', `${at}/validate`, reader)).status, 403, 'it runs code')
+    t.match(await send('POST', `${at}/validate`, maya), { status: 200, body: { valid: true } })
     t.equal((await send('POST', `${at}/approve`, ben)).status, 409)
     t.equal((await send('POST', `${at}/submit`, maya, {})).status, 200)
     t.equal((await send('POST', `${at}/approve`, maya)).status, 403, 'no such scope')
