@@ -217,7 +217,7 @@ export class Corridor implements Decider {
     // No exception lifts a budget, and none is used up where a budget refuses all the same.
     const isCapped =
       judged.budgeted?.beyond?.effect === 'DENY' || budgetIn(capped.verdict) !== undefined
-    const eased = isCapped ? capped : withinBudget(await this.#ease(judged, asks))
+    const eased = isCapped ? capped : await this.#ease(judged, asks)
     return eased.enforced.decision === 'REVIEW' && asks
       ? this.#review(eased)
       : this.#keep(eased, eased.enforced, null)
@@ -327,7 +327,10 @@ export class Corridor implements Decider {
     }
   }
 
-  /** What exceptions make of a refusal. Their uses are counted before anything passes; what cannot be counted does not pass. */
+  /**
+   * What exceptions make of a refusal, and a budget of that. Their uses are counted before anything passes; what cannot be
+   * counted does not pass.
+   */
   async #ease(judged: Judged, asks: boolean): Promise<Judged> {
     // What is only recorded uses nothing.
     let offered = this.#parts.exceptions
@@ -336,14 +339,19 @@ export class Corridor implements Decider {
     while (offered.length > 0) {
       const lifted = lift(judged, offered, (excepted) => judge(judged, excepted))
       if (lifted === undefined) break
-      const eased: Judged = { ...judged, ...easedBy(lifted, judged), lifted, refused: judged }
-      // Of what must still be asked for, the use counts once it passes.
+      const eased = withinBudget({
+        ...judged,
+        ...easedBy(lifted, judged),
+        lifted,
+        refused: judged,
+      })
+      // Of what must still be asked for, by a policy or a budget, the use counts once it passes.
       if (eased.enforced.decision !== 'ALLOW') return eased
       const missing = await this.#claim(lifted)
       if (missing === undefined) return eased
       offered = offered.filter((exception) => !missing.includes(exception))
     }
-    return judged
+    return withinBudget(judged)
   }
 
   /** Counts a use of each exception that has a limit; those that are not to be had, where one is not. */

@@ -3,8 +3,11 @@
 import t, { type Test } from 'tap'
 import { IdSource } from '../../src/base/ids.ts'
 import { detect } from '../../src/content/detect.ts'
+import { MemoryBudgets } from '../../src/context/budget-memory.ts'
+import { Budgets } from '../../src/decision/budgets.ts'
 import { Corridor, type Outcome, type ReviewState } from '../../src/decision/decide.ts'
 import { LiveExceptions } from '../../src/decision/exceptions.ts'
+import type { Budget } from '../../src/model/budget.ts'
 import type { Mode } from '../../src/model/decision.ts'
 import type { LiveException } from '../../src/model/exception.ts'
 import type { DecisionRecord } from '../../src/model/record.ts'
@@ -70,6 +73,7 @@ async function rig(
     readonly policies?: string
     readonly review?: 'refuse' | 'allow' | 'hold'
     readonly state?: ReviewState['state']
+    readonly budget?: Budget
   } = {},
 ): Promise<Rig> {
   const policies = await loadDirs([folderOf(t, { 'p.cedar': options.policies ?? POLICIES })])
@@ -132,6 +136,7 @@ async function rig(
   const corridor = new Corridor(
     {
       ...parts,
+      ...(options.budget === undefined ? {} : { budgets: budgetsOf(options.budget) }),
       exceptions: {
         of: (input, service) => exceptions.of(input, service),
         claim: (wanted) => {
@@ -149,6 +154,14 @@ async function rig(
     settings,
   )
   return made
+}
+
+function budgetsOf(budget: Budget): Budgets {
+  return new Budgets({
+    counter: new MemoryBudgets(() => Date.now()),
+    settings: () => ({ budgets: [budget], onError: 'deny' }),
+    metrics: new Metrics({ processMetrics: false }),
+  })
 }
 
 /** Its id is its place in the order. */
@@ -295,6 +308,42 @@ t.test('of a denial that becomes a review the use counts once it passes', async 
   queued.exceptions.change([counted], [])
   t.match(await queued.ask('asked.example', 'access_ai_service'), { refused: false })
   t.equal(queued.claimed.length, 1)
+})
+
+t.test('of what a budget asks for the use counts once it passes', async (t) => {
+  const budget: Budget = {
+    id: 'none-left',
+    per: [],
+    match: {},
+    limit: 0,
+    unit: 'requests',
+    window: 60_000,
+    kind: 'fixed',
+    answer: 'review',
+    cut: false,
+  }
+  const counted = exception(1, { policy_id: 'no-uploads', conditions: { max_uses: 5 } })
+  const waiting = await rig(t, { budget })
+  waiting.exceptions.change([counted], [])
+  t.match(await waiting.ask('chat.example', 'upload_file'), {
+    refused: true,
+    decision: {
+      decision: 'REVIEW',
+      primary_policy_id: 'budget:none-left',
+      exception_id: counted.exception_id,
+    },
+  })
+  t.same(waiting.claimed, [], 'refused all the same')
+
+  const approved = await rig(t, { budget, state: 'approved' })
+  approved.exceptions.change([counted], [])
+  t.match(await approved.ask('chat.example', 'upload_file'), { refused: false })
+  t.equal(approved.claimed.length, 1)
+  approved.left.set(counted.exception_id, 0)
+  t.match(await approved.ask('chat.example', 'upload_file'), {
+    refused: true,
+    decision: { decision: 'DENY', exception_id: null, primary_policy_id: 'no-uploads' },
+  })
 })
 
 t.test('whom it is for, and where', async (t) => {
