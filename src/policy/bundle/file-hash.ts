@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
-import { parse as parseYaml } from 'yaml'
+import { parse as parseYaml, type Tags } from 'yaml'
 import { CordonError } from '../../base/errors.ts'
 import { byCodePoint } from '../combine.ts'
 
@@ -29,14 +29,53 @@ export function fileHash(path: string, bytes: Buffer, algorithm: string): string
   return hash.digest('hex')
 }
 
+/**
+ * Throws BUNDLE_INVALID for YAML that says one thing as it is hashed and another as it is enforced (src/policy/folder.ts):
+ * one signature would hold for both.
+ */
+export function checkReadings(path: string, text: string): void {
+  const [asHashed, asEnforced] = [yaml11, yaml12].map((read) =>
+    canonicalText(
+      readable(path, () => read(text)),
+      0,
+    ),
+  )
+  if (asHashed !== asEnforced)
+    throw new CordonError(
+      'BUNDLE_INVALID',
+      `the bundle is refused: "${path}" says one thing in YAML 1.1, which OPA reads, and another in YAML 1.2, which is enforced: quote texts such as "yes", write numbers as in JSON, or use data.json`,
+    )
+}
+
 /** Numbers keep the spelling they have in JSON. */
 function parsed(path: string, bytes: Buffer): unknown {
   const text = bytes.toString('utf8')
+  return readable(path, () =>
+    path.endsWith('.yaml') ? yaml11(text) : (JSON.parse(text, asWritten) as unknown),
+  )
+}
+
+/** As OPA reads it: `yes` is true, and a date is a text. */
+function yaml11(text: string): unknown {
+  return parseYaml(text, {
+    version: '1.1',
+    maxAliasCount: 100,
+    intAsBigInt: true,
+    customTags: withoutDates,
+  })
+}
+
+function yaml12(text: string): unknown {
+  return parseYaml(text, { intAsBigInt: true })
+}
+
+function withoutDates(tags: Tags): Tags {
+  return tags.filter((tag) => typeof tag === 'string' || tag.tag !== 'tag:yaml.org,2002:timestamp')
+}
+
+function readable(path: string, read: () => unknown): unknown {
   try {
-    // OPA reads YAML 1.1, where `yes` is true.
-    if (path.endsWith('.yaml'))
-      return parseYaml(text, { version: '1.1', maxAliasCount: 100, intAsBigInt: true }) as unknown
-    return JSON.parse(text, asWritten)
+    return read()
   } catch (error) {
     const why = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'malformed'
     throw new CordonError('BUNDLE_INVALID', `the bundle is refused: "${path}": ${why}`)
@@ -55,10 +94,22 @@ function canonicalText(value: unknown, depth: number): string {
     return `[${value.map((item) => canonicalText(item, depth + 1)).join(',')}]`
   if (typeof value === 'bigint') return value.toString()
   if (typeof value === 'string') return textOf(value)
+  if (!isOfJson(value))
+    throw new CordonError(
+      'BUNDLE_INVALID',
+      'the bundle is refused: a document holds what JSON has not',
+    )
   if (typeof value !== 'object' || value === null || isRawNumber(value))
     return JSON.stringify(value ?? null)
   const entries = Object.entries(value).toSorted(([a], [b]) => byCodePoint(a, b))
   return `{${entries.map(([key, item]) => `${textOf(key)}:${canonicalText(item, depth + 1)}`).join(',')}}`
+}
+
+/** YAML has infinities, sets and dates, which would all be the same text. */
+function isOfJson(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || value === null || isRawNumber(value)) return true
+  return Object.getPrototypeOf(value) === Object.prototype
 }
 
 function isRawNumber(value: object): boolean {

@@ -8,6 +8,7 @@ import { CordonError } from '../../base/errors.ts'
 import type { StoredFile } from '../../model/stored-policy.ts'
 import { COMPILED_DIR } from '../folder.ts'
 import { unpackArchive } from './archive.ts'
+import { checkReadings } from './file-hash.ts'
 import { checkRoots, isDocument, type Manifest, MANIFEST_FILE, readManifest } from './manifest.ts'
 import { checkSignature, SIGNATURES_FILE, type Verification } from './signature.ts'
 import type { ArchiveFile } from './tar.ts'
@@ -35,6 +36,7 @@ export async function readBundle(
   if (hidden !== undefined)
     throw refused(`"${hidden.path}" lies where policies are not read: rename its folder`)
   checkRoots(manifest, files)
+  for (const { path, text } of files) if (basename(path) === 'data.yaml') checkReadings(path, text)
   return { ...manifest, files }
 }
 

@@ -108,6 +108,29 @@ t.test('documents are hashed by what they say, everything else by its bytes', (t
   t.end()
 })
 
+t.test('YAML that is enforced otherwise than it was signed is refused', async (t) => {
+  const { privateKey, publicKey } = KEYS.ed
+  const read = async (text: string): Promise<string | undefined> => {
+    const bundle = await signed(files({ 'p.rego': POLICY, 'x/data.yaml': text }), privateKey)
+    return refusal(() => readBundle(bundle, { key: publicKey }))
+  }
+  for (const text of ['a: yes', 'a: 010', 'on: 1', 'a: 1_000'])
+    t.match(await read(text), /"x\/data.yaml" says one thing in YAML 1.1/, text)
+  for (const text of ['a: .inf', '%YAML 1.1\n---\na: !!set {}'])
+    t.match(
+      await refusal(() => fileHash('data.yaml', Buffer.from(text), 'SHA-256')),
+      /what JSON has not/,
+      text,
+    )
+  for (const text of [
+    'a: "yes"',
+    'a: [true, 8, 1.5, null]',
+    'a: 2026-01-02',
+    'a: &b {c: d}\ne: *b',
+  ])
+    t.equal(await read(text), undefined, text)
+})
+
 const KEYS = {
   rsa: generateKeyPairSync('rsa', { modulusLength: 2048 }),
   ec: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
