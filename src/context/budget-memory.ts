@@ -38,8 +38,11 @@ export class MemoryBudgets implements BudgetCounter {
     const granted = asked.every(
       ({ holds, cost, limit }, index) => !holds || (counted[index]?.used ?? 0) + cost <= limit,
     )
-    if (granted)
+    if (granted) {
+      // All of them or none: what is refused must not stay counted in part.
+      this.#makeRoom(asked, now)
       for (const [index, each] of asked.entries()) this.#add(each, counted[index]?.slot ?? 0, now)
+    }
     return { granted, counted }
   }
 
@@ -79,7 +82,6 @@ export class MemoryBudgets implements BudgetCounter {
     if (cost === 0) return
     let entry = this.#entries.get(key)
     if (entry === undefined) {
-      this.#makeRoom(now)
       entry = { slots: new Map(), expiresAt: 0 }
       this.#entries.set(key, entry)
     }
@@ -88,14 +90,20 @@ export class MemoryBudgets implements BudgetCounter {
   }
 
   /** A count that is forgotten while it runs would be a budget that begins anew. */
-  #makeRoom(now: number): void {
-    if (this.#entries.size < this.#most) return
+  #makeRoom(asked: readonly Asked[], now: number): void {
+    if (this.#fits(asked)) return
     if (Math.abs(now - this.#sweptAt) >= SWEEP_EVERY_MS) {
       this.#sweptAt = now
       for (const [key, { expiresAt }] of this.#entries)
         if (expiresAt <= now) this.#entries.delete(key)
     }
-    if (this.#entries.size >= this.#most)
-      throw new CordonError('TOO_BUSY', 'too many budgets are being counted')
+    if (!this.#fits(asked)) throw new CordonError('TOO_BUSY', 'too many budgets are being counted')
+  }
+
+  #fits(asked: readonly Asked[]): boolean {
+    if (this.#entries.size + asked.length <= this.#most) return true
+    const fresh = new Set<string>()
+    for (const { key, cost } of asked) if (cost !== 0 && !this.#entries.has(key)) fresh.add(key)
+    return this.#entries.size + fresh.size <= this.#most
   }
 }
