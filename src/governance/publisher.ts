@@ -21,10 +21,19 @@ export interface PublishedChange {
   readonly rejudge: boolean
 }
 
+interface Tried {
+  /** Of the files without tests. */
+  readonly revision: string
+  readonly checked: CheckedFiles
+}
+
 export class Publisher {
   readonly #parts: PublisherParts
-  /** What was tried last, without its tests, so that it is compiled once. */
-  #tried: { readonly sources: string; readonly checked: CheckedFiles } | undefined
+  /**
+   * What was tried, by the first of its files without tests: kept for as long as the change that it was tried for, whatever
+   * is tried meanwhile, so that nothing is compiled in its transaction.
+   */
+  readonly #tried = new WeakMap<StoredFile, Tried>()
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
@@ -33,14 +42,17 @@ export class Publisher {
   /** What is wrong with these files as a whole; empty: they may be in force. Throws POLICY_TOOLCHAIN_MISSING. */
   async checkFiles(files: readonly StoredFile[]): Promise<readonly Problem[]> {
     const checked = await checkFiles(files, this.#parts.load())
-    if (checked.problems.length === 0)
-      this.#tried = { sources: revisionOf(withoutTests(files)), checked }
+    const sources = withoutTests(files)
+    const [first] = sources
+    if (first !== undefined && checked.problems.length === 0)
+      this.#tried.set(first, { revision: revisionOf(sources), checked })
     return checked.problems
   }
 
   /**
    * Makes these files the head, in the transaction of the change. Nodes have them in force within seconds of its end.
-   * Throws POLICY_INVALID where they do not load; their tests are for `checkFiles`.
+   * Not compiled again are those of `checkFiles`, the same objects. Throws POLICY_INVALID where they do not load; their tests
+   * are for `checkFiles`.
    */
   async publish(
     files: readonly StoredFile[],
@@ -48,16 +60,16 @@ export class Publisher {
     db: Kysely<Tables> | Transaction<Tables>,
   ): Promise<{ readonly revision: string }> {
     const { revision } = await this.#parts.revisions.publish(await this.#pack(files), rejudge, db)
-    this.#tried = undefined
     return { revision }
   }
 
   async #pack(files: readonly StoredFile[]): Promise<NewRevision> {
     const sources = withoutTests(files)
-    const isTried = this.#tried?.sources === revisionOf(sources)
+    const [first] = sources
+    const tried = first === undefined ? undefined : this.#tried.get(first)
     const { problems, compiled, policies } =
-      isTried && this.#tried !== undefined
-        ? this.#tried.checked
+      tried?.revision === revisionOf(sources)
+        ? tried.checked
         : await checkFiles(sources, this.#parts.load())
     if (problems.length > 0)
       throw new CordonError('POLICY_INVALID', 'the policies are refused', { problems })
