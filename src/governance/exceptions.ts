@@ -322,7 +322,7 @@ export class Exceptions {
   async #view(row: ExceptionRow, db: Kysely<Tables> = this.#parts.db): Promise<View> {
     const { tenant, pseudonymous } = this.#parts
     const shown = { ...row }
-    const names = await userNames(db, tenant, peopleOf(shown, pseudonymous))
+    const names = await userNames(db, tenant, peopleOf(shown))
     return exceptionView(shown, names, pseudonymous)
   }
 

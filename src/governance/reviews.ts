@@ -12,11 +12,11 @@ import {
   escalateReview,
   findReview,
   giveDueTimes,
+  reviewPeople,
   type ReviewRow,
   reviewsToEscalate,
   reviewView,
 } from '../store/reviews.ts'
-import { shownPerson } from '../store/shown-people.ts'
 import type { Tables } from '../store/tables.ts'
 import { findUser, userNames } from '../store/user-names.ts'
 import { type Act, type Actor, type AuditParts, auditRecord } from './audit.ts'
@@ -245,12 +245,7 @@ export class ReviewDesk {
 
   async #view(row: View): Promise<View> {
     const { db, tenant, pseudonymous } = this.#parts
-    const names = await userNames(db, tenant, [
-      ...(pseudonymous ? [] : [row['person']]),
-      row['assignee'],
-      row['answered_by'],
-    ])
-    return reviewView(shownPerson(row, pseudonymous), names)
+    return reviewView(row, await userNames(db, tenant, reviewPeople(row)), pseudonymous)
   }
 }
 

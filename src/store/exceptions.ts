@@ -12,6 +12,7 @@ import {
 import { pseudonymOf } from '../model/person.ts'
 import type { ShippedRecord } from '../model/record.ts'
 import { decisionsOf } from './record-rows.ts'
+import { isThemselves } from './shown-people.ts'
 import type { Tables } from './tables.ts'
 
 export interface ExceptionRow {
@@ -307,12 +308,8 @@ export async function countExceptions(
 }
 
 /** The users that stand in a row, for `exceptionView`. */
-export function peopleOf(
-  row: Readonly<Record<string, unknown>>,
-  pseudonymous: boolean,
-): readonly unknown[] {
-  const deciding = [row['approved_by'], row['denied_by'], row['revoked_by']]
-  return pseudonymous ? deciding : [row['user_id'], row['requested_by'], ...deciding]
+export function peopleOf(row: Readonly<Record<string, unknown>>): readonly unknown[] {
+  return ['user_id', 'requested_by', 'approved_by', 'denied_by', 'revoked_by'].map((by) => row[by])
 }
 
 /** An exception as people are shown it; `names`: of users by id. */
@@ -323,6 +320,14 @@ export function exceptionView(
 ): Record<string, unknown> {
   const { user_id: userId, person_key: key, status } = row
   const person = typeof key === 'string' ? (pseudonymOf(key) ?? null) : null
+  const acted = (column: string): Record<string, unknown> => {
+    const by = row[column]
+    const shown = pseudonymous && isThemselves(by, userId, names)
+    return {
+      [column]: shown ? person : by,
+      [`${column}_name`]: shown ? null : (names.get(by) ?? null),
+    }
+  }
   const conditions = (row['conditions'] ?? {}) as ExceptionConditions
   return {
     exception_id: row['exception_id'],
@@ -344,19 +349,17 @@ export function exceptionView(
     effective_until: row['effective_until'],
     reason: row['reason'],
     justification: pseudonymous ? null : row['justification'],
-    requested_by: pseudonymous && row['requested_by'] === userId ? person : row['requested_by'],
-    requested_by_name: names.get(row['requested_by']) ?? null,
+    ...acted('requested_by'),
+    // Who asks is often whom it is for.
+    ...(pseudonymous ? { requested_by_name: null } : {}),
     requested_at: row['requested_at'],
-    approved_by: row['approved_by'],
-    approved_by_name: names.get(row['approved_by']) ?? null,
+    ...acted('approved_by'),
     approved_at: row['approved_at'],
     comment: pseudonymous ? null : row['comment'],
-    denied_by: row['denied_by'],
-    denied_by_name: names.get(row['denied_by']) ?? null,
+    ...acted('denied_by'),
     denied_at: row['denied_at'],
     denial_reason: pseudonymous ? null : row['denial_reason'],
-    revoked_by: row['revoked_by'],
-    revoked_by_name: names.get(row['revoked_by']) ?? null,
+    ...acted('revoked_by'),
     revoked_at: row['revoked_at'],
     revocation_reason: pseudonymous ? null : row['revocation_reason'],
     expired_at: row['expired_at'],

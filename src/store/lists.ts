@@ -14,7 +14,7 @@ import {
   reviewConditions,
   violationConditions,
 } from './filters.ts'
-import { reviewView } from './reviews.ts'
+import { reviewPeople, reviewView } from './reviews.ts'
 import { shownActors, shownPerson } from './shown-people.ts'
 import type { Tables } from './tables.ts'
 import { userNames } from './user-names.ts'
@@ -120,13 +120,11 @@ export class Lists {
       case 'violations':
         return rows.map((row) => violationView(shownPerson(row, pseudonymous)))
       case 'reviews': {
-        const people = pseudonymous ? [] : rows.map((row) => row['person'])
-        const staff = rows.flatMap((row) => [row['assignee'], row['answered_by']])
-        const names = await this.#names([...people, ...staff])
-        return rows.map((row) => reviewView(shownPerson(row, pseudonymous), names))
+        const names = await this.#names(rows.flatMap(reviewPeople))
+        return rows.map((row) => reviewView(row, names, pseudonymous))
       }
       case 'exceptions': {
-        const names = await this.#names(rows.flatMap((row) => peopleOf(row, pseudonymous)))
+        const names = await this.#names(rows.flatMap(peopleOf))
         return rows.map((row) => exceptionView(row, names, pseudonymous))
       }
       case 'audit_events':

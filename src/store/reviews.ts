@@ -3,6 +3,7 @@
 
 import { type Kysely, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
+import { isThemselves, shownPerson } from './shown-people.ts'
 import type { Tables } from './tables.ts'
 
 export interface ReviewKey {
@@ -204,11 +205,21 @@ function theOne<T>([row]: readonly T[]): T {
   return row
 }
 
-/** A review as the API shows it; `names`: of users by id. */
+/** The users that stand in a row, for `reviewView`. */
+export function reviewPeople(row: Row): readonly unknown[] {
+  return ['person', 'assignee', 'assigned_by', 'answered_by'].map((who) => row[who])
+}
+
+/** A review as people are shown it; `names`: of users by id. */
 export function reviewView(
   row: Row,
-  names: ReadonlyMap<unknown, string> = new Map(),
+  names: ReadonlyMap<unknown, string>,
+  pseudonymous: boolean,
 ): Record<string, unknown> {
+  const shown: Record<string, unknown> = { ...shownPerson(row, pseudonymous) }
+  if (pseudonymous)
+    for (const who of ['assignee', 'assigned_by', 'answered_by'])
+      if (isThemselves(row[who], row['person'], names)) shown[who] = shown['person']
   const {
     tenant: _tenant,
     person_key: _key,
@@ -217,7 +228,7 @@ export function reviewView(
     status,
     count,
     ...rest
-  } = row
+  } = shown
   const [until, due] = [rest['valid_until'], rest['due_at']]
   const now = Date.now()
   const hasRunOut = status === 'approved' && until instanceof Date && until.getTime() <= now

@@ -35,6 +35,22 @@ export function shownPerson<R extends Row>(row: R, pseudonymous: boolean): R {
   return shown as R
 }
 
+/**
+ * Whether who acted is the person of the row (a user's id, else a login), by the name too: `names` has those of users. Then
+ * only the pseudonym may stand there, or the row tells who is behind it.
+ */
+export function isThemselves(
+  who: unknown,
+  person: unknown,
+  names: ReadonlyMap<unknown, string>,
+): boolean {
+  if (typeof who !== 'string' || typeof person !== 'string') return false
+  const [acts, is] = [who, person].map((one) =>
+    (names.get(one) ?? one).replace(/^os:/, '').toLowerCase(),
+  )
+  return acts === is
+}
+
 /** A row of `audit_events` (with `record`): the actor and the target by their pseudonyms. What is no person keeps its name. */
 export function shownActors<R extends Row>(row: R, pseudonymous: boolean): R {
   if (!pseudonymous) return row

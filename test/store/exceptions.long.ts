@@ -381,6 +381,48 @@ onEachStore(async (t, store) => {
     t.match(await desk.answer(stranger, { decision: 'deny' }, as('olga')), { status: 'denied' })
   })
 
+  await t.test('of a pseudonym no row tells who it is, whoever acted', async (t) => {
+    const masked = { ...parts, pseudonymous: true }
+    const shownExceptions = new Exceptions(masked)
+    const shownDesk = new ReviewDesk(masked, shownExceptions)
+    const shownLists = new Lists(db, TENANT, () => true)
+    const holdsNoName = (view: unknown, what: string): void => {
+      const text = JSON.stringify(view)
+      t.notMatch(text, users.get('maya') ?? '', `${what}: no id`)
+      t.notMatch(text, /maya/i, `${what}: no name`)
+    }
+    const own = await exceptions.request(request({ reason: 'mine' }), as('maya'))
+    const ownId = String(own['exception_id'])
+    holdsNoName(await shownExceptions.deny(ownId, 'not needed', as('maya')), 'denied')
+    const account = { type: 'user', login: 'os:Maya' } as const
+    const other = await exceptions.request(request({ reason: 'mine' }), account)
+    const otherId = String(other['exception_id'])
+    await exceptions.approve(otherId, undefined, as('olga'))
+    t.match(await shownExceptions.revoke(otherId, 'not needed', account), {
+      approved_by_name: 'olga',
+      revoked_by: /^person-/,
+    })
+    const id = await review()
+    await desk.assign(id, 'ben', as('maya'))
+    t.match(await shownDesk.answer(id, { decision: 'deny' }, as('maya')), {
+      assignee_name: 'ben',
+      answered_by: /^person-/,
+      answered_by_name: null,
+    })
+    holdsNoName(await shownDesk.show(id), 'a review')
+    const page = await shownLists.exceptions({ limit: 1000 })
+    for (const each of [ownId, otherId])
+      holdsNoName(
+        page.items.find(({ exception_id: one }) => one === each),
+        'in a list',
+      )
+    const { items } = await shownLists.reviews({ limit: 1000 })
+    holdsNoName(
+      items.find(({ review_id: one }) => one === id),
+      'in a list',
+    )
+  })
+
   await t.test('an answer that becomes an exception: both, or neither', async (t) => {
     const id = await review()
     await t.rejects(desk.answer(id, { decision: 'deny', exception: {} }, as('ben')), {
