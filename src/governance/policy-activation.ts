@@ -111,6 +111,7 @@ const PAST_MS = 60_000
 const DUE_AT_ONCE = 100
 const MAX_TOGETHER = 1000
 const MAX_TOLD = 50
+const MAX_REASON = 1000
 
 export class PolicyActivation {
   readonly #parts: PolicyActivationParts
@@ -214,10 +215,20 @@ export class PolicyActivation {
     return this.#carryOut({ turns, actor, comment, rejudge })
   }
 
-  /** Carries out what dates ask for. What fails is told once, and tried again in a minute. Throws where the store is away. */
+  /**
+   * Carries out what dates ask for. What fails is told once, and tried again in a minute. Throws where the store is away, and
+   * behind all of it where the ledger does not take what it was to be told.
+   */
   async carryOutDue(): Promise<void> {
+    try {
+      await this.#carryOutDates()
+    } finally {
+      await this.#parts.life.journal.tellLeft()
+    }
+  }
+
+  async #carryOutDates(): Promise<void> {
     const { life } = this.#parts
-    await life.journal.tellLeft()
     const due = await life.versions.takeDue(life.now(), DUE_AT_ONCE)
     const turns = (await Promise.all(due.map((each) => this.#turnOf(each)))).filter(
       (turn) => turn !== undefined,
@@ -326,7 +337,9 @@ export class PolicyActivation {
     const { life } = this.#parts
     const reasons = (
       error.problems.length === 0 ? [error.message] : error.problems.map(formatProblem)
-    ).slice(0, MAX_TOLD)
+    )
+      .slice(0, MAX_TOLD)
+      .map((reason) => reason.slice(0, MAX_REASON).toWellFormed())
     for (const { act, row } of turns) {
       const events = await life.versions.transaction(async (transaction) => {
         const isNew = await life.versions.noteProblem(row, reasons.join('\n'), transaction)

@@ -2,6 +2,7 @@
 // ends in between leaves the event to the next one, so no change is without its event; one that ends while it tells may
 // tell it twice, with the same id.
 
+import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Transaction } from 'kysely'
 import type { AuditRecord } from '../model/record.ts'
@@ -30,6 +31,11 @@ export interface PolicyEvent {
 
 /** What a change has left for another process, after this long. */
 const LEFT_MS = 5000
+/** Half of what a record of the ledger may have (src/ledger/encode.ts). */
+const MAX_EVENT_BYTES = 128 * 1024
+/** A longer value stands in an event by its hash. */
+const MAX_VALUE_BYTES = 4096
+const MAX_NAME = 256
 
 export class PolicyJournal {
   readonly #parts: JournalParts
@@ -49,22 +55,22 @@ export class PolicyJournal {
 
   /** Of an act that changed nothing. */
   async note(event: PolicyEvent): Promise<void> {
-    await this.#parts.audit(this.#recordOf(event))
+    await this.#parts.audit(fitting(this.#recordOf(event)))
   }
 
   /** Never throws: what the ledger does not take now is told by `tellLeft`. */
   async tell(eventIds: readonly string[]): Promise<void> {
     for (const id of eventIds)
-      await this.#versions.tellEvents(0, (record) => this.#tell(record), id).catch(() => undefined)
+      await this.#versions.tellEvent(id, (record) => this.#tell(record)).catch(() => undefined)
   }
 
-  /** Events of processes that ended before they told them. */
+  /** Events of processes that ended before they told them; throws when all were tried, where one could not be told. */
   async tellLeft(): Promise<void> {
     await this.#versions.tellEvents(LEFT_MS, (record) => this.#tell(record))
   }
 
   async #tell(record: string): Promise<void> {
-    await this.#parts.audit(JSON.parse(record) as AuditRecord)
+    await this.#parts.audit(fitting(JSON.parse(record) as AuditRecord))
   }
 
   #recordOf({
@@ -89,7 +95,7 @@ export class PolicyJournal {
       event_type,
       severity,
       actor,
-      target: { type: 'policy', id: after.policy_id, name: after.rule_metadata.name },
+      target: { type: 'policy', id: after.policy_id, name: cut(after.rule_metadata.name) },
       action,
       result,
       data: { version: after.version, ...data },
@@ -97,6 +103,34 @@ export class PolicyJournal {
       ...(Object.keys(byHand).length === 0 ? {} : { personalData: byHand }),
     })
   }
+}
+
+/** What the ledger would refuse for ever is told without what makes it so large. */
+function fitting(record: AuditRecord): AuditRecord {
+  if (Buffer.byteLength(JSON.stringify(record)) <= MAX_EVENT_BYTES) return record
+  const { data, changes, personal, target, ...act } = record
+  const actor = personal?.actor_name
+  return {
+    ...act,
+    ...(target === undefined
+      ? {}
+      : {
+          target: { type: target.type, ...(target.id === undefined ? {} : { id: target.id }) },
+        }),
+    data: { version: data?.['version'], left_out: digestOf(JSON.stringify({ data, changes })) },
+    ...(actor === undefined ? {} : { personal: { actor_name: cut(actor) } }),
+  }
+}
+
+function digestOf(json: string): { readonly sha256: string; readonly bytes: number } {
+  return {
+    sha256: createHash('sha256').update(json).digest('hex'),
+    bytes: Buffer.byteLength(json),
+  }
+}
+
+function cut(name: string): string {
+  return name.length <= MAX_NAME ? name : `${name.slice(0, MAX_NAME).toWellFormed()}…`
 }
 
 /** Of a new version all of it, else what is other than before; of texts only what tells them apart. */
@@ -121,7 +155,7 @@ function stateOf(row: VersionRow): Readonly<Record<string, unknown>> {
   return {
     status: row.status,
     text: { sha256: row.text_sha256, bytes: row.text_bytes },
-    metadata: withoutPeople(row.rule_metadata),
+    metadata: bounded(withoutPeople(row.rule_metadata)),
     effective_from: row.effective_from?.toISOString() ?? null,
     expires_at: row.expires_at?.toISOString() ?? null,
     rejudge: row.rejudge,
@@ -135,6 +169,15 @@ function withoutPeople(metadata: VersionMetadata): Readonly<Record<string, unkno
   return users === undefined || users.length === 0
     ? { ...metadata }
     : { ...metadata, scope: { ...metadata.scope, users: `${users.length} people` } }
+}
+
+function bounded(metadata: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(metadata).map(([key, value]) => {
+      const json = JSON.stringify(value)
+      return [key, Buffer.byteLength(json) <= MAX_VALUE_BYTES ? value : digestOf(json)]
+    }),
+  )
 }
 
 function pick(

@@ -400,26 +400,42 @@ export class PolicyVersions {
   }
 
   /**
-   * Gives the events that nobody has told for so long, oldest first, and forgets those whose `tell` resolves. One process at
-   * a time has an event.
+   * Gives the events that nobody has told for so long, oldest first, and forgets those whose `tell` resolves. One that is not
+   * taken does not keep the others; the first error is thrown when all have been tried.
    */
-  async tellEvents(
-    olderThanMs: number,
-    tell: (record: string) => Promise<void>,
-    only?: string,
-  ): Promise<void> {
+  async tellEvents(olderThanMs: number, tell: (record: string) => Promise<void>): Promise<void> {
+    const { rows } = await sql<{ event_id: string }>`
+      select event_id from policy_events
+      where tenant = ${this.#tenant} and made_at <= clock_timestamp() - ${olderThanMs} * interval '1 millisecond'
+      order by made_at, event_id limit 100`.execute(this.#db)
+    const errors: unknown[] = []
+    for (const { event_id: id } of rows)
+      await this.tellEvent(id, async (record) => {
+        try {
+          await tell(record)
+        } catch (error) {
+          errors.push(error)
+          throw error
+        }
+      }).catch((error: unknown) => {
+        // Of the store: the others would fare no better.
+        if (!errors.includes(error)) throw error
+      })
+    if (errors.length > 0) throw errors[0]
+  }
+
+  /** The same of one event, in a transaction of its own; nothing where it is told, or another process tells it. */
+  async tellEvent(eventId: string, tell: (record: string) => Promise<void>): Promise<void> {
     await this.transaction(async (transaction) => {
-      const { rows } = await sql<{ event_id: string; record: string }>`
-        select event_id, record from policy_events
-        where tenant = ${this.#tenant} and made_at <= clock_timestamp() - ${olderThanMs} * interval '1 millisecond'
-          ${only === undefined ? sql`` : sql`and event_id = ${only}`}
-        order by made_at, event_id limit 100 for update skip locked`.execute(transaction)
-      for (const { event_id: id, record } of rows) {
-        await tell(record)
-        await sql`delete from policy_events where tenant = ${this.#tenant} and event_id = ${id}`.execute(
-          transaction,
-        )
-      }
+      const { rows } = await sql<{ record: string }>`
+        select record from policy_events where tenant = ${this.#tenant} and event_id = ${eventId}
+        for update skip locked`.execute(transaction)
+      const [event] = rows
+      if (event === undefined) return
+      await tell(event.record)
+      await sql`delete from policy_events where tenant = ${this.#tenant} and event_id = ${eventId}`.execute(
+        transaction,
+      )
     })
   }
 }

@@ -575,6 +575,48 @@ onEachStore(async (t, { db }: Store) => {
     },
   )
 
+  await t.test('no event keeps others from being told, nor dates from being kept', async (t) => {
+    const desk = open()
+    const { life, activation } = desk
+    const start = Date.parse('2026-01-01T00:00:00Z')
+    desk.now = start
+    const text = (letter: string) =>
+      statement('large', `@description("${letter.repeat(20_000)}")\n`)
+    await life.create({ text: text('a'), effective_from: at(start + DAY_MS) }, maya)
+    await life.edit({ policy_id: 'large' }, { text: text('b') }, [1], maya)
+    await life.submit({ policy_id: 'large' }, undefined, undefined, maya)
+    await life.approve({ policy_id: 'large' }, undefined, undefined, ben)
+    t.match(desk.events[1]?.changes, {
+      before: { metadata: { description: { sha256: /^[0-9a-f]{64}$/, bytes: 20_002 } } },
+      after: { metadata: { description: { sha256: /^[0-9a-f]{64}$/, bytes: 20_002 } } },
+    })
+    // As a former release kept it, one that cannot be read, and one behind them.
+    const [event] = desk.events.splice(0)
+    const large = { ...event, event_type: 'too_large', changes: { after: 'x'.repeat(300_000) } }
+    for (const [id, record] of [
+      ['1', '{'],
+      ['2', JSON.stringify(large)],
+      ['3', JSON.stringify(event)],
+    ] as const)
+      await sql`
+        insert into policy_events (tenant, event_id, record, made_at)
+        values (${desk.tenant}, ${`00000000-0000-4000-8000-00000000000${id}`}, ${record}, now() - interval '1 minute')`.execute(
+        db,
+      )
+    desk.now = start + DAY_MS
+    await t.rejects(activation.carryOutDue(), SyntaxError)
+    t.match(await life.shelf.show('large'), { status: 'active' })
+    t.same(desk.eventTypes(), ['policy_activated', 'too_large', 'policy_created'])
+    t.match(desk.events[1], {
+      event_id: event?.event_id,
+      actor: { id: maya.id },
+      target: { type: 'policy', id: 'large' },
+      data: { version: '1.0.0', left_out: { sha256: /^[0-9a-f]{64}$/ } },
+      personal: { actor_name: 'maya' },
+    })
+    t.equal(desk.events[1]?.changes, undefined)
+  })
+
   await t.test('compared: the text, metadata and dates', async (t) => {
     const { life } = open()
     await life.create({ text: statement('cmp') }, maya)

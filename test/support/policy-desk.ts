@@ -6,6 +6,7 @@ import type { Problem } from '../../src/base/errors.ts'
 import type { Actor } from '../../src/governance/audit.ts'
 import { PolicyActivation } from '../../src/governance/policy-activation.ts'
 import { PolicyLife } from '../../src/governance/policy-life.ts'
+import { RecordEncoder } from '../../src/ledger/encode.ts'
 import { personKey } from '../../src/model/person.ts'
 import type { PolicyMetadata } from '../../src/model/policy.ts'
 import type { AuditRecord } from '../../src/model/record.ts'
@@ -16,6 +17,7 @@ import { ids } from './records.ts'
 const SECRET = Buffer.alloc(32, 7)
 
 export class TestDesk {
+  readonly #encoder = new RecordEncoder()
   readonly tenant: string
   readonly life: PolicyLife
   readonly activation: PolicyActivation
@@ -46,6 +48,7 @@ export class TestDesk {
       check: async (files) => this.check(files),
       audit: async (record) => {
         if (this.ledger === 'full') throw new Error('the spool is full')
+        this.#encoder.prepare(record, 'writer')
         this.events.push(record)
       },
     })
