@@ -15,6 +15,7 @@ import { byCodePoint } from './combine.ts'
 import type { PolicyDetail } from './engine.ts'
 import { type PolicyFolder, readFolder } from './folder.ts'
 import { isObject } from './metadata.ts'
+import { testCapabilities } from './rego/capabilities.ts'
 import type { RunResult, Toolchain } from './rego/toolchain.ts'
 import { readTableTests } from './table-tests.ts'
 
@@ -125,8 +126,11 @@ async function ofRego(
     const cellTests = join(work, 'cells_test.rego')
     writeFileSync(cellTests, `package ${CELLS}_test\n\n${tests.join('\n\n')}\n`)
     const paths = [...folder.rego, ...folder.regoTests].map(({ path }) => path)
+    const capabilities = join(work, 'capabilities.json')
+    writeFileSync(capabilities, await testCapabilities(toolchain))
+    const given = ['--coverage', '--format', 'json', '--capabilities', capabilities]
     const run = (...files: readonly string[]): Promise<RunResult> =>
-      toolchain.run(['test', '--coverage', '--format', 'json', ...files])
+      toolchain.run(['test', ...given, ...files])
     const whole = await run(data, cellTests, ...paths)
     // Where a test does not hold, or a policy errs, OPA tells that and no coverage.
     const told = reportOf(whole) ?? reportOf(await run(data, ...paths))

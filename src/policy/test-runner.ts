@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CordonError } from '../base/errors.ts'
 import { stringifyExact } from '../base/exact-json.ts'
+import { Pace } from '../base/pace.ts'
 import type { Verdict } from '../model/decision.ts'
 import { byCodePoint } from './combine.ts'
 import { type PolicyFolder, readFolder } from './folder.ts'
 import { isObject } from './metadata.ts'
-import type { Toolchain } from './rego/toolchain.ts'
+import { testCapabilities } from './rego/capabilities.ts'
+import type { RunResult, Toolchain } from './rego/toolchain.ts'
 import { differences, readTableTests, type TableCase } from './table-tests.ts'
 
 export interface TestResult {
@@ -31,19 +33,42 @@ export interface TestOptions {
   readonly policies: { decide(document: unknown): Verdict }
   /** Which tests by name; all where absent. */
   readonly wanted?: (name: string) => boolean
+  /** For table tests together, not counting what else the process does meanwhile; absent: as long as they take. */
+  readonly timeLimitMs?: number
 }
 
-/** Throws POLICY_INVALID for a test file that is malformed, POLICY_TOOLCHAIN_MISSING where Rego tests need OPA. */
+/**
+ * Throws POLICY_INVALID for a test file that is malformed or takes too long, POLICY_TOOLCHAIN_MISSING where Rego tests need
+ * OPA.
+ */
 export async function runPolicyTests(options: TestOptions): Promise<readonly TestResult[]> {
-  const { wanted = () => true } = options
+  const { wanted = () => true, timeLimitMs = Infinity } = options
   const results: TestResult[] = []
+  const pace = new Pace()
+  let usedMs = 0
   for (const folder of options.dirs.map(readFolder)) {
     if (folder.regoTests.length > 0) results.push(...(await runRego(folder, options.toolchain)))
-    for (const file of folder.tableTests)
-      for (const test of readTableTests(file))
-        if (wanted(test.name)) results.push(runCase(file.path, test, options.policies))
+    for (const file of folder.tableTests) {
+      await pace.point()
+      const from = performance.now()
+      const tests = readTableTests(file).filter(({ name }) => wanted(name))
+      usedMs += performance.now() - from
+      for (const test of tests) {
+        await pace.point()
+        if (usedMs > timeLimitMs) throw tooLong(file.path, test.line, timeLimitMs)
+        const since = performance.now()
+        results.push(runCase(file.path, test, options.policies))
+        usedMs += performance.now() - since
+      }
+    }
   }
   return results.filter(({ name }) => wanted(name))
+}
+
+function tooLong(file: string, line: number, limitMs: number): CordonError {
+  const message = `the table tests take more than ${limitMs / 1000} s, those before this one included: have fewer cases`
+  const problems = [{ file, line, column: 1, message }]
+  return new CordonError('POLICY_INVALID', `${file}: ${message}`, { problems })
 }
 
 function runCase(
@@ -73,13 +98,24 @@ async function runRego(
     const data = join(work, 'data.json')
     writeFileSync(data, stringifyExact(folder.data))
     const paths = [...folder.rego, ...folder.regoTests].map(({ path }) => path)
-    const { stdout, stderr } = await toolchain
-      .run(['test', '--format', 'json', data, ...paths])
-      .catch((error: unknown) => {
-        throw error instanceof CordonError
-          ? new CordonError(error.code, `${folder.dir}: tests in Rego need OPA; ${error.message}`)
-          : error
-      })
+    const run = async (): Promise<RunResult> => {
+      const capabilities = join(work, 'capabilities.json')
+      writeFileSync(capabilities, await testCapabilities(toolchain))
+      return toolchain.run([
+        'test',
+        '--format',
+        'json',
+        '--capabilities',
+        capabilities,
+        data,
+        ...paths,
+      ])
+    }
+    const { stdout, stderr } = await run().catch((error: unknown) => {
+      throw error instanceof CordonError
+        ? new CordonError(error.code, `${folder.dir}: tests in Rego need OPA; ${error.message}`)
+        : error
+    })
     return resultsOf(stdout, stderr, folder)
   } finally {
     rmSync(work, { recursive: true, force: true })

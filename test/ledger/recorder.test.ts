@@ -136,10 +136,10 @@ t.test('what waits is told while there is always more than the store takes', asy
   }
   const { recorder, metrics } = recorderOf(dir, sink)
   recorder.start()
-  t.teardown(() => recorder.stop())
   await until(async () => (await gauge(metrics, 'cordon_recorder_lag_seconds')) >= 60)
   t.equal(await gauge(metrics, 'cordon_spool_records'), 1)
   sink.write = keep
+  await recorder.stop()
 })
 
 t.test('a damaged middle is passed over and told as a gap of exactly what it hid', async (t) => {

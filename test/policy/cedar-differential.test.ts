@@ -23,7 +23,11 @@ t.test(
   async (t) => {
     const dice = new Dice()
     t.comment(`seed ${dice.seed}`)
-    const texts = Array.from({ length: STATEMENTS }, (_, number) => randomCedar(dice, number))
+    const texts = [
+      ...Array.from({ length: STATEMENTS }, (_, number) => randomCedar(dice, number)),
+      // One at least overflows, and decides nothing.
+      '@id("overflow") @mode("audit") @priority("0") permit(principal, action, resource) when { 9223372036854775807 + 1 > 0 };',
+    ]
     const { policies, problems } = readCedar({
       path: 'x.cedar',
       name: 'x.cedar',

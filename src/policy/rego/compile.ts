@@ -13,6 +13,7 @@ import type { PolicyMetadata } from '../../model/policy.ts'
 import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
 import { metadataOf } from './annotations.ts'
+import { capabilitiesWith } from './capabilities.ts'
 import { Desk, NON_DETERMINISTIC, refused } from './desk.ts'
 import { groupByScope } from './grouping.ts'
 import { inParallel } from './in-parallel.ts'
@@ -339,11 +340,9 @@ function hasValueAt(data: unknown, path: readonly string[]): boolean {
 }
 
 /** OPA's own capabilities, less what is not deterministic and what neither wasm nor host can do. */
-async function capabilitiesFor({ toolchain, builtins }: CompileOptions): Promise<string> {
-  const { stdout } = await toolchain.run(['capabilities', '--current'])
-  const capabilities = JSON.parse(stdout) as { builtins: { name: string }[] }
-  capabilities.builtins = capabilities.builtins.filter(
-    ({ name }) => !NON_DETERMINISTIC.has(name) && (builtins.has(name) || AT_COMPILE_TIME.has(name)),
+function capabilitiesFor({ toolchain, builtins }: CompileOptions): Promise<string> {
+  return capabilitiesWith(
+    toolchain,
+    (name) => !NON_DETERMINISTIC.has(name) && (builtins.has(name) || AT_COMPILE_TIME.has(name)),
   )
-  return JSON.stringify(capabilities)
 }

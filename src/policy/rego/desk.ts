@@ -141,7 +141,9 @@ export class Desk {
       input,
     )
     if (code === 0) return (JSON.parse(stdout) as unknown[]).map(factsOf)
-    throw this.#refused(await this.#opa(['check', '--format', 'json', '.']))
+    throw this.#refused(
+      await this.#opa(['check', '--format', 'json', '--capabilities', '../capabilities.json', '.']),
+    )
   }
 
   #opa(args: readonly string[], input?: string): Promise<RunResult> {

@@ -58,7 +58,9 @@ export class Toolchain {
 
   /** Runs OPA in a folder, so that the paths it is told, writes down and complains of can be relative. */
   async run(args: readonly string[], { input, cwd }: RunOptions = {}): Promise<RunResult> {
-    return run(resolve(await this.opa()), args, { env: this.#options.env, input, cwd })
+    const { PATH, HOME, TMPDIR } = this.#options.env
+    // Texts of other people run in it: secrets of this process are none of its business.
+    return run(resolve(await this.opa()), args, { env: { PATH, HOME, TMPDIR }, input, cwd })
   }
 
   #missing(what: string): CordonError {

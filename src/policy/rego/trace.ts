@@ -12,6 +12,7 @@ import type { FailedExpression } from '../../model/explanation.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import type { PolicyFolder, SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
+import { testCapabilities } from './capabilities.ts'
 import type { Toolchain } from './toolchain.ts'
 
 const RULES = ['decision', 'deny', 'review', 'allow']
@@ -66,9 +67,12 @@ async function traceFolder(
       writeFileSync(join(work, copy), file.text)
     }
     writeFileSync(join(work, 'data.json'), stringifyExact(folder.data))
+    writeFileSync(join(work, 'capabilities.json'), await testCapabilities(toolchain))
     const { code, stdout } = await toolchain.run(
       [
         'eval',
+        '--capabilities',
+        'capabilities.json',
         '--format',
         'json',
         '--explain',
