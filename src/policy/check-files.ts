@@ -23,6 +23,8 @@ export interface CheckedFiles {
 /** A bundle and a folder hold 50,000, compiled forms among them. */
 const MAX_FILES = 49_000
 const MAX_BYTES = 64 * 1024 * 1024
+/** Of table tests, which run in this process. */
+const MAX_TEST_MS = 30_000
 
 /** `options.dirs`: the folders that are active beside the files. Throws POLICY_TOOLCHAIN_MISSING. */
 export async function checkFiles(
@@ -64,7 +66,12 @@ async function check(dir: string, options: LoadOptions): Promise<CheckedFiles> {
     const results =
       folder.regoTests.length + folder.tableTests.length === 0
         ? []
-        : await runPolicyTests({ dirs: [dir], toolchain: options.toolchain, policies })
+        : await runPolicyTests({
+            dirs: [dir],
+            toolchain: options.toolchain,
+            policies,
+            timeLimitMs: MAX_TEST_MS,
+          })
     const problems = results
       .filter(({ outcome }) => outcome === 'fail')
       .map(({ file, line, name, detail = 'it fails' }) =>
