@@ -1,7 +1,7 @@
 import t from 'tap'
 import { CordonError, formatProblem } from '../../src/base/errors.ts'
 import { runPolicyTests } from '../../src/policy/test-runner.ts'
-import { folderOf, loadDirs, toolchain, withoutOpa } from '../support/policy-folder.ts'
+import { folderOf, loadDirs, problemsOf, toolchain, withoutOpa } from '../support/policy-folder.ts'
 
 const POLICY = `@id("sales-no-mail") @priority("200") @reason("no addresses")
 @obligations("[{\\"type\\":\\"coach\\",\\"parameters\\":{\\"message\\":\\"ask\\"}}]")
@@ -194,3 +194,55 @@ t.test('Rego tests that OPA refuses are an error', { skip: withoutOpa() }, async
   })
   await t.rejects(run(dir), { code: 'POLICY_INVALID' })
 })
+
+t.test('many table tests let other things have a turn, and end at their limit', async (t) => {
+  const cases = Array.from(
+    { length: 20 },
+    (_each, index) => `  - {name: c${index}, expect: {decision: ALLOW}}`,
+  )
+  const dir = folderOf(t, { 'a.test.yaml': ['cases:', ...cases, ''].join('\n') })
+  const policies = await loadDirs([dir])
+  let turns = 0
+  const others = setInterval(() => (turns += 1), 1)
+  t.teardown(() => clearInterval(others))
+  const slow = {
+    decide: (document: unknown) => {
+      const until = performance.now() + 6
+      while (performance.now() < until);
+      return policies.decide(document)
+    },
+  }
+  const tests = { dirs: [dir], toolchain: toolchain(), policies: slow }
+  t.equal((await runPolicyTests(tests)).length, 20)
+  t.ok(turns >= 10, `others had ${turns} turns`)
+  await t.rejects(runPolicyTests({ ...tests, timeLimitMs: 20 }), {
+    code: 'POLICY_INVALID',
+    problems: [{ file: `${dir}/a.test.yaml`, message: /take more than 0.02 s/ }],
+  })
+})
+
+t.test(
+  'a test asks nothing of the network and of this process',
+  { skip: withoutOpa() },
+  async (t) => {
+    const calls = {
+      'opa.runtime': 'opa.runtime().env.PATH',
+      'http.send': 'http.send({"method": "get", "url": "http://127.0.0.1:9/"})',
+      'net.lookup_ip_addr': 'net.lookup_ip_addr("localhost")',
+    }
+    for (const [name, call] of Object.entries(calls)) {
+      const dir = t.testdir({
+        'a.cedar': POLICY,
+        'a_test.rego': `package a_test\n\ntest_x if {\n\t${call}\n}\n`,
+      })
+      await t.rejects(run(dir), { message: new RegExp(`undefined function ${name}`) })
+    }
+    const dir = t.testdir({
+      'a.rego':
+        '# METADATA\n# scope: package\n# schemas:\n#   - input: {"$ref": "http://127.0.0.1:9/schema.json"}\npackage a\n\ndeny if input.x\n',
+    })
+    await t.rejects(loadDirs([dir]), {
+      problems: [{ message: /remote reference loading disabled/ }],
+    })
+  },
+)
