@@ -266,6 +266,9 @@ export class PolicyActivation {
     const row = await life.versions.version(id, version)
     const head = await life.versions.head(id)
     if (row === undefined || head === undefined) return undefined
+    // Moved since it was taken.
+    const date = what === 'expire' ? row.expires_at : row.effective_from
+    if (date === null || date > life.now()) return undefined
     if (what === 'expire' && row.status === 'approved') {
       // It was to end before it could begin.
       await this.#abandon(row, 'expire', {
@@ -280,7 +283,8 @@ export class PolicyActivation {
       act: what,
       row,
       path: head.path,
-      seen: undefined,
+      // A date that is moved while this is tried does not take place.
+      seen: [row.edition],
       after: (before) => before,
     }
   }
