@@ -1,7 +1,8 @@
 // The life of a stored policy until it is approved: written, edited, submitted, approved by somebody else or sent back.
 // What makes it take effect, and end, is in src/governance/policy-activation.ts.
 //
-// A version can be written while it is a draft, and by nobody afterwards. Whoever wrote any of it cannot approve it.
+// A version can be written while it is a draft, and by nobody afterwards. Whoever wrote any of it cannot approve it, nor a
+// copy of it.
 
 import type { Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
@@ -50,6 +51,9 @@ export type Edit = Partial<Pick<PolicyText, 'text'>> & Omit<VersionNotes, 'versi
 /** Which edition of the version the caller saw: any of these; absent: whichever there is. */
 export type Seen = readonly number[] | undefined
 
+type Authors = Pick<VersionRow, 'contributors' | 'contributor_keys'>
+
+const NOBODY: Authors = { contributors: [], contributor_keys: [] }
 const MAX_POLICIES = 100_000
 const MAX_VERSIONS = 10_000
 const MAX_COMMENT = 4096
@@ -121,7 +125,8 @@ export class PolicyLife {
           'CONFLICT',
           `"${id}" has ${MAX_VERSIONS} versions, the most a policy may have`,
         )
-      const row = this.#newVersion(read, draft, actor, newest)
+      const authors = await this.versions.authorsOf(id, read.sha256, transaction)
+      const row = this.#newVersion(read, draft, actor, newest, authors)
       await this.versions.insertVersion(row, transaction)
       return this.#changed(transaction, row, {
         event_type: 'policy_version_created',
@@ -168,6 +173,7 @@ export class PolicyLife {
         'edit',
         actor,
         edit.change_summary,
+        await this.versions.authorsOf(name.policy_id, read.sha256, transaction),
       )
       if (after === undefined) return { row: before, events: [] }
       await this.versions.updateVersion(after, transaction)
@@ -488,6 +494,7 @@ export class PolicyLife {
     notes: VersionNotes,
     actor: Actor,
     newest: VersionRow | undefined,
+    authors: Authors = NOBODY,
   ): VersionRow {
     const now = this.now()
     const by = idOf(actor)
@@ -504,7 +511,7 @@ export class PolicyLife {
       text_bytes: read.bytes,
       change_summary: summary ?? null,
       ...gitOf(notes.git, { git_commit_sha: null, git_branch: null }),
-      ...this.#authorship([], [], actor),
+      ...this.#authorship([authors], actor),
       history: [
         {
           edition: 1,
@@ -538,21 +545,17 @@ export class PolicyLife {
     act: string,
     actor: Actor,
     comment?: string,
+    authors: Authors = NOBODY,
   ): VersionRow | undefined {
-    const { contributors, contributor_keys: keys } = before
     const row = this.touched(after, before, act, actor, comment)
-    return row === undefined
-      ? undefined
-      : { ...row, ...this.#authorship(contributors, keys, actor) }
+    return row === undefined ? undefined : { ...row, ...this.#authorship([before, authors], actor) }
   }
 
-  #authorship(
-    contributors: readonly string[],
-    keys: readonly string[],
-    actor: Actor,
-  ): Pick<VersionRow, 'contributors' | 'contributor_keys'> {
+  #authorship(authors: readonly Authors[], actor: Actor): Authors {
+    const ids = authors.flatMap(({ contributors }) => contributors)
+    const keys = authors.flatMap(({ contributor_keys: of }) => of)
     return {
-      contributors: [...new Set([...contributors, idOf(actor)])],
+      contributors: [...new Set([...ids, idOf(actor)])],
       contributor_keys: [...new Set([...keys, this.#nameKey(actor)])],
     }
   }

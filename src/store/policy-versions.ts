@@ -259,6 +259,24 @@ export class PolicyVersions {
     return rows[0]
   }
 
+  /** Who wrote a text of a policy in any version; nobody where a version with it has been approved. */
+  async authorsOf(
+    id: string,
+    sha256: string,
+    db: Db,
+  ): Promise<Pick<VersionRow, 'contributors' | 'contributor_keys'>> {
+    const { rows } = await sql<Pick<VersionRow, 'contributors' | 'contributor_keys'>>`
+      with same as (
+        select contributors, contributor_keys, approved_at from policy_versions
+        where tenant = ${this.#tenant} and policy_id = ${id} and text_sha256 = ${sha256})
+      select distinct contributors, contributor_keys from same
+      where not exists (select from same where approved_at is not null)`.execute(db)
+    return {
+      contributors: rows.flatMap((row) => row.contributors),
+      contributor_keys: rows.flatMap((row) => row.contributor_keys),
+    }
+  }
+
   /** Of those that were active and are not: the one that was so last. */
   async activeBefore(id: string, db: Db = this.#db): Promise<VersionRow | undefined> {
     const { rows } = await sql<VersionRow>`

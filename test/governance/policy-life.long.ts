@@ -118,6 +118,26 @@ onEachStore(async (t, { db }: Store) => {
       })
     const approved = await life.approve({ policy_id: 'mine' }, undefined, undefined, person('zoe'))
     t.equal(approved.status, 'approved')
+    // A copy of what nobody has approved has its authors, and keeps them when it is edited.
+    await life.create({ text: statement('copied') }, maya)
+    await life.addVersion('copied', {}, ben)
+    const text = statement('copied', '@priority("8")\n')
+    await life.edit({ policy_id: 'copied', version: '1.0.1' }, { text }, [1], ben)
+    await life.addVersion('copied', { text: statement('copied') }, ben)
+    for (const version of ['1.0.1', '1.0.2']) {
+      await life.submit({ policy_id: 'copied', version }, undefined, undefined, ben)
+      await t.rejects(
+        life.approve({ policy_id: 'copied', version }, undefined, undefined, maya),
+        { code: 'OWN_VERSION' },
+        version,
+      )
+    }
+    // Once it has been approved, a copy of it is its maker's.
+    await life.approve({ policy_id: 'copied', version: '1.0.2' }, undefined, undefined, lee)
+    await life.addVersion('copied', { text: statement('copied') }, ben)
+    const copy = { policy_id: 'copied', version: '1.0.3' }
+    await life.submit(copy, undefined, undefined, ben)
+    t.equal((await life.approve(copy, undefined, undefined, maya)).status, 'approved')
     // Whoever sets its dates writes it too.
     await life.create({ text: statement('dated') }, maya)
     await life.setDates({ policy_id: 'dated' }, { expires_at: inDays(9) }, undefined, ben, false)
@@ -462,6 +482,24 @@ onEachStore(async (t, { db }: Store) => {
       [[]],
     )
     await t.rejects(activation.rollBack('later', {}, ben), { message: /ended at/ })
+    // One that is moved while it is tried is not carried out.
+    await desk.approved(
+      { text: statement('moved'), effective_from: at(start + 3 * DAY_MS) },
+      maya,
+      ben,
+    )
+    desk.now = start + 3 * DAY_MS
+    desk.check = async () => {
+      const date = { effective_from: at(start + 9 * DAY_MS) }
+      await life.setDates({ policy_id: 'moved' }, date, undefined, ben, true)
+      return []
+    }
+    await activation.carryOutDue()
+    t.match(await life.shelf.version({ policy_id: 'moved' }), {
+      status: 'approved',
+      due_problem: null,
+    })
+    desk.check = () => []
     const again = await activation.rollBack('later', { expires_at: null }, ben)
     t.match(again.versions, [{ status: 'active', expires_at: null }])
 
