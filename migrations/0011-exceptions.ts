@@ -12,9 +12,10 @@ const STATEMENTS = [
   // A user's id, or `os:` and a name of the operating system, as in reviews.answered_by.
   `alter table exceptions alter column requested_by type text, alter column approved_by type text, alter column revoked_by type text`,
   // position: the transaction that last changed what the exception is, so that gateways learn of it by looking.
+  // requester_key: of the name of who asked, so that somebody who was removed and added again is known without being named.
   `alter table exceptions
     add column lifts text not null default 'policy' check (lifts in ('policy', 'defaults', 'everything')),
-    add column person_key text, add column comment text, add column denied_by text, add column denied_at timestamptz,
+    add column person_key text, add column requester_key text, add column comment text, add column denied_by text, add column denied_at timestamptz,
     add column denial_reason text, add column expired_at timestamptz, add column review_id uuid,
     add column position xid8 not null default pg_current_xact_id(),
     add check (status in ('pending', 'approved', 'denied', 'expired', 'revoked'))`,

@@ -24,7 +24,7 @@ import { directoryNames } from '../store/names.ts'
 import type { Tables } from '../store/tables.ts'
 import { findUser, userNames } from '../store/user-names.ts'
 import { type Actor, type AuditParts, auditRecord } from './audit.ts'
-import { identityOf, isSamePerson, personWhoActs } from './identity.ts'
+import { identityOf, isSamePerson, nameOf, personWhoActs } from './identity.ts'
 
 /** The policies in force, and the services of the catalogue: what an exception may name. */
 export interface Nameable {
@@ -93,8 +93,13 @@ export class Exceptions {
   async request(request: ExceptionRequest, actor: Actor): Promise<View> {
     const by = personWhoActs(actor, 'asks for an exception')
     const wanted = await this.#read(request)
+    const asking = {
+      requested_by: by,
+      requester_key: this.#parts.personKey(nameOf(actor)),
+      review_id: null,
+    }
     const row = await this.#transaction((transaction) =>
-      this.#make(transaction, { ...wanted, requested_by: by, review_id: null }, actor),
+      this.#make(transaction, { ...wanted, ...asking }, actor),
     )
     return this.#view(row)
   }
@@ -179,6 +184,7 @@ export class Exceptions {
         ai_service_id: service_id,
         lifts: policy_id === null ? 'defaults' : 'policy',
         requested_by: user_id,
+        requester_key: null,
         review_id,
       },
       actor,
@@ -261,11 +267,14 @@ export class Exceptions {
     by: string,
     actor: Actor,
   ): Promise<void> {
-    const { tenant } = this.#parts
+    const { tenant, personKey } = this.#parts
     const refuse = (why: string): never => {
       throw new CordonError('OWN_REQUEST', `${why}: somebody else has to approve it`)
     }
-    if (await isSamePerson(transaction, tenant, by, row.requested_by))
+    if (
+      row.requester_key === personKey(nameOf(actor)) ||
+      (await isSamePerson(transaction, tenant, by, row.requested_by))
+    )
       refuse('you asked for this exception')
     if (row.user_id !== null) {
       if (await isSamePerson(transaction, tenant, by, row.user_id))

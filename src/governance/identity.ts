@@ -25,6 +25,12 @@ export function personWhoActs(actor: Actor, what: string): string {
   return identity
 }
 
+/** What a key of the name is made of: the same for somebody who was removed and added again. */
+export function nameOf(actor: Actor): string {
+  const name = (actor.name ?? identityOf(actor) ?? '').replace(OS_PREFIX, '')
+  return `requester ${name.toLowerCase()}`
+}
+
 /** Everything that somebody goes by, in lower case: a user of the operating system also by the bare name. */
 export async function namesOf(
   db: Kysely<Tables>,

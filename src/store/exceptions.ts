@@ -32,6 +32,8 @@ export interface ExceptionRow {
   readonly conditions: ExceptionConditions | null
   readonly status: ExceptionStatus
   readonly requested_by: string
+  /** Of their name; null where a review has asked. */
+  readonly requester_key: string | null
   readonly requested_at: Date
   readonly approved_by: string | null
   readonly approved_at: Date | null
@@ -64,6 +66,7 @@ export type NewException = Pick<
   | 'lifts'
   | 'conditions'
   | 'requested_by'
+  | 'requester_key'
   | 'effective_from'
   | 'effective_until'
   | 'review_id'
@@ -71,7 +74,7 @@ export type NewException = Pick<
 
 const COLUMNS = sql.raw(
   `exception_id, exception_type, reason, justification, user_id, person_key, department, group_name, policy_id, ai_service_id, lifts,
-   conditions, status, requested_by, requested_at, approved_by, approved_at, comment, denied_by, denied_at, denial_reason,
+   conditions, status, requested_by, requester_key, requested_at, approved_by, approved_at, comment, denied_by, denied_at, denial_reason,
    effective_from, effective_until, usage_count, last_used, revoked_by, revoked_at, revocation_reason, expired_at, review_id`,
 )
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -107,11 +110,11 @@ export async function insertException(
   const { conditions, effective_until: until } = exception
   const { rows } = await sql<ExceptionRow>`
     insert into exceptions (tenant, exception_id, exception_type, reason, justification, user_id, person_key, department, group_name,
-      policy_id, ai_service_id, lifts, conditions, requested_by, effective_from, effective_until, review_id)
+      policy_id, ai_service_id, lifts, conditions, requested_by, requester_key, effective_from, effective_until, review_id)
     values (${tenant}, ${exception.exception_id}, ${until === null ? 'permanent' : 'temporary'}, ${exception.reason},
       ${exception.justification}, ${exception.user_id}, ${exception.person_key}, ${exception.department}, ${exception.group_name},
       ${exception.policy_id}, ${exception.ai_service_id}, ${exception.lifts}, ${JSON.stringify(conditions ?? {})}::jsonb,
-      ${exception.requested_by}, ${exception.effective_from}, ${until}, ${exception.review_id})
+      ${exception.requested_by}, ${exception.requester_key}, ${exception.effective_from}, ${until}, ${exception.review_id})
     returning ${COLUMNS}`.execute(db)
   const [row] = rows
   if (row === undefined) throw new CordonError('INTERNAL', 'the exception could not be stored')

@@ -116,6 +116,7 @@ async function contract(
           lifts: 'policy',
           conditions: null,
           requested_by: 'os:operator',
+          requester_key: null,
           effective_from: null,
           effective_until: null,
           review_id: null,

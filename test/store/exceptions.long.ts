@@ -133,6 +133,23 @@ onEachStore(async (t, store) => {
     }
   })
 
+  await t.test('who was removed and added again is who asked', async (t) => {
+    const add = async (): Promise<Actor> => {
+      const { rows } = await sql<{ user_id: string }>`
+        insert into users (tenant, name) values (${TENANT}, 'Rosa') returning user_id`.execute(db)
+      return { type: 'user', id: rows[0]?.user_id ?? '', name: 'Rosa' }
+    }
+    const before = await add()
+    const made = await exceptions.request(request(), before)
+    const id = String(made['exception_id'])
+    await sql`delete from users where user_id = ${before.id}`.execute(db)
+    const again = await add()
+    t.not(again.id, before.id)
+    await t.rejects(exceptions.approve(id, undefined, again), { code: 'OWN_REQUEST' })
+    await sql`delete from users where user_id = ${again.id}`.execute(db)
+    t.match(await exceptions.deny(id, 'enough', as('olga')), { status: 'denied' })
+  })
+
   await t.test('what cannot be is refused, with every fault and its place', async (t) => {
     const pointers = async (wanted: ExceptionRequest): Promise<readonly string[]> => {
       try {
@@ -248,6 +265,7 @@ onEachStore(async (t, store) => {
           lifts: 'policy',
           conditions: null,
           requested_by: 'os:maya',
+          requester_key: null,
           effective_from: null,
           effective_until: null,
           review_id: null,
