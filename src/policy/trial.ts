@@ -2,9 +2,9 @@
 //
 // WebAssembly that runs cannot be interrupted, so a thread runs it, which is killed where a policy does not
 // come back. One that exceeds its limits is refused with its name and its place. What has passed once is not
-// tried again: passes are remembered by the hash of code and data.
+// tried again: passes are remembered by the hash of code and data, of the release and of the limits.
 
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
@@ -12,7 +12,8 @@ import type { Problem } from '../base/errors.ts'
 import { openThread } from '../base/thread.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
 import type { CedarPolicy } from './cedar/read.ts'
-import type { ShardCode } from './rego/wasm.ts'
+import { BUDGET_MS } from './quarantine.ts'
+import { LIMITS, type ShardCode } from './rego/wasm.ts'
 
 /** What is tried out together. */
 export type TrialJob =
@@ -61,7 +62,9 @@ export async function tryOut(
 ): Promise<readonly Problem[]> {
   const file = join(cacheDir, 'passed.json')
   const passed = await readPassed(file)
-  const fresh = trials.filter(({ key }) => !passed.has(key))
+  const circumstances = await circumstancesOf()
+  const nameOf = ({ key }: Trial): string => hashOf(`${circumstances} ${key}`)
+  const fresh = trials.filter((trial) => !passed.has(nameOf(trial)))
   if (fresh.length === 0) return []
   const problems: Problem[] = []
   const thread = new TrialThread(hangMs)
@@ -69,7 +72,7 @@ export async function tryOut(
     for (const trial of fresh) {
       const found = await tryOne(thread, trial)
       problems.push(...found)
-      if (found.length === 0) passed.add(trial.key)
+      if (found.length === 0) passed.add(nameOf(trial))
     }
   } finally {
     await thread.close()
@@ -166,6 +169,16 @@ class TrialThread {
     )
     return this.#worker
   }
+}
+
+/** Another release may take longer, have other worst cases, or allow less. */
+async function circumstancesOf(): Promise<string> {
+  const manifest = await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')
+  return JSON.stringify([hashOf(manifest), process.version, BUDGET_MS, LIMITS])
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('base64url')
 }
 
 async function readPassed(file: string): Promise<Set<string>> {

@@ -72,6 +72,14 @@ const FUEL_PER_INPUT_BYTE = 64
 
 /** A call of the host takes as long as some hundred steps. */
 const FUEL_PER_CALL = 300
+/** What ends an evaluation: under other ones it has to be tried anew whether a policy comes to its end. */
+export const LIMITS: readonly number[] = [
+  MAX_PAGES,
+  FUEL,
+  FUEL_MAX,
+  FUEL_PER_INPUT_BYTE,
+  FUEL_PER_CALL,
+]
 
 /** What a shard is made of: the wasm of `opa build` and its base documents as JSON text. */
 export interface ShardCode {
