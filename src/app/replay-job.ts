@@ -6,7 +6,7 @@ import type { Worker } from 'node:worker_threads'
 import type { Kysely } from 'kysely'
 import { CordonError, type ErrorCode, type Problem } from '../base/errors.ts'
 import { openThread } from '../base/thread.ts'
-import type { ReplayJob, ReplayJobs, ReplayOrder } from '../governance/replays.ts'
+import type { PreparedReplay, ReplayJob, ReplayJobs, ReplayOrder } from '../governance/replays.ts'
 import type { Log } from '../observe/log.ts'
 import type { CombineOptions } from '../policy/combine.ts'
 import type { RecordedRow } from '../policy/recorded-input.ts'
@@ -94,61 +94,35 @@ export class ThreadedReplays implements ReplayJobs {
   readonly #parts: ReplayJobsParts
   /** In the order in which they began. */
   readonly #jobs = new Map<string, Job>()
+  /** Places that are kept for jobs to come. */
+  #prepared = 0
 
   constructor(parts: ReplayJobsParts) {
     this.#parts = parts
   }
 
   /** Throws TOO_MANY while others run, INPUT_INVALID for files that lie nowhere. */
-  start(order: ReplayOrder): ReplayJob {
+  prepare(order: ReplayOrder): PreparedReplay {
     const running = [...this.#jobs.values()].filter((job) => job.running !== undefined).length
-    if (running >= MOST_RUNNING)
+    if (running + this.#prepared >= MOST_RUNNING)
       throw new CordonError(
         'TOO_MANY',
         `${MOST_RUNNING} replays run here already: wait for one to end, or cancel one`,
       )
-    const { tenant, env, migrationsDir, now, nextId, settings } = this.#parts
-    const { period, limit, files, isAlone } = order
-    const { databaseUrl, combining, pseudonymous, dirs } = settings()
-    const folder = writeDraft(files)
-    const task: ReplayTask = {
-      env: { ...env },
-      dirs: isAlone ? [folder] : [...dirs, folder],
-      combining,
-      pseudonymous,
-      tenant,
-      period,
-      limit,
-      databaseUrl,
-      migrationsDir,
-    }
-    const thread = openThread(new URL('./replay-thread.ts', import.meta.url), task, MOST_MB)
-    const job: Job = {
-      view: {
-        replay_id: nextId(),
-        state: 'running',
-        policies: order.policies,
-        from: new Date(period.from).toISOString(),
-        to: new Date(period.to).toISOString(),
-        limit: Number.isFinite(limit) ? limit : null,
-        started_at: new Date(now()).toISOString(),
-        ended_at: null,
-        progress: { decisions: 0, expected: null, share: 0 },
-        error: null,
-        report: null,
+    const replay_id = this.#parts.nextId()
+    const folder = writeDraft(order.files)
+    this.#prepared += 1
+    return {
+      replay_id,
+      start: () => {
+        this.#prepared -= 1
+        return this.#start(replay_id, order, folder)
       },
-      running: {
-        thread,
-        remove: () => rmSync(folder, { recursive: true, force: true }),
-        cancelled: new AbortController(),
-        late: undefined,
+      giveUp: () => {
+        this.#prepared -= 1
+        rmSync(folder, { recursive: true, force: true })
       },
     }
-    this.#jobs.set(job.view.replay_id, job)
-    this.#forgetOld()
-    this.#listen(job, thread, folder, period)
-    void this.#count(job, period)
-    return job.view
   }
 
   list(): readonly ReplayJob[] {
@@ -179,6 +153,50 @@ export class ThreadedReplays implements ReplayJobs {
     const threads = [...this.#jobs.values()].flatMap(({ running }) => running?.thread ?? [])
     for (const job of this.#jobs.values()) this.#end(job, { state: 'cancelled' })
     await Promise.all(threads.map((thread) => thread.terminate()))
+  }
+
+  #start(replay_id: string, order: ReplayOrder, folder: string): ReplayJob {
+    const { tenant, env, migrationsDir, now, settings } = this.#parts
+    const { period, limit, isAlone } = order
+    const { databaseUrl, combining, pseudonymous, dirs } = settings()
+    const task: ReplayTask = {
+      env: { ...env },
+      dirs: isAlone ? [folder] : [...dirs, folder],
+      combining,
+      pseudonymous,
+      tenant,
+      period,
+      limit,
+      databaseUrl,
+      migrationsDir,
+    }
+    const thread = openThread(new URL('./replay-thread.ts', import.meta.url), task, MOST_MB)
+    const job: Job = {
+      view: {
+        replay_id,
+        state: 'running',
+        policies: order.policies,
+        from: new Date(period.from).toISOString(),
+        to: new Date(period.to).toISOString(),
+        limit: Number.isFinite(limit) ? limit : null,
+        started_at: new Date(now()).toISOString(),
+        ended_at: null,
+        progress: { decisions: 0, expected: null, share: 0 },
+        error: null,
+        report: null,
+      },
+      running: {
+        thread,
+        remove: () => rmSync(folder, { recursive: true, force: true }),
+        cancelled: new AbortController(),
+        late: undefined,
+      },
+    }
+    this.#jobs.set(replay_id, job)
+    this.#forgetOld()
+    this.#listen(job, thread, folder, period)
+    void this.#count(job, period)
+    return job.view
   }
 
   #listen(job: Job, thread: Worker, folder: string, period: Period): void {

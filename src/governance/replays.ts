@@ -77,9 +77,17 @@ export interface ReplayJob {
   readonly report: ReplayReport | null
 }
 
+/** One of its two acts ends it. */
+export interface PreparedReplay {
+  readonly replay_id: string
+  readonly start: () => ReplayJob
+  readonly giveUp: () => void
+}
+
 /** Who runs them. */
 export interface ReplayJobs {
-  start(order: ReplayOrder): ReplayJob
+  /** Keeps a place for a job until it starts or is given up. */
+  prepare(order: ReplayOrder): PreparedReplay
   /** Newest first, without their reports. */
   list(): readonly ReplayJob[]
   get(id: string): ReplayJob | undefined
@@ -115,30 +123,36 @@ export class Replays {
     const period = periodOf(range, now())
     const { files, isAlone } = await this.files(policies)
     const named = namedOf(policies)
-    const job = jobs.start({
+    const job = jobs.prepare({
       policies: named,
       files,
       isAlone,
       period,
       limit: limit ?? Infinity,
     })
-    await audit(
-      auditRecord(this.#parts, {
-        event_type: 'policy_replayed',
-        actor,
-        target: { type: 'policy', ...(named.policy_id === null ? {} : { id: named.policy_id }) },
-        action: 'replay',
-        result: 'success',
-        data: {
-          replay_id: job.replay_id,
-          version: named.version,
-          files: named.files.length,
-          from: job.from,
-          to: job.to,
-        },
-      }),
-    )
-    return job
+    try {
+      await audit(
+        auditRecord(this.#parts, {
+          event_type: 'policy_replayed',
+          actor,
+          target: { type: 'policy', ...(named.policy_id === null ? {} : { id: named.policy_id }) },
+          action: 'replay',
+          result: 'success',
+          data: {
+            replay_id: job.replay_id,
+            version: named.version,
+            files: named.files.length,
+            from: new Date(period.from).toISOString(),
+            to: new Date(period.to).toISOString(),
+          },
+        }),
+      )
+    } catch (error) {
+      // What cannot be recorded does not run.
+      job.giveUp()
+      throw error
+    }
+    return job.start()
   }
 
   list(): readonly ReplayJob[] {
