@@ -58,7 +58,11 @@ t.test('the former program finds in the store what it wrote to', PATIENT, async 
   await migrateAsFormer(former)
   await (await openStore(storeOptions(current))).close()
   const [before, after] = [await columnsOf(former), await columnsOf(current)]
-  for (const [name, { type }] of before) t.equal(after.get(name)?.type, type, `${name} is there`)
+  for (const [name, { type }] of before) {
+    // Tables that no former program wrote to or read: who acts may be a user of the operating system now.
+    const isWider = /^(?:policies|policy_versions|exceptions)\..*_by$/.test(name) && type === 'uuid'
+    t.equal(after.get(name)?.type, isWider ? 'text' : type, `${name} is there`)
+  }
   const tables = new Set([...before.keys()].map(tableOf))
   const demanded = [...after]
     .filter(

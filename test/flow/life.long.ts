@@ -90,6 +90,7 @@ t.test('it says that it lives and that it is ready', async (t) => {
     checks.map(({ name, ok }) => [name, ok]),
     [
       ['store', true],
+      ['stored_policies', true],
       ['upkeep', true],
       ['spool', true],
       ['gateways', true],
