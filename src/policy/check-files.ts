@@ -5,9 +5,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { CordonError, type Problem } from '../base/errors.ts'
+import type { PolicyMetadata } from '../model/policy.ts'
 import type { StoredFile } from '../model/stored-policy.ts'
 import type { ArchiveFile } from './bundle/tar.ts'
-import { COMPILED_DIR, readFolderInSlices } from './folder.ts'
+import { kindOf } from './describe.ts'
+import { COMPILED_DIR, type PolicyFolder, readFolderInSlices } from './folder.ts'
 import { type LoadOptions, loadPolicySet } from './load.ts'
 import { compileBeside } from './rego/compile.ts'
 import { runPolicyTests } from './test-runner.ts'
@@ -77,11 +79,32 @@ async function check(dir: string, options: LoadOptions): Promise<CheckedFiles> {
       .map(({ file, line, name, detail = 'it fails' }) =>
         relativeTo(dir, { file, line, column: 1, message: `the test ${name} fails: ${detail}` }),
       )
-    const own = policies.policies.filter(({ file }) => file.startsWith(`${dir}/`)).length
-    return { problems, compiled: await compiledIn(join(dir, COMPILED_DIR)), policies: own }
+    const own = policies.policies.filter(({ file }) => file.startsWith(`${dir}/`))
+    problems.push(...unlikeTheirText(folder, own).map((problem) => relativeTo(dir, problem)))
+    return { problems, compiled: await compiledIn(join(dir, COMPILED_DIR)), policies: own.length }
   } finally {
     policies.close()
   }
+}
+
+/**
+ * What is kept as a library, and approved and looked through for conflicts as one, must not be a policy to the engines: how a
+ * text is read without compiling it goes by the beginnings of lines.
+ */
+function unlikeTheirText(
+  { rego }: PolicyFolder,
+  policies: readonly PolicyMetadata[],
+): readonly Problem[] {
+  const enforced = new Set(policies.map(({ file }) => file))
+  return rego
+    .filter(({ name, path, text }) => enforced.has(path) && kindOf(name, text)?.type !== 'policy')
+    .map(({ path }) => ({
+      file: path,
+      line: 1,
+      column: 1,
+      message:
+        'looks like a library and is a policy: begin the rules decision, deny, review, allow and obligations at the beginning of a line',
+    }))
 }
 
 /** What would lie outside of the folder, on another file, or where a folder is not read. */
