@@ -241,8 +241,6 @@ t.test(
       'a.rego':
         '# METADATA\n# scope: package\n# schemas:\n#   - input: {"$ref": "http://127.0.0.1:9/schema.json"}\npackage a\n\ndeny if input.x\n',
     })
-    await t.rejects(loadDirs([dir]), {
-      problems: [{ message: /remote reference loading disabled/ }],
-    })
+    t.match((await problemsOf(dir)).join(), /remote reference loading disabled/)
   },
 )
