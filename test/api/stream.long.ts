@@ -188,10 +188,16 @@ t.test('GET /v1/stream', { skip: noPostgres() }, async (t) => {
       () => gauge('cordon_stream_stalls_total'),
       (stalls) => stalls > before,
     )
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1000)
-    })
-    const sent = await gauge('cordon_stream_events_total')
+    // The kernel's buffers grow for a while.
+    let sent = -1
+    for (;;) {
+      const now = await gauge('cordon_stream_events_total')
+      if (now === sent) break
+      sent = now
+      await new Promise((resolve) => {
+        setTimeout(resolve, 1000)
+      })
+    }
     await add([{}]).then((more) => made.push(...more))
     await new Promise((resolve) => {
       setTimeout(resolve, 500)
