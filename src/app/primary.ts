@@ -29,7 +29,8 @@ import { accountOf } from './account.ts'
 import { openAdmin } from './admin.ts'
 import { commandsOf, serveControl } from './control.ts'
 import { runDeskAct } from './desk-acts.ts'
-import { DeskClock } from './desk-clock.ts'
+import { deskDue } from './desk-due.ts'
+import { Due } from './due.ts'
 import { Erasing } from './erasing.ts'
 import { StoredExceptions } from './exceptions-in-force.ts'
 import { ExplanationDesk } from './explanation-desk.ts'
@@ -44,7 +45,6 @@ import { type Check, observeServer } from './observe-door.ts'
 import { personSecret } from './person-secret.ts'
 import { type ModeOverride, PointMode } from './point-mode.ts'
 import { runPolicyAct } from './policy-acts.ts'
-import { PolicyClock } from './policy-clock.ts'
 import { openPolicyDesk } from './policy-desk.ts'
 import { PolicySources } from './policy-sources.ts'
 import { alarmQuarantine } from './quarantine-alarm.ts'
@@ -468,12 +468,13 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         ),
       )
       closers.push(() => closeServer(control))
-      const clock = new PolicyClock(policies.activation, log)
-      clock.start()
-      closers.push(() => clock.stop())
-      const deskClock = new DeskClock({ admin, metrics, log })
-      deskClock.start()
-      closers.push(() => deskClock.stop())
+      for (const due of [
+        new Due('dates of policies', () => policies.activation.carryOutDue(), log),
+        new Due('reviews and exceptions', () => deskDue({ admin, metrics, log }), log),
+      ]) {
+        due.start()
+        closers.push(() => due.stop())
+      }
     }
 
     if (serves.gateway) {

@@ -53,7 +53,6 @@ export const ERROR_CODES = {
     status: 500,
     means: 'The ledger folder is an older copy of what the store has.',
   },
-  NOT_DELIVERED: { status: 501, means: 'This command belongs to a later release.' },
   INTERNAL: { status: 500, means: 'A fault of Cordon itself; the log has the details.' },
 } as const satisfies Record<string, { status: number; means: string }>
 

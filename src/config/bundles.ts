@@ -59,9 +59,7 @@ function readBundle(item: unknown, origin: Origin): BundleSettings {
   if (!isUrl(url)) throw wrong('url is http:// or https://, without user and fragment')
   if (token !== undefined && token_file !== undefined)
     throw wrong('token and token_file do not stand together')
-  // oxlint-disable-next-line no-control-regex
-  if (token !== undefined && !/^[\u0021-\u007E]+$/.test(token))
-    throw wrong('token is printable ASCII')
+  if (token !== undefined && !/^[!-~]+$/.test(token)) throw wrong('token is printable ASCII')
   if (public_key === undefined && (key_id !== undefined || scope !== undefined))
     throw wrong('key_id and scope have no effect without public_key')
   const poll = times(item)

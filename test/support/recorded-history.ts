@@ -156,7 +156,8 @@ function servicesOf(dice: Dice): AiService[] {
       service_type: dice.of(['assistant', 'llm_api', 'code']),
       vendor: dice.of(['one', 'two']),
       approval_status: dice.of(APPROVALS),
-      risk_score: dice.between(0, 100),
+      // For one at least the policies conflict.
+      risk_score: Math.max(dice.between(0, 100), index === 0 ? 95 : 0),
       risk_tier: dice.of(['low', 'high']),
       capabilities: ['chat'],
       data_regions: dice.next() < 0.5 ? ['eu'] : ['us', 'eu'],

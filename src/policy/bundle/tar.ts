@@ -106,7 +106,7 @@ function plainPath(name: string, isFolder: boolean): string {
   const parts = path.split('/')
   const isPlain =
     Buffer.byteLength(path) <= MAX_PATH_BYTES &&
-    // oxlint-disable-next-line no-control-regex
+    // oxlint-disable-next-line no-control-regex -- exactly these are what a name must not hold
     !/[\u0000-\u001F\u007F\\]/.test(path) &&
     (isFolder || path !== '') &&
     (path === '' || parts.every((part) => part !== '' && part !== '.' && part !== '..'))
@@ -200,7 +200,7 @@ function textOf(bytes: Buffer): string {
 }
 
 function shown(name: string): string {
-  // oxlint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- exactly these are what a name must not hold
   return name.slice(0, 200).replaceAll(/[\u0000-\u001F\u007F]/g, '?')
 }
 
