@@ -9,26 +9,31 @@ import { collect, common, type Run } from './common.ts'
 import type { Io } from './io.ts'
 import type { KeyGiven } from './review.ts'
 
-const REVIEW_EXAMPLES = `
-Examples:
-  $ cordon review list                                     what waits, the oldest first
-  $ cordon review list --overdue --assignee none
-  $ cordon review assign REVIEW_ID maya
-  $ cordon review approve REVIEW_ID --comment "for the audit only"
-  $ cordon review approve REVIEW_ID --exception --for 7d --max-uses 20
+const REVIEW_EXAMPLES = [
+  'review list                                     what waits, the oldest first',
+  'review list --overdue --assignee none',
+  'review show REVIEW_ID',
+  'review assign REVIEW_ID maya',
+  'review approve REVIEW_ID --comment "for the audit only"',
+  'review approve REVIEW_ID --exception --for 7d --max-uses 20',
+  'review deny REVIEW_ID --comment "ask legal first"',
+]
 
+const REVIEW_NOTES = `
 With --key a person acts with an API key of theirs (reviews:write), else the account that owns data_dir does.
 Nobody approves their own request.`
 
-const EXCEPTION_EXAMPLES = `
-Examples:
-  $ cordon exception request --user maya --policy pii-to-external --for 7d --reason "migration test"
-  $ cordon exception request --group legal --service chatgpt --max-uses 50 --until 2026-12-24T00:00:00Z --reason "contract review"
-  $ cordon exception list --status pending
-  $ cordon exception approve EXCEPTION_ID --key boss.key
-  $ cordon exception show EXCEPTION_ID --uses
-  $ cordon exception revoke EXCEPTION_ID --reason "the test is over"
+const EXCEPTION_EXAMPLES = [
+  'exception request --user maya --policy pii-to-external --for 7d --reason "migration test"',
+  'exception request --group legal --service chatgpt --max-uses 50 --until 2026-12-24T00:00:00Z --reason "contract review"',
+  'exception list --status pending',
+  'exception approve EXCEPTION_ID --key boss.key',
+  'exception deny EXCEPTION_ID --reason "use the approved service"',
+  'exception show EXCEPTION_ID --uses',
+  'exception revoke EXCEPTION_ID --reason "the test is over"',
+]
 
+const EXCEPTION_NOTES = `
 With --key a person acts with an API key of theirs (exceptions:write), else the account that owns data_dir does.
 Nobody approves what they asked for, or what is for them.`
 
@@ -57,7 +62,7 @@ function reviewCommands(program: Command, io: Io, run: Run): void {
   const review = program
     .command('review')
     .description('requests that wait for somebody’s answer')
-    .addHelpText('after', REVIEW_EXAMPLES)
+    .addHelpText('after', helpOf(REVIEW_EXAMPLES, REVIEW_NOTES))
   keyed(review.command('list'), 'the queue, the oldest first')
     .addOption(
       new Option('--status <status>')
@@ -135,7 +140,7 @@ function exceptionCommands(program: Command, io: Io, run: Run): void {
   const exception = program
     .command('exception')
     .description('what policies refuse, allowed to somebody for a while')
-    .addHelpText('after', EXCEPTION_EXAMPLES)
+    .addHelpText('after', helpOf(EXCEPTION_EXAMPLES, EXCEPTION_NOTES))
   terms(keyed(exception.command('request'), 'ask for one; somebody else approves it'))
     .option('--user <user>', 'whom it is for: name, e-mail address, external id or id')
     .option('--department <name>', 'whom it is for: the department and all below it')
@@ -223,10 +228,17 @@ function exceptionCommands(program: Command, io: Io, run: Run): void {
 }
 
 function keyed(command: Command, description: string): Command {
-  return common(command, description).option(
-    '--key <file>',
-    'a file with an API key: its owner acts, within its scopes',
+  const name = `${command.parent?.name() ?? ''} ${command.name()} `
+  const examples = [...REVIEW_EXAMPLES, ...EXCEPTION_EXAMPLES].filter((each) =>
+    each.startsWith(name),
   )
+  return common(command, description)
+    .option('--key <file>', 'a file with an API key: its owner acts, within its scopes')
+    .addHelpText('after', helpOf(examples, ''))
+}
+
+function helpOf(examples: readonly string[], notes: string): string {
+  return `\nExamples:\n${examples.map((each) => `  $ cordon ${each}\n`).join('')}${notes}`
 }
 
 /** The conditions of an exception. */

@@ -5,14 +5,44 @@ import { common, type Run } from './common.ts'
 import type { Io } from './io.ts'
 import type { Acting, Moving, Writing } from './policy-life.ts'
 
-const LIFE = `
-Examples:
-  $ cordon policy create no-uploads.cedar --summary 'no files to chats'
-  $ cordon policy submit no-uploads
-  $ cordon policy approve no-uploads --key ben.key          somebody else, with a key of theirs
-  $ cordon policy activate no-uploads --until 2026-12-31T00:00:00Z
-  $ cordon policy rollback no-uploads --comment 'too strict'
+const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
+  create: [
+    "cordon policy create no-uploads.cedar --summary 'no files to chats'",
+    'cordon policy create policies/uploads.rego --git --from 2027-01-01T00:00:00Z',
+  ],
+  edit: [
+    "cordon policy edit no-uploads no-uploads.cedar --summary 'lawyers may'",
+    'cordon policy edit no-uploads no-uploads.cedar --as 2.0.0',
+  ],
+  validate: [
+    'cordon policy validate no-uploads.cedar                   a file that nobody has kept',
+    'cordon policy validate no-uploads@1.1.0',
+  ],
+  submit: ['cordon policy submit no-uploads'],
+  approve: [
+    "cordon policy approve no-uploads --comment 'as agreed' --key ben.key",
+    'cordon policy approve no-uploads@1.1.0 --edition 3 --key ben.key',
+  ],
+  reject: ["cordon policy reject no-uploads --comment 'lawyers may' --key ben.key"],
+  activate: [
+    'cordon policy activate no-uploads',
+    'cordon policy activate no-uploads uploads_test.rego --rejudge',
+    'cordon policy activate no-uploads --at 2027-01-01T00:00:00Z --until 2027-07-01T00:00:00Z',
+  ],
+  archive: ["cordon policy archive no-uploads --comment 'not needed any more'"],
+  rollback: [
+    "cordon policy rollback no-uploads --comment 'too strict'",
+    'cordon policy rollback no-uploads@1.0.0 --rejudge',
+  ],
+  dates: ['cordon policy dates no-uploads --until 2027-07-01T00:00:00Z', 'cordon policy dates no-uploads --until none'],
+  compare: [
+    'cordon policy compare no-uploads                          what is active, and the newest',
+    'cordon policy compare no-uploads 1.0.0 1.1.0',
+  ],
+  show: ['cordon policy show no-uploads', 'cordon policy show no-uploads@1.1.0 --json'],
+}
 
+const WHO = `
 ID@VERSION names a version; without it the newest that can be meant.
 Without --key the owner of data_dir acts, whoever runs the command.`
 
@@ -20,7 +50,7 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
   const acting = (command: Command, description: string): Command =>
     common(command, description)
       .option('--key <file>', 'a file with an API key: its owner acts, within its scopes')
-      .addHelpText('after', LIFE)
+      .addHelpText('after', helpOf(command.name()))
   const moving = (command: Command, description: string): Command =>
     acting(command, description)
       .option('--comment <text>', 'why; it stands in the history and in the audit event')
@@ -114,4 +144,9 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
     .action((id: string, options: Acting) =>
       run(async () => (await load()).policyShow(io, id, options))(),
     )
+}
+
+function helpOf(command: string): string {
+  const lines = (EXAMPLES[command] ?? []).map((example) => `  $ ${example}\n`)
+  return `\nExamples:\n${lines.join('')}${WHO}`
 }

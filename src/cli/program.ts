@@ -30,6 +30,22 @@ Examples:
 
 Exit codes: 0 done, 1 the answer is no, 2 usage, 3 cannot.`
 
+const COMPILE_EXAMPLES = `
+Examples:
+  $ cordon policy compile                       the folders of policy.dirs
+  $ cordon policy compile my-policies`
+
+const LIST_EXAMPLES = `
+Examples:
+  $ cordon policy list
+  $ cordon policy list my-policies --json`
+
+const EVAL_EXAMPLES = `
+Examples:
+  $ cordon policy eval < inputs.ndjson
+  $ echo '{"action": "send_prompt", "resource": {"id": "chatgpt", "ai": true}}' | cordon policy eval --policies my-policies
+  $ cordon policy eval --combining most_restrictive < inputs.ndjson | jq -r .decision`
+
 const EXPLAIN_EXAMPLES = `
 Examples:
   $ cordon policy explain < inputs.ndjson                        in words
@@ -97,18 +113,21 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     'compile Rego beside its source (fetches OPA where it is missing)',
   )
     .argument('[dir...]', 'policy folders (default: policy.dirs)')
+    .addHelpText('after', COMPILE_EXAMPLES)
     .action((dirs: string[], options: Common) =>
       run(async () => (await import('./policy.ts')).policyCompile(io, dirs, options))(),
     )
   testCommand(policy, io, run)
   common(policy.command('list'), 'the policies of folders, and of the store whatever their state')
     .argument('[dir...]', 'policy folders (default: policy.dirs)')
+    .addHelpText('after', LIST_EXAMPLES)
     .action((dirs: string[], options: Common) =>
       run(async () => (await import('./policy.ts')).policyList(io, dirs, options))(),
     )
   common(policy.command('eval'), 'input documents on stdin, one a line; Decisions on stdout')
     .option('--policies <dir>', 'a policy folder instead of policy.dirs (repeatable)', collect, [])
     .addOption(new Option('--combining <name>', 'combining algorithm').choices(COMBINING))
+    .addHelpText('after', EVAL_EXAMPLES)
     .action((options: Common & { policies: string[]; combining?: Combining }) =>
       run(async () => (await import('./policy.ts')).policyEval(io, options))(),
     )
