@@ -15,6 +15,20 @@ import { common, type Common, type Run } from './common.ts'
 import type { Io } from './io.ts'
 import type { ReportKind } from './report.ts'
 
+const TAIL_EXAMPLES = `
+Examples:
+  $ cordon tail                                         until Ctrl-C, over restarts of Cordon too
+  $ cordon tail --decision DENY --department Finance
+  $ cordon tail --since 15m -q '"api key" -test' --no-follow
+  $ cordon tail --json | jq -r .user.name               one decision a line`
+
+const REPORT_EXAMPLES = `
+Examples:
+  $ cordon report top --by person --decision DENY       who is refused most?
+  $ cordon report top --by policy --of violations       which policies refuse?
+  $ cordon report trend --bucket day --by department    does it grow?
+  $ cordon report first-seen --from 2026-11-21T00:00:00Z`
+
 /** Options that are filters of decisions, as the API names them. */
 const FILTERS: readonly (readonly [name: string, option: Option])[] = [
   [
@@ -50,11 +64,13 @@ export function decisionCommands(program: Command, io: Io, run: Run): void {
     .option('-f, --follow', 'go on with what comes', true)
     .option('--no-follow', 'end with what is there')
   for (const [, option] of FILTERS) tail.addOption(option)
-  tail.action((options: Common & TailGiven) =>
-    run(async () =>
-      (await import('./tail.ts')).tail(io, { ...options, filter: filterOf(options) }),
-    )(),
-  )
+  tail
+    .addHelpText('after', TAIL_EXAMPLES)
+    .action((options: Common & TailGiven) =>
+      run(async () =>
+        (await import('./tail.ts')).tail(io, { ...options, filter: filterOf(options) }),
+      )(),
+    )
   reportCommands(program, io, run)
 }
 
@@ -100,7 +116,7 @@ function reportCommands(program: Command, io: Io, run: Run): void {
       .option('--limit <count>', 'at most 1000', '20')
       .option('--cursor <text>', 'where the former page ended')
     for (const [name, option] of FILTERS) if (SUMMED.has(name)) command.addOption(option)
-    command.action((given: Common & ReportGiven) =>
+    command.addHelpText('after', REPORT_EXAMPLES).action((given: Common & ReportGiven) =>
       run(async () => {
         const { of, by, from, to, bucket, exact, wouldBePolicy, limit, cursor, ...options } = given
         const question = {

@@ -4,6 +4,7 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 import { connectControl } from '../app/control.ts'
 import type { Line, Shown, TailQuery } from '../app/tail.ts'
 import { CordonError } from '../base/errors.ts'
+import { readTime } from '../base/rfc3339.ts'
 import { parseDuration } from '../base/size.ts'
 import type { Config } from '../config/schema.ts'
 import type { Filter } from '../store/filters.ts'
@@ -49,8 +50,8 @@ const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 function sinceOf(text: string | undefined): string | undefined {
   if (text === undefined) return undefined
   const ago = parseDuration(text)
-  const time = ago === undefined ? Date.parse(text) : Date.now() - ago
-  if (Number.isNaN(time))
+  const time = ago === undefined ? readTime(text) : Math.max(0, Date.now() - ago)
+  if (time === undefined)
     throw new CordonError(
       'INPUT_INVALID',
       '--since must be a time such as 2026-11-24T00:00:00Z, or a duration such as 15m',
