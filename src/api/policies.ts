@@ -347,6 +347,8 @@ export function policyRoutes(
             policy_id: Text,
             from: Text,
             to: Text,
+            from_edition: Type.Integer(),
+            to_edition: Type.Integer(),
             diff: Text,
             changed: Type.Record(Text, Type.Object({ from: Type.Unknown(), to: Type.Unknown() })),
           }),
@@ -487,7 +489,7 @@ export function policyRoutes(
     },
     approve: {
       onRequest: approves,
-      summary: 'Approve what somebody else wrote',
+      summary: 'Approve what somebody else wrote; If-Match says which edition was looked at',
       run: (request: Moving) =>
         life.approve(nameOf(request), request.body?.comment, seenBy(request), actorOf(request)),
     },
@@ -516,7 +518,11 @@ export function policyRoutes(
           params: VersionPath,
           headers: IfMatch,
           body: orNothing(Commented),
-          response: { 200: VersionSchema, ...changing },
+          response: {
+            200: VersionSchema,
+            ...(name === 'approve' ? { 428: PROBLEM } : {}),
+            ...changing,
+          },
         },
       },
       async (request, reply) => sent(reply, await run(request)),

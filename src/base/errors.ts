@@ -20,7 +20,7 @@ export const ERROR_CODES = {
   NOT_FOUND: { status: 404, means: 'There is nothing with that id.' },
   CONFLICT: { status: 409, means: 'The state of the thing does not allow this.' },
   STALE: { status: 412, means: 'It was changed since it was read.' },
-  UNSEEN: { status: 428, means: 'A change names what it was made from, and this one does not.' },
+  UNSEEN: { status: 428, means: 'A change names the edition it is about, and this one does not.' },
   OWN_VERSION: { status: 403, means: 'Whoever wrote a version cannot approve it.' },
   OWN_REQUEST: {
     status: 403,

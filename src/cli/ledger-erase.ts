@@ -1,11 +1,11 @@
 // `cordon ledger erase`: shows what the ledger holds of a person, and erases it; `--status` tells how far that has come.
 
-import { createInterface } from 'node:readline/promises'
 import { CordonError } from '../base/errors.ts'
 import type { ErasurePreview } from '../governance/erasure.ts'
 import type { ErasureState } from '../store/erasures.ts'
 import type { Who } from '../store/people-found.ts'
 import { withAdmin } from './admin.ts'
+import { isConfirmed } from './confirm.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
 
 interface EraseOptions extends Who {
@@ -36,7 +36,7 @@ export async function ledgerErase(io: Io, options: EraseOptions): Promise<ExitCo
         const preview = await commands.previewErasure(who)
         if (isJson) printJson(io, preview)
         else showPreview(io, preview)
-        if (!(await isConfirmed(io))) {
+        if (!(await isConfirmed(io, 'Erase?'))) {
           io.err.write('nothing was erased; add --yes to erase without being asked\n')
           return 1
         }
@@ -74,17 +74,6 @@ function showPreview(io: Io, { rows, segments, in_directory: isKnown }: ErasureP
 
 const DIRECTORY_STAYS =
   'The directory goes on knowing this person: "cordon user remove NAME" ends that.\n'
-
-async function isConfirmed({ in: input, err }: Io): Promise<boolean> {
-  const lines = createInterface({ input, output: err })
-  try {
-    err.write('Erase? [y/N] ')
-    for await (const line of lines) return /^y(?:es)?$/i.test(line.trim())
-    return false
-  } finally {
-    lines.close()
-  }
-}
 
 function showResult(io: Io, state: ErasureState): void {
   io.out.write(`erasure ${state.erasure_id}\n`)

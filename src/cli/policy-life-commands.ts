@@ -34,7 +34,10 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "cordon policy rollback no-uploads --comment 'too strict'",
     'cordon policy rollback no-uploads@1.0.0 --rejudge',
   ],
-  dates: ['cordon policy dates no-uploads --until 2027-07-01T00:00:00Z', 'cordon policy dates no-uploads --until none'],
+  dates: [
+    'cordon policy dates no-uploads --until 2027-07-01T00:00:00Z',
+    'cordon policy dates no-uploads --until none',
+  ],
   compare: [
     'cordon policy compare no-uploads                          what is active, and the newest',
     'cordon policy compare no-uploads 1.0.0 1.1.0',
@@ -88,9 +91,16 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
     .action((what: string, options: Acting & { path?: string }) =>
       run(async () => (await load()).policyValidate(io, what, options))(),
     )
+  moving(
+    policy.command('approve'),
+    'approve what somebody else wrote, in the edition that you looked at; at a terminal it is shown first; 1 where you wrote some of it',
+  )
+    .argument('<id...>', 'ID or ID@VERSION')
+    .action((ids: string[], options: Moving) =>
+      run(async () => (await load()).policyApprove(io, ids, options))(),
+    )
   for (const [name, description] of [
     ['submit', 'ask for approval'],
-    ['approve', 'approve what somebody else wrote; 1 where you wrote some of it'],
     ['reject', 'send it back to its authors: a draft again'],
   ] as const)
     moving(policy.command(name), description)

@@ -14,6 +14,7 @@ import type { VersionName } from '../governance/policy-shelf.ts'
 import { kindOf } from '../policy/describe.ts'
 import { withAdmin } from './admin.ts'
 import type { Common } from './common.ts'
+import { isConfirmed } from './confirm.ts'
 import { gitStateOf } from './git.ts'
 import { configOf, type ExitCode, type Io, printJson, printRows } from './io.ts'
 
@@ -120,6 +121,9 @@ export async function policyMove(
   if (names.length > 1 && options.edition !== undefined)
     throw new CordonError('INPUT_INVALID', '--edition is of one version: name one')
   const told = { submit: 'is in review', approve: 'is approved', reject: 'is a draft again' }[act]
+  const edition = (moved: Version): string =>
+    // Whoever approves it names it.
+    act === 'submit' ? `, edition ${moved.edition}` : ''
   for (const name of names) {
     const moved = await ask(io, options, {
       act,
@@ -127,7 +131,31 @@ export async function policyMove(
       ...commentOf(options),
       ...givenSeen(options),
     })
-    tell(io, options, moved, `${titleOf(moved)} ${told}`)
+    tell(io, options, moved, `${titleOf(moved)} ${told}${edition(moved)}`)
+  }
+  return 0
+}
+
+/** With `--edition`, or at a terminal: each is shown, and what was shown is approved where that is confirmed. */
+export async function policyApprove(
+  io: Io,
+  names: readonly string[],
+  options: Moving,
+): Promise<ExitCode> {
+  if (options.edition !== undefined || options.json === true || !io.in.isTTY)
+    return policyMove(io, 'approve', names, options)
+  for (const name of names) {
+    const version = await submittedOf(io, options, nameOf(name))
+    const { edition, policy_id: id } = version
+    if (version.status === 'review') {
+      await printChange(io, options, version)
+      if (!(await isConfirmed(io, `Approve edition ${edition} of ${titleOf(version)}?`))) {
+        io.err.write(`${titleOf(version)} was not approved\n`)
+        return 1
+      }
+    }
+    const seen = { ...options, edition: String(edition) }
+    await policyMove(io, 'approve', [`${id}@${version.version}`], seen)
   }
   return 0
 }
@@ -221,12 +249,7 @@ export async function policyCompare(
     printJson(io, compared)
     return 0
   }
-  const { changed, diff } = compared
-  for (const [key, { from: old, to: now }] of Object.entries(changed))
-    io.out.write(`${key}: ${JSON.stringify(old)} -> ${JSON.stringify(now)}\n`)
-  if (diff === '' && Object.keys(changed).length === 0)
-    io.out.write(`${compared.from} and ${compared.to} are the same\n`)
-  io.out.write(diff)
+  io.out.write(changesIn(compared))
   return 0
 }
 
@@ -315,6 +338,53 @@ function readKey(io: Io, file: string): string {
   } catch (error) {
     throw new CordonError('NOT_FOUND', `--key: ${file} cannot be read`, { cause: error })
   }
+}
+
+/** The version that an approval means: the newest in review, else the newest. */
+async function submittedOf(io: Io, options: Acting, name: VersionName): Promise<Version> {
+  if (name.version !== undefined) return ask(io, options, { act: 'version', name })
+  const shown = await ask(io, options, { act: 'show', policy_id: name.policy_id })
+  const found = shown.versions.find(({ status }) => status === 'review')
+  const version = found === undefined ? {} : { version: found.version }
+  return ask(io, options, { act: 'version', name: { ...name, ...version } })
+}
+
+/** What differs from what is in force, or from the version before; of a first version its text. */
+async function printChange(io: Io, options: Acting, version: Version): Promise<void> {
+  const { policy_id: id, version: to, change_summary: summary } = version
+  const authors = version.contributors.map(personOf).join(', ')
+  const compared = await ask(io, options, { act: 'compare', policy_id: id, to }).catch(
+    (error: unknown) => {
+      if (error instanceof CordonError && error.code === 'NOT_FOUND') return undefined
+      throw error
+    },
+  )
+  const change = compared === undefined ? version.text : changesIn(compared)
+  const head = `${titleOf(version)}, written by ${authors}${summary === null ? '' : `: ${summary}`}`
+  io.out.write(spelledOut(`${head}\n${change}${change.endsWith('\n') ? '' : '\n'}`))
+}
+
+function changesIn({
+  from,
+  to,
+  from_edition: older,
+  to_edition: newer,
+  changed,
+  diff,
+}: AsJson<PolicyAnswers['compare']>): string {
+  const keys = Object.entries(changed).map(
+    ([key, { from: old, to: now }]) => `${key}: ${JSON.stringify(old)} -> ${JSON.stringify(now)}\n`,
+  )
+  const same = diff === '' && keys.length === 0 ? `${from} and ${to} are the same\n` : ''
+  return `${from}, edition ${older} -> ${to}, edition ${newer}\n${keys.join('')}${same}${diff}`
+}
+
+/** What a terminal would obey or hide is to be seen by whoever approves it. */
+function spelledOut(text: string): string {
+  return text.replaceAll(
+    /[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]--[\n\t]]/gv,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`,
+  )
 }
 
 /** The draft that an edit means; undefined where a new version is to be made. */

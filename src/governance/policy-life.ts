@@ -276,7 +276,10 @@ export class PolicyLife {
     })
   }
 
-  /** Throws OWN_VERSION where the actor wrote any of it. */
+  /**
+   * An approval is of what somebody has looked at: its authors can take a version back, write another text and submit it
+   * again meanwhile. Throws OWN_VERSION where the actor wrote any of it, UNSEEN where no edition is named.
+   */
   async approve(
     name: VersionName,
     comment: string | undefined,
@@ -300,6 +303,12 @@ export class PolicyLife {
         `you wrote some of ${titleOf(version)}: somebody else has to approve it`,
       )
     }
+    requireStatus(version, ['review'], 'approved')
+    if (seen === undefined)
+      throw new CordonError(
+        'UNSEEN',
+        `say which edition of ${titleOf(version)} you looked at: it is edition ${version.edition} now (--edition ${version.edition}, If-Match: "${version.edition}")`,
+      )
     const exactly = { policy_id: version.policy_id, version: version.version }
     return this.#move(exactly, seen, actor, 'approve', comment, (before) => {
       requireStatus(before, ['review'], 'approved')

@@ -54,6 +54,9 @@ export interface Comparison {
   readonly policy_id: string
   readonly from: string
   readonly to: string
+  /** Which edition of each: an approval names that of the newer one. */
+  readonly from_edition: number
+  readonly to_edition: number
   /** As `diff -u` writes it; empty where the texts are the same. */
   readonly diff: string
   /** Metadata and dates that are other, by name. */
@@ -146,6 +149,8 @@ export class PolicyShelf {
       policy_id: id,
       from: older.version,
       to: newer.version,
+      from_edition: older.edition,
+      to_edition: newer.edition,
       diff: unifiedDiff(
         { name: `${path} ${older.version}`, text: older.rule_content },
         { name: `${path} ${newer.version}`, text: newer.rule_content },

@@ -209,7 +209,7 @@ t.test('explanations and conflicts of a Cordon that runs', async (t) => {
       t.equal(made.status, 201, JSON.stringify(made.body))
       const at = '/v1/policies/everybody/versions/1.0.0'
       await cordon.call(`${at}/submit`, policies, {})
-      await cordon.call(`${at}/approve`, approves, {})
+      t.equal((await cordon.approve(at, approves)).status, 200)
       const refused = await cordon.call(`${at}/activate`, approves, {})
       t.equal(refused.status, 409)
       t.match(JSON.stringify(refused.body), /contradictory_action.*no-secrets/)

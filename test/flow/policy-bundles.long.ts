@@ -304,7 +304,7 @@ t.test('OPA runs what is active in the store', { skip: missing, timeout: 900_000
     const written = files.filter(({ status }) => status === 'review')
     for (const { policy_id: id, version } of written) {
       const path = `/v1/policies/${encodeURIComponent(id)}/versions/${version}`
-      t.equal((await cordon?.call(`${path}/approve`, ben, {}))?.status, 200)
+      t.equal((await cordon?.approve(path, ben))?.status, 200)
     }
     const [first, ...also] = written
     const done = await cordon?.call(

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { run } from '../support/command-line.ts'
 import { hire, keyWith } from '../support/company.ts'
 import { eventually, Place, type Running } from '../support/cordon.ts'
 
@@ -65,6 +66,11 @@ t.test('the life of a stored policy', async (t) => {
     t.equal((await send('POST', `${at}/approve`, ben)).status, 409)
     t.equal((await send('POST', `${at}/submit`, maya, {})).status, 200)
     t.equal((await send('POST', `${at}/approve`, maya)).status, 403, 'no such scope')
+    for (const edition of [undefined, '*'])
+      t.match(await send('POST', `${at}/approve`, ben, {}, edition), {
+        status: 428,
+        body: { code: 'UNSEEN', detail: /edition 3/ },
+      })
     t.match(await send('POST', `${at}/approve`, ben, { comment: 'fine' }, '"2"'), { status: 412 })
     t.match(await send('POST', `${at}/approve`, ben, { comment: 'fine' }, '"3"'), { status: 200 })
     t.match(await send('POST', `${at}/activate`, ben), {
@@ -141,12 +147,16 @@ t.test('the life of a stored policy', async (t) => {
     writeFileSync(file, policy('strict', '@priority("900")\n'))
     const keyFile = place.write('ben.key', `${ben}\n`)
     t.match(await place.done(['policy', 'create', file]), /^strict 1\.0\.0 is a draft/)
-    await place.done(['policy', 'submit', 'strict'])
+    t.match(await place.done(['policy', 'submit', 'strict']), /is in review, edition 2/)
     const own = await place.cordon(['policy', 'approve', 'strict'])
     t.equal(own.code, 1)
     t.match(own.err, /you wrote some of "strict" 1\.0\.0/)
     t.equal((await place.cordon(['policy', 'activate', 'strict'])).code, 1)
-    t.match(await place.done(['policy', 'approve', 'strict', '--key', keyFile]), /is approved/)
+    const approve = ['policy', 'approve', 'strict', '--key', keyFile]
+    const unseen = await place.cordon(approve)
+    t.equal(unseen.code, 2)
+    t.match(unseen.err, /edition 2 now \(--edition 2/)
+    t.match(await place.done([...approve, '--edition', '2']), /is approved/)
     // Behind the start of a command, also on a machine that has much to do.
     const soon = new Date(Date.now() + 15_000).toISOString()
     t.match(await place.done(['policy', 'activate', 'strict', '--at', soon]), /becomes active at/)
@@ -160,7 +170,7 @@ t.test('the life of a stored policy', async (t) => {
     t.match(await place.done(['policy', 'edit', 'strict', file]), /^strict 1\.0\.1 is a new draft/)
     t.match(
       await place.done(['policy', 'compare', 'strict']),
-      /^priority: 900 -> 901\n[^]*\n--- strict/,
+      /^1\.0\.0, edition \d -> 1\.0\.1, edition 1\npriority: 900 -> 901\n[^]*\n--- strict/,
     )
     t.match(await place.done(['policy', 'validate', 'strict']), /is valid/)
     const bad = join(place.dir, 'bad.cedar')
@@ -185,6 +195,25 @@ t.test('the life of a stored policy', async (t) => {
       ],
     )
     t.match(await place.done(['policy', 'show', 'strict@1.0.0']), /approved by: ben/)
+  })
+
+  await t.test('at a terminal a version is shown, and what was shown is approved', async (t) => {
+    const file = join(place.dir, 'shown.cedar')
+    // With a character that turns what stands behind it around.
+    writeFileSync(file, policy('shown', '@mode("audit")\n@description("no\u202eth")\n'))
+    await place.done(['policy', 'create', file, '--summary', 'only looks'])
+    await place.done(['policy', 'submit', 'shown'])
+    const args = ['policy', 'approve', 'shown', '--key', place.write('ben.key', ben)]
+    const answer = (input: string) =>
+      run([...args, '--config', place.file], { input, isTerminal: true })
+    const no = await answer('\n')
+    t.equal(no.code, 1)
+    t.match(no.out, /^shown 1\.0\.0, written by os:.*: only looks\n[^]*no\\u\{202e\}th/)
+    t.match(no.err, /Approve edition 2 of shown 1\.0\.0\? \[y\/N\] shown 1\.0\.0 was not approved/)
+    const yes = await answer('y\n')
+    t.equal(yes.code, 0, yes.err)
+    t.match(yes.out, /shown 1\.0\.0 is approved\n$/)
+    t.match(await answer('y\n'), { code: 1, err: /is approved: only what is in review/ })
   })
 
   await t.test('a commit is recorded where the file is as it was committed', async (t) => {

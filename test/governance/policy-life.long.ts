@@ -42,7 +42,7 @@ onEachStore(async (t, { db }: Store) => {
     )
     t.match(edited, { edition: 2, metadata: { priority: 900 } })
     t.equal((await life.submit(name, undefined, undefined, maya)).status, 'review')
-    t.match(await life.approve(name, 'looks right', undefined, ben), {
+    t.match(await desk.approve(name, ben, 'looks right'), {
       status: 'approved',
       approved_by: { id: ben.id },
     })
@@ -116,7 +116,7 @@ onEachStore(async (t, { db }: Store) => {
       await t.rejects(life.approve({ policy_id: 'mine' }, undefined, undefined, author), {
         code: 'OWN_VERSION',
       })
-    const approved = await life.approve({ policy_id: 'mine' }, undefined, undefined, person('zoe'))
+    const approved = await desk.approve({ policy_id: 'mine' }, person('zoe'))
     t.equal(approved.status, 'approved')
     // A copy of what nobody has approved has its authors, and keeps them when it is edited.
     await life.create({ text: statement('copied') }, maya)
@@ -133,11 +133,11 @@ onEachStore(async (t, { db }: Store) => {
       )
     }
     // Once it has been approved, a copy of it is its maker's.
-    await life.approve({ policy_id: 'copied', version: '1.0.2' }, undefined, undefined, lee)
+    await desk.approve({ policy_id: 'copied', version: '1.0.2' }, lee)
     await life.addVersion('copied', { text: statement('copied') }, ben)
     const copy = { policy_id: 'copied', version: '1.0.3' }
     await life.submit(copy, undefined, undefined, ben)
-    t.equal((await life.approve(copy, undefined, undefined, maya)).status, 'approved')
+    t.equal((await desk.approve(copy, maya)).status, 'approved')
     // Whoever sets its dates writes it too.
     await life.create({ text: statement('dated') }, maya)
     await life.setDates({ policy_id: 'dated' }, { expires_at: inDays(9) }, undefined, ben, false)
@@ -149,6 +149,28 @@ onEachStore(async (t, { db }: Store) => {
     await t.rejects(life.create({ text: statement('no-one') }, nobody), { code: 'FORBIDDEN' })
   })
 
+  await t.test('an approval is of the edition that somebody looked at', async (t) => {
+    const { life } = open()
+    const name = { policy_id: 'looked-at', version: '1.0.0' }
+    await life.create({ text: statement('looked-at') }, maya)
+    await life.submit(name, undefined, undefined, maya)
+    await t.rejects(life.approve(name, undefined, undefined, ben), {
+      code: 'UNSEEN',
+      message: /edition 2 .*--edition 2, If-Match: "2"/,
+    })
+    // What Ben looked at is taken back, written anew and submitted again.
+    await life.reject(name, undefined, undefined, maya, false)
+    const text = statement('looked-at', '@mode("audit")\n')
+    await life.edit(name, { text }, undefined, maya)
+    await life.submit(name, undefined, undefined, maya)
+    await t.rejects(life.approve(name, undefined, [2], ben), {
+      code: 'STALE',
+      problems: [{ pointer: '/status' }, { pointer: '/text' }, { pointer: '/metadata' }],
+    })
+    t.equal((await life.shelf.version(name)).status, 'review')
+    t.match(await life.approve(name, undefined, [5], ben), { status: 'approved' })
+  })
+
   await t.test('each state allows what it allows', async (t) => {
     const desk = open()
     const { life, activation } = desk
@@ -156,7 +178,7 @@ onEachStore(async (t, { db }: Store) => {
     const edit = () =>
       life.edit(name, { text: statement('states', '@priority("1")\n') }, undefined, maya)
     const submit = () => life.submit(name, undefined, undefined, maya)
-    const approve = () => life.approve(name, undefined, undefined, ben)
+    const approve = () => desk.approve(name, ben)
     const activate = () => activation.activate([name], {}, undefined, ben)
     const refuses = async (acts: readonly (() => Promise<unknown>)[], state: string) => {
       for (const act of acts) await t.rejects(act(), { code: 'CONFLICT' }, state)
@@ -342,7 +364,7 @@ onEachStore(async (t, { db }: Store) => {
     })
     for (const id of [lib.path, 'acme.calls', test.path]) {
       await life.submit({ policy_id: id }, undefined, undefined, maya)
-      await life.approve({ policy_id: id }, undefined, undefined, ben)
+      await desk.approve({ policy_id: id }, ben)
     }
     t.notOk(
       paths.some((each) => each.includes(test.path)),
@@ -406,7 +428,7 @@ onEachStore(async (t, { db }: Store) => {
     )
     await desk.life.addVersion('p0', {}, maya)
     await desk.life.submit({ policy_id: 'p0' }, undefined, undefined, maya)
-    await desk.life.approve({ policy_id: 'p0' }, undefined, undefined, ben)
+    await desk.approve({ policy_id: 'p0' }, ben)
     const twice = await Promise.allSettled(
       [1, 2].map(() => desk.activation.activate([{ policy_id: 'p0' }], {}, undefined, ben)),
     )
@@ -422,7 +444,7 @@ onEachStore(async (t, { db }: Store) => {
     await t.rejects(activation.rollBack('roll', {}, ben), { code: 'CONFLICT' })
     await life.addVersion('roll', { text: statement('roll', '@priority("9")\n') }, maya)
     await life.submit({ policy_id: 'roll' }, undefined, undefined, maya)
-    await life.approve({ policy_id: 'roll' }, undefined, undefined, ben)
+    await desk.approve({ policy_id: 'roll' }, ben)
     await activation.activate([{ policy_id: 'roll' }], {}, undefined, ben)
     t.match(desk.events.at(-1), { data: { version: '1.0.1', replaces: '1.0.0' } })
     // Tests and conflicts do not stand against it; that it loads, it must.
@@ -546,7 +568,7 @@ onEachStore(async (t, { db }: Store) => {
       )
       await life.addVersion('older', {}, maya)
       await life.submit({ policy_id: 'older' }, undefined, undefined, maya)
-      await life.approve({ policy_id: 'older' }, undefined, undefined, ben)
+      await desk.approve({ policy_id: 'older' }, ben)
       await activation.activate([{ policy_id: 'older' }], {}, undefined, ben)
       desk.check = (files) =>
         files.some(({ path }) => path === 'fails.cedar')
@@ -623,7 +645,7 @@ onEachStore(async (t, { db }: Store) => {
     await life.create({ text: text('a'), effective_from: at(start + DAY_MS) }, maya)
     await life.edit({ policy_id: 'large' }, { text: text('b') }, [1], maya)
     await life.submit({ policy_id: 'large' }, undefined, undefined, maya)
-    await life.approve({ policy_id: 'large' }, undefined, undefined, ben)
+    await desk.approve({ policy_id: 'large' }, ben)
     t.match(desk.events[1]?.changes, {
       before: { metadata: { description: { sha256: /^[0-9a-f]{64}$/, bytes: 20_002 } } },
       after: { metadata: { description: { sha256: /^[0-9a-f]{64}$/, bytes: 20_002 } } },
@@ -667,6 +689,8 @@ onEachStore(async (t, { db }: Store) => {
     t.match(compared, {
       from: '1.0.0',
       to: '1.0.1',
+      from_edition: 1,
+      to_edition: 1,
       changed: { priority: { from: 100, to: 900 }, mode: { from: 'enforce', to: 'warn' } },
     })
     t.equal(

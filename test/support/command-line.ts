@@ -19,13 +19,15 @@ export async function run(
     readonly input?: string | Buffer
     readonly cwd?: string
     readonly env?: Readonly<Record<string, string>>
+    /** Whether somebody sits before it. */
+    readonly isTerminal?: boolean
   } = {},
 ): Promise<Ran> {
   const [input, out, err] = [new PassThrough(), new PassThrough(), new PassThrough()]
   input.end(options.input ?? '')
   const texts = [collect(out), collect(err)] as const
   const code = await runCli(args, {
-    in: input as unknown as Io['in'],
+    in: Object.assign(input, { isTTY: options.isTerminal === true }) as unknown as Io['in'],
     out: out as unknown as Io['out'],
     err: err as unknown as Io['err'],
     env: {

@@ -213,14 +213,24 @@ export class Running {
     path: string,
     key: string,
     body?: unknown,
+    more: Readonly<Record<string, string>> = {},
   ): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
     const response = await fetch(`${this.api}${path}`, {
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...more },
       ...(body === undefined
         ? {}
         : { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+  }
+
+  /** Approves the version of a policy at that address, in the edition that it is in. */
+  async approve(
+    at: string,
+    key: string,
+  ): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
+    const { body } = await this.call(at, key)
+    return this.call(`${at}/approve`, key, {}, { 'if-match': `"${String(body['edition'])}"` })
   }
 
   /** What the ledger holds, oldest first. */

@@ -6,6 +6,8 @@ import type { Problem } from '../../src/base/errors.ts'
 import type { Actor } from '../../src/governance/audit.ts'
 import { PolicyActivation } from '../../src/governance/policy-activation.ts'
 import { PolicyLife } from '../../src/governance/policy-life.ts'
+import type { VersionName } from '../../src/governance/policy-shelf.ts'
+import type { VersionView } from '../../src/governance/policy-views.ts'
 import { RecordEncoder } from '../../src/ledger/encode.ts'
 import { personKey } from '../../src/model/person.ts'
 import type { PolicyMetadata } from '../../src/model/policy.ts'
@@ -74,8 +76,14 @@ export class TestDesk {
     const made = await this.life.create(policy, author)
     const name = { policy_id: made.policy_id, version: made.version }
     await this.life.submit(name, undefined, undefined, author)
-    await this.life.approve(name, undefined, undefined, approver)
+    await this.approve(name, approver)
     return made.policy_id
+  }
+
+  /** In the edition that it is in. */
+  async approve(name: VersionName, approver: Actor, comment?: string): Promise<VersionView> {
+    const { edition } = await this.life.shelf.find(name, ['review'])
+    return this.life.approve(name, comment, [edition], approver)
   }
 
   eventTypes(): readonly string[] {
