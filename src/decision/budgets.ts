@@ -53,6 +53,8 @@ export interface Cost {
 }
 
 export interface Asking {
+  /** It opens a conversation, which has said nothing yet. */
+  readonly isConversation?: boolean
   /** The key of the person, which names nobody. */
   readonly person: () => string
   /** Undefined: nothing is taken, the counts are only looked at. */
@@ -112,7 +114,8 @@ export class Budgets {
   take(input: InputDocument, asking: Asking): undefined | Promise<Budgeted> {
     const { budgets, onError } = this.#parts.settings()
     if (budgets.length === 0 || !input.resource.ai) return undefined
-    const concerned = budgets.filter((budget) => concerns(budget, input))
+    const { isConversation = false } = asking
+    const concerned = budgets.filter((budget) => concerns(budget, input, isConversation))
     if (concerned.length === 0) return undefined
     const person = asking.person()
     const items = concerned.map((budget): Item => ({
@@ -172,6 +175,7 @@ export function ranOut(verdict: Verdict, { id, limit, unit, window }: Budget): V
   }
 }
 
+const PROMPT = 'send_prompt'
 const STRENGTH: Readonly<Record<Effect, number>> = { ALLOW: 0, REVIEW: 1, DENY: 2 }
 /** Characters of a token, about, in the languages of the trade. */
 const CHARACTERS_A_TOKEN = 4
@@ -205,19 +209,25 @@ function askedOf(
   budget: Budget,
   input: InputDocument,
   person: string,
-  { cost, enforced }: Asking,
+  { cost, enforced, isConversation = false }: Asking,
 ): Asked {
-  const { id, unit, window, kind, limit, per, answer } = budget
+  const { unit, window, kind, limit, per, answer } = budget
   const values = per.map((part) => valueOf(part, input, person))
+  // What costs nothing, or nothing yet, is refused too, once all is used.
+  const isFree = isConversation && unit !== 'requests'
   return {
-    key: hash('sha256', JSON.stringify([id, unit, window, kind, ...values]), 'base64url'),
-    limit,
-    // What costs nothing is refused too, once all is used.
-    cost: cost === undefined ? 0 : Math.max(1, amountOf(unit, cost)),
+    key: countKey(budget, values),
+    limit: isFree ? limit - 1 : limit,
+    cost: cost === undefined || isFree ? 0 : Math.max(1, amountOf(unit, cost)),
     window,
     kind,
     holds: enforced && answer !== 'none',
   }
+}
+
+/** `values`: of what the budget is per, in its order. */
+function countKey({ id, unit, window, kind }: Budget, values: readonly string[]): string {
+  return hash('sha256', JSON.stringify([id, unit, window, kind, ...values]), 'base64url')
 }
 
 function amountOf(unit: Budget['unit'], { tokens, answerTokens, bytes }: Cost): number {
@@ -238,13 +248,18 @@ function valueOf(part: BudgetPart, { user, resource }: InputDocument, person: st
   }
 }
 
-function concerns({ unit, match }: Budget, input: InputDocument): boolean {
-  const { user, action, resource, context } = input
+function concerns(
+  { unit, match }: Budget,
+  { user, action, resource, context }: InputDocument,
+  isConversation: boolean,
+): boolean {
+  // Prompts come in a conversation, and what is answered may come before the first of them.
+  const actions = isConversation && unit !== 'requests' ? [action, PROMPT] : [action]
   // Only a prompt is paid for in tokens, and an answer belongs to a question that was counted.
-  if (unit === 'tokens' && action !== 'send_prompt') return false
+  if (unit === 'tokens' && !actions.includes(PROMPT)) return false
   if (action === 'receive_response' && !isGiven(match.actions)) return false
   return (
-    isOne(match.actions, action) &&
+    isAny(match.actions, actions) &&
     isOne(match.sources, context.source) &&
     isService(match, resource) &&
     isModel(match.models, resource.model) &&

@@ -35,7 +35,7 @@ interface Account extends Item {
   readonly parts: Part[]
 }
 
-/** Taken in advance for a running answer, so that not every word has to be asked for. */
+/** Steps in which a running answer is counted: taken in advance where it may end, so that not every word has to be asked for. */
 const ADVANCE = { requests: 0, tokens: 256, bytes: 64 * 1024 } as const
 
 export class Charge {
@@ -63,7 +63,9 @@ export class Charge {
   /** The request passes: what was not taken, or given back, is taken whatever the limits say. */
   pass(): void {
     this.#next(async () => {
-      const missing = this.#accounts.filter(({ parts }) => total(parts) === 0)
+      const missing = this.#accounts.filter(
+        ({ parts, asked: { cost } }) => cost > 0 && total(parts) === 0,
+      )
       if (missing.length === 0) return
       const asked = missing.map((account) => ({ ...account.asked, holds: false }))
       const { counted } = await this.#counter.take(asked)
@@ -79,27 +81,31 @@ export class Charge {
     )
   }
 
-  /** Whether a running answer that has cost so much needs more than was taken. `all`: of every budget, not only those that cut. */
-  isShort(spent: Spent, all: boolean): boolean {
-    return this.#accounts.some((account) => missingIn(account, spent, all) > 0)
+  /** Whether a running answer that has cost so much needs more than was taken. `cuts`: budgets that end it once they run out. */
+  isShort(spent: Spent, cuts: (budget: Budget) => boolean): boolean {
+    return this.#accounts.some((account) => isShort(account, spent, cuts))
   }
 
-  /** Takes more for a running answer. Gives the budget that has run out, or undefined; rejects where it cannot be counted. */
-  extend(spent: Spent, all: boolean): Promise<Budget | undefined> {
-    const extended = this.#last.then(() => this.#extend(spent, all))
+  /**
+   * Takes more for a running answer, of budgets that do not end it whatever their limits say. Gives the budget that has run
+   * out, or undefined; rejects where it cannot be counted.
+   */
+  extend(spent: Spent, cuts: (budget: Budget) => boolean): Promise<Budget | undefined> {
+    const extended = this.#last.then(() => this.#extend(spent, cuts))
     this.#last = extended.catch(() => undefined)
     return extended
   }
 
-  async #extend(spent: Spent, all: boolean): Promise<Budget | undefined> {
-    const short = this.#accounts.filter((account) => missingIn(account, spent, all) > 0)
+  async #extend(spent: Spent, cuts: (budget: Budget) => boolean): Promise<Budget | undefined> {
+    const short = this.#accounts.filter((account) => isShort(account, spent, cuts))
     if (short.length === 0) return undefined
     const more = (advance: boolean): Asked[] =>
-      short.map((account) => ({
-        ...account.asked,
-        cost: missingIn(account, spent, all) + (advance ? ADVANCE[account.budget.unit] : 0),
-        holds: true,
-      }))
+      short.map((account) => {
+        const { asked, budget } = account
+        const holds = cuts(budget)
+        const ahead = holds && advance ? ADVANCE[budget.unit] : 0
+        return { ...asked, limit: budget.limit, cost: missingIn(account, spent) + ahead, holds }
+      })
     let wanted = more(true)
     let { granted, counted } = await this.#counter.take(wanted)
     if (!granted) {
@@ -108,11 +114,11 @@ export class Charge {
       ;({ granted, counted } = await this.#counter.take(wanted))
     }
     for (const [index, account] of short.entries()) {
-      const { cost = 0, limit = 0 } = wanted[index] ?? {}
+      const { cost = 0, limit = 0, holds = false } = wanted[index] ?? {}
       const at = counted[index]
       if (at === undefined) continue
-      if (granted) account.parts.push({ slot: at.slot, amount: cost })
-      else if (at.used + cost > limit) return account.budget
+      if (granted) add(account.parts, { slot: at.slot, amount: cost })
+      else if (holds && at.used + cost > limit) return account.budget
     }
     return undefined
   }
@@ -150,10 +156,26 @@ function partsOf({ asked }: Item, counted: Counted | undefined): Part[] {
   return counted === undefined ? [] : [{ slot: counted.slot, amount: asked.cost }]
 }
 
-function missingIn({ budget, parts }: Account, spent: Spent, all: boolean): number {
-  const { unit, cut } = budget
-  if (unit === 'requests' || !(cut || all)) return 0
-  return Math.max(0, Math.ceil(spent[unit]) - total(parts))
+function missingIn({ budget: { unit }, parts }: Account, spent: Spent): number {
+  return unit === 'requests' ? 0 : Math.max(0, Math.ceil(spent[unit]) - total(parts))
+}
+
+function isShort(account: Account, spent: Spent, cuts: (budget: Budget) => boolean): boolean {
+  const missing = missingIn(account, spent)
+  return missing > 0 && (cuts(account.budget) || missing >= ADVANCE[account.budget.unit])
+}
+
+/** More than a sliding window has: the oldest part is over by then, and nothing of it can be given back. */
+const MOST_PARTS = 64
+
+function add(parts: Part[], part: Part): void {
+  const last = parts.at(-1)
+  if (last?.slot === part.slot) last.amount += part.amount
+  else parts.push(part)
+  const [oldest, next] = parts
+  if (parts.length <= MOST_PARTS || oldest === undefined || next === undefined) return
+  next.amount += oldest.amount
+  parts.shift()
 }
 
 function total(parts: readonly Part[]): number {

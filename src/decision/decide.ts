@@ -281,6 +281,7 @@ export class Corridor implements Decider {
       person: () => this.#personKey({ subject, request }),
       cost: costs ? costOf(request) : undefined,
       enforced: pointMode === 'enforce' && !monitor,
+      isConversation: request.conversation === true,
     })
     const budgeted = taking === undefined ? undefined : await taking
     const input = withScores(seen, risk?.input, budgeted?.input)
@@ -476,12 +477,14 @@ export class Corridor implements Decider {
     const { charge, cost } = judged.budgeted ?? {}
     if (refused) charge?.refund()
     else charge?.pass()
+    const running = refused ? undefined : this.#running(judged, decision)
     return {
       decision,
       service: match?.service,
       refused,
       ...(instead === undefined ? {} : { alternative: instead.name }),
-      ...(refused ? this.#refusedByBudget(judged) : this.#running(judged, decision)),
+      ...(refused ? this.#refusedByBudget(judged) : {}),
+      ...(running === undefined ? {} : { running }),
       warnings: pointMode === 'audit' ? NO_WARNINGS : verdict.warnings,
       redactions:
         refused || judged.classified === undefined
@@ -489,6 +492,7 @@ export class Corridor implements Decider {
           : redactions(decision.obligations, judged.findings, judged.classified),
       finish: ({ measured_tokens: measured, ...given }) => {
         const ending = ai ? stated(given) : given
+        running?.ended()
         if (!refused && cost !== undefined) charge?.settle(spentOf(cost, given, measured))
         if (ai && ending.visibility !== undefined) {
           const { visibility, visibility_reason: why, bytes_in, bytes_out } = ending
@@ -518,20 +522,20 @@ export class Corridor implements Decider {
   }
 
   /** Where the answer has a part in what a budget is charged: who is told how it grows. */
-  #running(judged: Judged, { obligations }: Decision): Pick<Outcome, 'running'> {
+  #running(judged: Judged, { obligations }: Decision): BudgetedAnswer | undefined {
     const { charge, cost } = judged.budgeted ?? {}
-    if (charge?.measures !== true || cost === undefined) return {}
+    if (charge?.measures !== true || cost === undefined) return undefined
     const { monitor, pointMode } = judged.circumstances
-    if (monitor || pointMode !== 'enforce') return { running: MEASURED_ONLY }
+    const mayEnd = !monitor && pointMode === 'enforce'
+    const all = obligations.some(({ type }) => type === 'cut_stream')
     const kept = withoutText(judged)
-    const running = new BudgetedAnswer({
+    return new BudgetedAnswer({
       charge,
       asked: cost,
-      all: obligations.some(({ type }) => type === 'cut_stream'),
+      cuts: ({ cut }) => mayEnd && (cut || all),
       deny: (budget) => this.#cut(kept, budget),
       onError: () => this.#parts.metrics.budgetErrors.inc(),
     })
-    return { running }
   }
 
   /** A running answer has used its budget up: the decision that ends it. */
@@ -624,9 +628,6 @@ const NO_SPANS: readonly Span[] = []
 
 /** What an unknown host that speaks an AI wire format is compared with. */
 const SUSPECTED = { id: 'unknown_ai', service_type: 'llm_api' }
-
-/** Nothing is enforced, and the answer is counted all the same. */
-const MEASURED_ONLY: RunningAnswer = { passed: () => undefined }
 
 /** The document that policies see, with what only a decision can tell of it. */
 function withScores(

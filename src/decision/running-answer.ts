@@ -1,24 +1,33 @@
-// An answer that runs costs more the longer it gets. What has passed of it is told here, and when a budget has run
-// out, the decision that ends it.
+// An answer that runs costs more the longer it gets. What has passed of it is told here; when a budget has run out,
+// whoever lets it pass is told the decision that ends it.
 
 import type { Budget } from '../model/budget.ts'
 import type { Decision } from '../model/decision.ts'
 import type { Charge } from './charge.ts'
 
+/** How much of an answer has passed so far. */
+export interface Progress {
+  /** Of the answer: what its service has told, else about. */
+  readonly tokens: number
+  /** Tokens of the question, where the service has told them. */
+  readonly asked?: number
+  /** Of the answer. */
+  readonly bytes: number
+}
+
 export interface RunningAnswer {
-  /**
-   * Told as the answer passes: how many tokens of it so far, about, and bytes. At first undefined; once the budget has
-   * run out, the decision that ends the answer. It is recorded then.
-   */
-  passed(tokens: number, bytes: number): Decision | undefined
+  /** Told as the answer passes; it is counted while the answer runs. */
+  passed(progress: Progress): void
+  /** `end` is called once, as soon as a budget has run out, with the decision that ends the answer; it is recorded by then. */
+  whenOver(end: (decision: Decision) => void): void
 }
 
 export interface BudgetedAnswerParts {
   readonly charge: Charge
   /** What the question has cost. */
   readonly asked: { readonly tokens: number; readonly bytes: number }
-  /** Whether every budget cuts, or only those that say so. */
-  readonly all: boolean
+  /** Which budgets end the answer; the others only count it. */
+  readonly cuts: (budget: Budget) => boolean
   /** Decides that the answer ends, and records it. */
   readonly deny: (budget: Budget) => Promise<Decision>
   readonly onError: () => void
@@ -29,32 +38,59 @@ const PAUSE_MS = 1000
 
 export class BudgetedAnswer implements RunningAnswer {
   readonly #parts: BudgetedAnswerParts
+  #progress: Progress = { tokens: 0, bytes: 0 }
   #isAsking = false
   #quietUntil = 0
-  #end: Decision | undefined
+  #isOver = false
+  #end: ((decision: Decision) => void) | undefined
 
   constructor(parts: BudgetedAnswerParts) {
     this.#parts = parts
   }
 
-  passed(tokens: number, bytes: number): Decision | undefined {
-    if (this.#end !== undefined || this.#isAsking) return this.#end
-    const { charge, asked, all } = this.#parts
-    const spent = { tokens: asked.tokens + tokens, bytes: asked.bytes + bytes }
-    if (!charge.isShort(spent, all) || performance.now() < this.#quietUntil) return undefined
+  whenOver(end: (decision: Decision) => void): void {
+    this.#end = end
+  }
+
+  passed(progress: Progress): void {
+    this.#progress = progress
+    if (!this.#isAsking && this.#needsMore()) void this.#ask()
+  }
+
+  /** It has ended by itself: there is nothing left to end. */
+  ended(): void {
+    this.#isOver = true
+  }
+
+  #needsMore(): boolean {
+    const { charge, cuts } = this.#parts
+    if (this.#isOver || !charge.isShort(this.#spent(), cuts)) return false
+    return performance.now() >= this.#quietUntil
+  }
+
+  /** What passes while it is asked is asked for next. */
+  async #ask(): Promise<void> {
+    const { charge, cuts, deny, onError } = this.#parts
     this.#isAsking = true
-    charge
-      .extend(spent, all)
-      .then(async (budget) => {
-        if (budget !== undefined) this.#end = await this.#parts.deny(budget)
-      })
-      .catch(() => {
-        this.#quietUntil = performance.now() + PAUSE_MS
-        this.#parts.onError()
-      })
-      .finally(() => {
-        this.#isAsking = false
-      })
-    return undefined
+    try {
+      while (this.#needsMore()) {
+        const budget = await charge.extend(this.#spent(), cuts)
+        if (budget === undefined || this.#isOver) continue
+        const decision = await deny(budget)
+        this.#isOver = true
+        this.#end?.(decision)
+      }
+    } catch {
+      this.#quietUntil = performance.now() + PAUSE_MS
+      onError()
+    } finally {
+      this.#isAsking = false
+    }
+  }
+
+  #spent(): { readonly tokens: number; readonly bytes: number } {
+    const { asked } = this.#parts
+    const { tokens, asked: told = asked.tokens, bytes } = this.#progress
+    return { tokens: told + tokens, bytes: asked.bytes + bytes }
   }
 }

@@ -98,6 +98,8 @@ export interface AccessRequest {
   readonly destination: Destination
   readonly content?: OfferedContent
   readonly context: RequestContext
+  /** It opens a WebSocket, whose messages are requests of their own. */
+  readonly conversation?: true
 }
 
 /** What a door may say of the circumstances; time, network data and assets are added by `decide`. */

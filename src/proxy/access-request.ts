@@ -51,6 +51,7 @@ export function seenRequest(
       ...(model === undefined ? {} : { model }),
     },
     ...(content === undefined ? {} : { content }),
+    ...(inspection.foretold.readsMessages ? { conversation: true } : {}),
     context: { ...request.context, capabilities: canRedact ? SEEN_AND_REDACTABLE : SEEN },
   }
 }

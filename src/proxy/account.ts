@@ -3,7 +3,7 @@
 import type { Outcome } from '../decision/decide.ts'
 import { fieldValue, type RequestHead } from '../http1/message.ts'
 import type { Seen, VisibilityReason } from '../model/record.ts'
-import type { AnswerReader } from './answer-reader.ts'
+import type { AnswerCost } from './answer-reader.ts'
 import type { Inspection } from './inspector.ts'
 import type { Caller, ClientLeg, ProxyMetrics, RequestLog, Target } from './ports.ts'
 import { publicPart } from './public-part.ts'
@@ -24,7 +24,7 @@ export class Account {
   target: Target | undefined
   inspection: Inspection | undefined
   outcome: Outcome | undefined
-  answer: AnswerReader | undefined
+  answer: AnswerCost | undefined
   /** Of a tunnel: why nothing inside it is seen. */
   unseen: VisibilityReason | undefined
   /** Of the answer that the client got; 0 where it got none. */

@@ -1,37 +1,31 @@
-// Reads in passing what an answer says of its cost; it holds nothing up. Where a budget runs out meanwhile, it has the
-// answer end.
+// Reads in passing what an answer says of its cost; it holds nothing up. Where a budget counts the answer, it is told
+// how the answer grows.
 
 import type { RunningAnswer } from '../decision/running-answer.ts'
 import { fieldValue, type ResponseHead } from '../http1/message.ts'
-import type { Decision } from '../model/decision.ts'
 import { AnswerMeter } from '../wire/answer.ts'
-import type { AnswerTap, LastEvent } from './relay.ts'
-import { type StreamForm, streamFormOf } from './stream-end.ts'
+import type { Usage } from '../wire/usage.ts'
+import type { AnswerTap } from './relay.ts'
+import { streamFormOf } from './stream-end.ts'
 
-export interface Usage {
-  readonly input_tokens?: number
-  readonly output_tokens?: number
+/** What an answer has cost, once it has ended. */
+export interface AnswerCost {
+  /** Once, at the end; `whole`: the answer did not break off. */
+  usage(whole: boolean): Usage | Promise<Usage | undefined> | undefined
+  /** Tokens of the answer so far, about; undefined where nobody wanted to know. */
+  readonly measured: number | undefined
 }
 
-/** An answer that may have to end before its origin ends it. */
-export interface Limited {
-  readonly running: RunningAnswer
-  /** How its client is told. */
-  readonly lastEvent: (decision: Decision) => LastEvent
-}
-
-export class AnswerReader implements AnswerTap {
+export class AnswerReader implements AnswerTap, AnswerCost {
   readonly #format: string
-  readonly #limited: Limited | undefined
+  readonly #running: RunningAnswer | undefined
   #meter: AnswerMeter | undefined
-  #form: StreamForm | undefined
+  #isStream = false
   #bytes = 0
-  /** The answer was told to end. */
-  isCut = false
 
-  constructor(format: string, limited?: Limited) {
+  constructor(format: string, running?: RunningAnswer) {
     this.#format = format
-    this.#limited = limited
+    this.#running = running
   }
 
   head(head: ResponseHead): void {
@@ -41,32 +35,33 @@ export class AnswerReader implements AnswerTap {
       this.#format,
       fieldValue(fields, 'content-type'),
       fieldValue(fields, 'content-encoding'),
-      this.#limited !== undefined,
+      this.#running !== undefined,
     )
     // A document was made whole: to break it off would save nothing.
-    if (this.#limited !== undefined) this.#form = streamFormOf(head)
+    this.#isStream = this.#running !== undefined && streamFormOf(head) !== undefined
   }
 
-  content(bytes: Buffer): LastEvent | undefined {
+  content(bytes: Buffer): void {
     this.#meter?.push(bytes)
-    if (this.#limited === undefined || this.#form === undefined || this.isCut) return undefined
-    const { running, lastEvent } = this.#limited
+    if (!this.#isStream) return
     this.#bytes += bytes.length
-    const decision = running.passed(this.measured ?? 0, this.#bytes)
-    if (decision === undefined) return undefined
-    this.isCut = true
-    return lastEvent(decision)
+    const asked = this.#meter?.usage?.input_tokens
+    this.#running?.passed({
+      tokens: this.measured ?? 0,
+      bytes: this.#bytes,
+      ...(asked === undefined ? {} : { asked }),
+    })
   }
 
-  /** Once, at the end; `whole`: the answer did not break off. */
   usage(whole: boolean): Usage | Promise<Usage | undefined> | undefined {
     if (whole) return this.#meter?.end()
     this.#meter?.abort()
-    return undefined
+    // What was told of the question holds; of the answer it was not the end.
+    const { input_tokens } = this.#meter?.usage ?? {}
+    return input_tokens === undefined ? undefined : { input_tokens }
   }
 
-  /** Tokens of the answer so far, about; undefined where nobody wanted to know. */
   get measured(): number | undefined {
-    return this.#limited === undefined ? undefined : this.#meter?.outputTokens
+    return this.#running === undefined ? undefined : this.#meter?.outputTokens
   }
 }

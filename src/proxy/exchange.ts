@@ -216,14 +216,14 @@ export class Exchange implements RelayOwner {
   }
 
   relayDone(keepAlive: boolean): void {
-    if (this.#wasCut) this.#account.result = 'denied'
+    if (this.#isCut) this.#account.result = 'denied'
     this.#account.status = this.#relay?.status ?? 0
     this.#account.bytesOut = this.#relay?.bytesOut ?? 0
     this.#end(keepAlive)
   }
 
   relayBroken(): void {
-    this.#account.result = this.#wasCut ? 'denied' : 'failed'
+    this.#account.result = this.#isCut ? 'denied' : 'failed'
     this.#abort()
   }
 
@@ -251,7 +251,7 @@ export class Exchange implements RelayOwner {
     }
   }
 
-  /** It was let through, and may not go on. */
+  /** It was let through, and may not go on: by another judgement, or by a budget. */
   #cut(refusal: Refusal): void {
     if (this.#over || this.#refused) return
     const format = this.#account.inspection?.format
@@ -529,6 +529,9 @@ export class Exchange implements RelayOwner {
     const format = inspection?.format
     const answer = answerReader(format, outcome)
     this.#account.answer = answer
+    outcome.running?.whenOver((decision) =>
+      this.#attempt(() => this.#cut(refusalOfDecision(decision, outcome.service))),
+    )
     this.#relay = new Relay(
       this.#parts,
       this.#client,
@@ -639,11 +642,6 @@ export class Exchange implements RelayOwner {
     else this.#client.readBody()
   }
 
-  /** By another judgement, or by a budget. */
-  get #wasCut(): boolean {
-    return this.#isCut || this.#account.answer?.isCut === true
-  }
-
   get #hasBody(): boolean {
     return this.#head.chunked || this.#head.contentLength > 0
   }
@@ -686,20 +684,9 @@ const NOTHING_TO_SAY: OwnAnswer = {
   body: Buffer.alloc(0),
 }
 /** Undefined where nobody wants to know what the answer costs. */
-function answerReader(
-  format: string | undefined,
-  { running, service }: Outcome,
-): AnswerReader | undefined {
-  if (running === undefined) return format === undefined ? undefined : new AnswerReader(format)
-  const told = {
-    ...(format === undefined ? {} : { format }),
-    ...(service === undefined ? {} : { service }),
-  }
-  return new AnswerReader(format ?? '', {
-    running,
-    lastEvent: (decision) => (form) =>
-      lastEventOf({ ...refusalOfDecision(decision), ...told }, form),
-  })
+function answerReader(format: string | undefined, { running }: Outcome): AnswerReader | undefined {
+  if (running === undefined && format === undefined) return undefined
+  return new AnswerReader(format ?? '', running)
 }
 
 function isOwn({ destination }: Target): boolean {

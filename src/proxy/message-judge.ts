@@ -3,38 +3,63 @@
 
 import type { IdSource } from '../base/ids.ts'
 import type { Outcome } from '../decision/decide.ts'
+import type { Decision } from '../model/decision.ts'
 import type { AccessRequest } from '../model/request.ts'
-import { readMessage } from '../wire/message.ts'
+import { formatOfMessages, readMessage } from '../wire/message.ts'
 import type { WireHead, WireReading } from '../wire/request.ts'
 import type { Verdict } from './client-messages.ts'
+import { Conversation, type Question, type QuestionCost } from './conversation.ts'
 import type { ClientMessage } from './held-message.ts'
-import type { Judge, Refusal } from './ports.ts'
+import type { Judge, Refusal, SocketJudging } from './ports.ts'
 import { NOT_REDACTED, refusalOfFault, refusalOfOutcome } from './refusals.ts'
 
 export interface MessageJudgeParts {
   readonly ids: IdSource
   readonly judge: Judge
   readonly closeReason: (refusal: Refusal) => string
+  /** A budget of a message has run out: the decision that ends the connection. */
+  readonly over: (decision: Decision, outcome: Outcome) => void
 }
 
-export class MessageJudge {
+export class MessageJudge implements SocketJudging {
   readonly #parts: MessageJudgeParts
   /** Of the upgrade. */
   readonly #request: AccessRequest
   readonly #wire: WireHead
+  readonly #conversation: Conversation
   #cancel: (() => void) | undefined
   /** Bytes of messages that have an outcome of their own. */
   bytes = 0
 
-  constructor(parts: MessageJudgeParts, request: AccessRequest, wire: WireHead) {
+  /** `upgrade`: undefined where no budget counts it. */
+  constructor(
+    parts: MessageJudgeParts,
+    { conversation: _opens, ...request }: AccessRequest,
+    wire: WireHead,
+    upgrade: Question | undefined,
+  ) {
     this.#parts = parts
     this.#request = request
     this.#wire = wire
+    this.#conversation = new Conversation(formatOfMessages(wire), upgrade)
   }
 
   /** The connection has ended: nobody waits for a reviewer. */
   end(): void {
     this.#cancel?.()
+    this.#conversation.end()
+  }
+
+  passed(bytes: number): void {
+    this.#conversation.passed(Math.max(0, bytes - this.bytes))
+  }
+
+  said(piece: Buffer): void {
+    this.#conversation.said(piece)
+  }
+
+  saidAll(): void {
+    this.#conversation.saidAll()
   }
 
   async judge({ text, bytes, truncated }: ClientMessage): Promise<Verdict> {
@@ -50,7 +75,7 @@ export class MessageJudge {
       return { pass: false, closeReason: this.#parts.closeReason(refusalOfFault(fault)) }
     }
     this.bytes += bytes
-    const finish = (status: number): void =>
+    const finish = (status: number, cost?: QuestionCost): void =>
       outcome.finish({
         status,
         bytes_in: bytes,
@@ -60,18 +85,30 @@ export class MessageJudge {
           ? { visibility: 'content' }
           : { visibility: 'metadata', visibility_reason: truncated ? 'too_large' : 'unparsed' }),
         ...(reading.format === undefined ? {} : { format: reading.format }),
+        ...cost,
       })
     const refused = (refusal: Refusal): Verdict => {
       finish(refusal.status)
       return { pass: false, closeReason: this.#parts.closeReason(refusal) }
     }
     if (outcome.refused) return refused(refusalOfOutcome(outcome))
-    const passed = { pass: true, finish: () => finish(SWITCHED) } as const
+    const passed = { pass: true, finish: () => this.#wentOut(outcome, finish) } as const
     if (outcome.redactions.length === 0) return passed
     const rewritten = reading.redact(outcome.redactions)
     return rewritten === undefined
       ? refused(NOT_REDACTED)
       : { ...passed, text: rewritten.toString('utf8') }
+  }
+
+  /** Where a budget counts what is answered, the message is not over before that. */
+  #wentOut(outcome: Outcome, finish: (status: number, cost?: QuestionCost) => void): void {
+    const { running } = outcome
+    if (running === undefined) {
+      finish(SWITCHED)
+      return
+    }
+    running.whenOver((decision) => this.#parts.over(decision, outcome))
+    this.#conversation.asked({ running, settle: (cost) => finish(SWITCHED, cost) })
   }
 
   async #decide(reading: WireReading, bytes: number, truncated: boolean): Promise<Outcome> {

@@ -254,6 +254,11 @@ export interface LogEntry {
 /** Who decides on the messages of a WebSocket client. */
 export interface SocketJudging {
   judge(message: ClientMessage): Promise<Verdict>
+  /** Bytes of both sides so far, heads of frames included. */
+  passed(bytes: number): void
+  /** The text of the origin's messages, in pieces as it passes. */
+  said(piece: Buffer): void
+  saidAll(): void
 }
 
 export interface RequestLog {

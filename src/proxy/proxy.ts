@@ -216,6 +216,9 @@ export class Proxy implements ConnectionOwner, Tunnels {
       maxMessageBytes: inspector.maxBytes,
       memory: inspector,
       judge: (message) => judging.judge(message),
+      onBytes: (bytes) => judging.passed(bytes),
+      onServerText: (piece) => judging.said(piece),
+      onServerTextEnd: () => judging.saidAll(),
       fault: () => this.#parts.metrics.limits.inc({ limit: 'websocket' }),
       ended: (totals) => {
         this.#tunnels.delete(relay)

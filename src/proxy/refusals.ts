@@ -106,15 +106,20 @@ export function refusalOfOutcome({
   retryAfterSeconds,
 }: Outcome): Refusal {
   return {
-    ...refusalOfDecision(decision),
-    ...(service === undefined ? {} : { service }),
+    ...refusalOfDecision(decision, service),
     ...(alternative === undefined ? {} : { alternative }),
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   }
 }
 
-export function refusalOfDecision(decision: Decision): Refusal {
-  return { status: 403, error: 'http_request_denied', details: decision.reason, decision }
+export function refusalOfDecision(decision: Decision, service: Outcome['service']): Refusal {
+  return {
+    status: 403,
+    error: 'http_request_denied',
+    details: decision.reason,
+    decision,
+    ...(service === undefined ? {} : { service }),
+  }
 }
 
 /** Bytes of a client that are no acceptable request. */

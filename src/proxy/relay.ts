@@ -47,11 +47,10 @@ export interface HeldBody {
   release(): void
 }
 
-/** Whoever reads answers in passing; it may not hold them, but have them end. */
+/** Whoever reads answers in passing; it may not hold them. */
 export interface AnswerTap {
   head(head: ResponseHead): void
-  /** With which last event the answer is to end; undefined: it goes on. */
-  content(bytes: Buffer): LastEvent | undefined
+  content(bytes: Buffer): void
 }
 
 /** The event that ends a stream in the middle, in the form of the stream. */
@@ -220,9 +219,7 @@ export class Relay implements ResponseTaker {
 
   content(bytes: Buffer): void {
     if (this.#over) return
-    const ending = this.#errand.onAnswer?.content(bytes)
-    if (ending !== undefined) this.cut(ending)
-    if (this.#over) return
+    this.#errand.onAnswer?.content(bytes)
     if (this.#lastWord !== undefined && this.#endsWithin(bytes, this.#lastWord)) return
     this.#end?.passed(bytes)
     this.bytesOut += bytes.length

@@ -3,11 +3,14 @@
 
 import type { Socket } from 'node:net'
 import type { IdSource } from '../base/ids.ts'
+import type { Outcome } from '../decision/decide.ts'
+import type { Decision } from '../model/decision.ts'
 import type { Destination } from '../model/request.ts'
 import type { AccessRequest } from '../model/request.ts'
 import type { FrameEnds } from '../websocket/frame-ends.ts'
 import type { WireHead } from '../wire/request.ts'
 import type { Account } from './account.ts'
+import type { Question } from './conversation.ts'
 import { warningField } from './forwarded.ts'
 import type { Ongoing } from './live.ts'
 import { MessageJudge } from './message-judge.ts'
@@ -17,10 +20,12 @@ import type {
   Interceptor,
   Judge,
   ParentProxy,
+  Refusal,
   Target,
   Tunnels,
   Wording,
 } from './ports.ts'
+import { refusalOfDecision } from './refusals.ts'
 
 export interface SwitchParts {
   readonly ids: IdSource
@@ -59,6 +64,7 @@ export function tunnel(
 ): void {
   const fromClient = connection.surrender()
   const vet = destination === undefined ? undefined : interceptor?.vet(destination)
+  const { running, service } = account.outcome ?? {}
   const opened = tunnels.open(
     {
       client: connection.socket,
@@ -67,6 +73,9 @@ export function tunnel(
       fromOrigin: rest,
       ...(vet === undefined ? {} : { vet }),
       ...(frames === undefined ? {} : { frames }),
+      ...(running === undefined
+        ? {}
+        : { passed: (bytes: number) => running.passed({ tokens: 0, bytes }) }),
     },
     ({ bytesIn, bytesOut }) => {
       ongoing?.end()
@@ -75,10 +84,12 @@ export function tunnel(
       account.finish()
     },
   )
-  ongoing?.becomes((refusal) => {
+  const cut = (refusal: Refusal): void => {
     account.result = 'denied'
     opened.refuse(POLICY_VIOLATION, wording.closeReason(refusal))
-  })
+  }
+  ongoing?.becomes(cut)
+  running?.whenOver((decision) => cut(refusalOfDecision(decision, service)))
 }
 
 /** A WebSocket, with each message of the client judged. */
@@ -90,10 +101,17 @@ export function judgeMessages(
   account: Account,
   ongoing: Ongoing | undefined,
 ): void {
+  const cut = (refusal: Refusal): void => {
+    account.result = 'denied'
+    opened.refuse(POLICY_VIOLATION, wording.closeReason(refusal))
+  }
+  const ended = (decision: Decision, { service }: Outcome): void =>
+    cut(refusalOfDecision(decision, service))
   const messages = new MessageJudge(
-    { ids, judge, closeReason: (refusal) => wording.closeReason(refusal) },
+    { ids, judge, closeReason: (refusal) => wording.closeReason(refusal), over: ended },
     upgrade.request,
     upgrade.wire,
+    questionOf(account, ended),
   )
   const fromClient = connection.surrender()
   const opened = tunnels.openSocket(
@@ -108,10 +126,24 @@ export function judgeMessages(
       account.finish()
     },
   )
-  ongoing?.becomes((refusal) => {
-    account.result = 'denied'
-    opened.refuse(POLICY_VIOLATION, wording.closeReason(refusal))
-  })
+  ongoing?.becomes(cut)
+}
+
+/** The upgrade, where a budget counts it: its account is closed when the connection ends. */
+function questionOf(
+  account: Account,
+  ended: (decision: Decision, outcome: Outcome) => void,
+): Question | undefined {
+  const { outcome } = account
+  const running = outcome?.running
+  if (outcome === undefined || running === undefined) return undefined
+  running.whenOver((decision) => ended(decision, outcome))
+  return {
+    running,
+    settle: ({ measured_tokens: measured, ...usage }) => {
+      account.answer = { measured, usage: () => usage }
+    },
+  }
 }
 
 /** RFC 6455 section 7.4.1. */

@@ -21,6 +21,8 @@ export interface TunnelEnds {
   readonly vet?: Vet
   /** Both speak WebSocket: what the origin says comes in frames. */
   readonly frames?: FrameEnds
+  /** Told the bytes of both sides so far. */
+  readonly passed?: (bytes: number) => void
 }
 
 /** For a frame to end, and for a client to read what follows it. */
@@ -62,8 +64,8 @@ export class Tunnel implements Expiring {
   start(): void {
     this.#deadlines.add(this)
     const { client, origin, fromClient, fromOrigin, vet } = this.#ends
-    this.#splice(client, origin, (bytes) => (this.#bytesIn += bytes), vet)
-    this.#splice(origin, client, (bytes) => (this.#bytesOut += bytes), undefined, this.#follow())
+    this.#splice(client, origin, (bytes) => this.#count(bytes, 0), vet)
+    this.#splice(origin, client, (bytes) => this.#count(0, bytes), undefined, this.#follow())
     if (fromClient.length > 0) client.emit('data', fromClient)
     if (fromOrigin.length > 0) origin.emit('data', fromOrigin)
     if (!origin.writableNeedDrain) client.resume()
@@ -91,6 +93,12 @@ export class Tunnel implements Expiring {
     this.#lastWord ??= closeFrame(code, reason, false)
     if (frames.isBetween) this.#sayLast(client, this.#lastWord)
     else setTimeout(() => this.destroy(), LAST_WORD_MS).unref()
+  }
+
+  #count(bytesIn: number, bytesOut: number): void {
+    this.#bytesIn += bytesIn
+    this.#bytesOut += bytesOut
+    this.#ends.passed?.(this.#bytesIn + this.#bytesOut)
   }
 
   #sayLast(client: Socket, word: Buffer): void {

@@ -23,6 +23,8 @@ export interface WebSocketEnds {
 export interface WebSocketOptions extends Judging {
   readonly deadlines: Deadlines
   readonly idleMs: number
+  /** Bytes of both sides so far, heads of frames included. */
+  onBytes?(bytes: number): void
   /** The text of the origin's messages, in pieces as it passes. */
   onServerText?(piece: Buffer): void
   onServerTextEnd?(): void
@@ -145,6 +147,7 @@ export class WebSocketRelay implements Expiring, MessagesOwner {
   #clientSaid(chunk: Buffer): void {
     this.#touch()
     this.#bytesIn += chunk.length
+    this.#options.onBytes?.(this.#bytesIn + this.#bytesOut)
     // One write for what came in one read.
     this.#origin.cork()
     this.#messages.push(chunk)
@@ -172,6 +175,7 @@ export class WebSocketRelay implements Expiring, MessagesOwner {
   #originSaid(chunk: Buffer): void {
     this.#touch()
     this.#bytesOut += chunk.length
+    this.#options.onBytes?.(this.#bytesIn + this.#bytesOut)
     const reader = this.#fromOrigin
     reader.push(chunk)
     for (;;) {

@@ -40,7 +40,7 @@ export class AnswerMeter {
     const isReadable = contentType === undefined || TEXTUAL.test(contentType)
     const isRead = isReadable && codings.length <= 1
     this.#usage = isRead && tellsUsage(format) ? new UsageScan(format) : undefined
-    this.#output = isRead && counts ? new OutputScan() : undefined
+    this.#output = isRead && counts ? new OutputScan(format) : undefined
     this.#scans = [this.#usage, this.#output].filter((scan) => scan !== undefined)
     this.#coding = codings[0]
   }
@@ -48,6 +48,11 @@ export class AnswerMeter {
   /** The rest of the answer is not worth handing over. */
   get isDone(): boolean {
     return this.#scans.length === 0 || this.#gaveUp
+  }
+
+  /** What the answer has told so far. */
+  get usage(): Usage | undefined {
+    return this.#usage?.usage
   }
 
   /** How many tokens of text have passed, about; what the service has told of it so far counts more. */

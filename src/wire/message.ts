@@ -14,9 +14,14 @@ import { TextBuilder } from './text-builder.ts'
 // oxlint-disable-next-line no-control-regex -- the record separator itself
 const RECORDS = /[^\u001E]+/g
 
+/** Undefined where nobody knows what is spoken there; `head`: of the upgrade. */
+export function formatOfMessages(head: WireHead): string | undefined {
+  return socketFormat(trimmed(head.path))
+}
+
 /** Reads a message of text; `head` is that of the upgrade, `truncated`: more of the message follows. */
 export function readMessage(head: WireHead, text: string, truncated: boolean): WireReading {
-  const format = socketFormat(trimmed(head.path))
+  const format = formatOfMessages(head)
   const builder = new TextBuilder()
   const { roots, problem, repeats } = readLines(text, RECORDS)
   const says = roots.filter((root) => saysSomething(format, root))

@@ -30,6 +30,7 @@ const BYTES_KEY = '"bytes"'
 
 const KEYS_OF: Readonly<Record<string, readonly string[]>> = {
   gemini: ['"usageMetadata"', '"usage_metadata"'],
+  'gemini-live': ['"usageMetadata"', '"usage_metadata"'],
   ollama: [INPUT_KEY, '"eval_count"'],
   'cohere-v1': ['"meta"'],
   'huggingface-tgi': ['"details"'],

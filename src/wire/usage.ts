@@ -49,7 +49,9 @@ function googleUsage(counts: Counts): Usage | undefined {
   const input = numberOf(counts['promptTokenCount'])
   if (input === undefined) return undefined
   const tools = numberOf(counts['toolUsePromptTokenCount']) ?? 0
-  const candidates = numberOf(counts['candidatesTokenCount'])
+  // The live API calls it a response.
+  const candidates =
+    numberOf(counts['candidatesTokenCount']) ?? numberOf(counts['responseTokenCount'])
   const thoughts = numberOf(counts['thoughtsTokenCount'])
   const output =
     candidates === undefined && thoughts === undefined

@@ -322,40 +322,122 @@ t.test('a running answer takes more, and ends when nothing is left', async (t) =
   if (charge === undefined) throw new Error('nothing was taken')
   const ending = { decision_id: 'the end' } as unknown as Decision
   const denied: string[] = []
+  const ends: Decision[] = []
   const answer = new BudgetedAnswer({
     charge,
     asked: { tokens: 100, bytes: 0 },
-    all: false,
+    cuts: ({ cut }) => cut,
     deny: ({ id }) => {
       denied.push(id)
       return Promise.resolve(ending)
     },
     onError: () => t.fail('it can be counted'),
   })
-  t.equal(answer.passed(1, 10), undefined)
-  await settled()
-  t.equal(await used(), 100 + 1 + 256, 'in advance')
-  t.equal(answer.passed(250, 10), undefined)
-  await settled()
-  t.equal(await used(), 357, 'which was enough')
-  answer.passed(870, 10)
-  await settled()
-  t.equal(await used(), 970, 'near the end no more than is needed')
-  t.equal(answer.passed(901, 10), undefined)
-  await settled()
-  t.equal(answer.passed(902, 10), ending)
-  t.equal(answer.passed(903, 10), ending)
+  answer.whenOver((end) => ends.push(end))
+  const passed = async (tokens: number, asked?: number): Promise<number | undefined> => {
+    answer.passed({ tokens, bytes: 10, ...(asked === undefined ? {} : { asked }) })
+    await settled()
+    return used()
+  }
+  t.equal(await passed(1), 100 + 1 + 256, 'in advance')
+  t.equal(await passed(250), 357, 'which was enough')
+  t.equal(await passed(250, 120), 370 + 256, 'the service counts the question otherwise')
+  t.equal(await passed(870), 970, 'near the end no more than is needed')
+  t.same(ends, [])
+  await passed(901)
+  t.same(ends, [ending])
+  await passed(902)
   t.same(denied, ['b'])
+  t.same(ends, [ending], 'once')
   charge.settle({ tokens: 1003, bytes: 0 })
   await settled()
   t.equal(await used(), 1003)
 })
 
-t.test('only budgets that cut do, unless a policy wants it of all', async (t) => {
-  const { take } = rig([aBudget({ unit: 'tokens', limit: 10 })])
+t.test(
+  'what passes while it is asked is asked for next, and an answer that is over is not ended',
+  async (t) => {
+    const { take } = rig([aBudget({ unit: 'tokens', limit: 1000, cut: true })])
+    const { charge } = await take({ tokens: 100 })
+    if (charge === undefined) throw new Error('nothing was taken')
+    const ends: Decision[] = []
+    const answerTo = (): BudgetedAnswer => {
+      const answer = new BudgetedAnswer({
+        charge,
+        asked: { tokens: 100, bytes: 0 },
+        cuts: () => true,
+        deny: () => Promise.resolve({} as Decision),
+        onError: () => t.fail('it can be counted'),
+      })
+      answer.whenOver((end) => ends.push(end))
+      return answer
+    }
+    const first = answerTo()
+    first.passed({ tokens: 10, bytes: 0 })
+    first.passed({ tokens: 2000, bytes: 0 })
+    first.ended()
+    await settled()
+    t.equal(ends.length, 0)
+    const second = answerTo()
+    second.passed({ tokens: 300, bytes: 0 })
+    second.passed({ tokens: 2000, bytes: 0 })
+    await settled()
+    t.equal(ends.length, 1, 'though nothing passes any more')
+  },
+)
+
+t.test('only budgets that cut do, and the others are counted in steps', async (t) => {
+  const { take, used } = rig([aBudget({ unit: 'tokens', limit: 10 })])
   const { charge } = await take({ tokens: 10 })
-  t.notOk(charge?.isShort({ tokens: 11, bytes: 0 }, false))
-  t.ok(charge?.isShort({ tokens: 11, bytes: 0 }, true))
-  t.match(await charge?.extend({ tokens: 11, bytes: 0 }, true), { id: 'b' })
-  t.equal(await charge?.extend({ tokens: 11, bytes: 0 }, false), undefined)
+  const none = (): boolean => false
+  const all = (): boolean => true
+  t.notOk(charge?.isShort({ tokens: 11, bytes: 0 }, none))
+  t.ok(charge?.isShort({ tokens: 11, bytes: 0 }, all))
+  t.match(await charge?.extend({ tokens: 11, bytes: 0 }, all), { id: 'b' })
+  t.ok(charge?.isShort({ tokens: 266, bytes: 0 }, none))
+  t.equal(await charge?.extend({ tokens: 266, bytes: 0 }, none), undefined)
+  t.equal(await used(), 266, 'beyond the limit')
 })
+
+t.test('a running answer is charged to the window in which it runs', async (t) => {
+  let now = NOW
+  const { take, used } = rig(
+    [aBudget({ unit: 'tokens', limit: 10_000 })],
+    new MemoryBudgets(() => now),
+  )
+  const { charge } = await take({ tokens: 100 })
+  let spent = 100
+  for (let n = 0; n < 100; n++) {
+    now += 60_000
+    spent += 300
+    await charge?.extend({ tokens: spent, bytes: 0 }, () => false)
+    t.equal(await used(), 300)
+  }
+  charge?.settle({ tokens: spent - 100, bytes: 0 })
+  await settled()
+  t.equal(await used(), 200, 'what is given back is of the last one')
+})
+
+t.test(
+  'a conversation takes nothing before it says something, and does not begin where nothing is left',
+  async (t) => {
+    const { budgets, take } = rig([aBudget({ unit: 'tokens', limit: 100 })])
+    const opening = {
+      person: () => 'p1',
+      cost: { tokens: 0, answerTokens: 0, bytes: 0 },
+      enforced: true,
+      isConversation: true,
+    }
+    const input = anInput({ action: 'access_ai_service' })
+    const opens = async (): Promise<Budgeted | undefined> => budgets.take(input, opening)
+    t.equal(await budgets.take(input, { ...opening, isConversation: false }), undefined)
+    await take({ tokens: 99 })
+    const begun = await opens()
+    t.match(begun, { beyond: undefined, input: { b: { limit: 100, used: 99 } } })
+    begun?.charge?.pass()
+    await settled()
+    t.match(await opens(), { beyond: undefined, input: { b: { used: 99 } } })
+    t.equal(await begun?.charge?.extend({ tokens: 1, bytes: 0 }, () => true), undefined)
+    t.match((await opens())?.beyond, { reason: /is used up/ })
+  },
+)

@@ -7,7 +7,7 @@ import { MemoryBudgets } from '../../src/context/budget-memory.ts'
 import { Budgets } from '../../src/decision/budgets.ts'
 import { Corridor, type Outcome } from '../../src/decision/decide.ts'
 import type { Budget } from '../../src/model/budget.ts'
-import type { Mode } from '../../src/model/decision.ts'
+import type { Decision, Mode } from '../../src/model/decision.ts'
 import type { InputDocument } from '../../src/model/input.ts'
 import type { DecisionRecord } from '../../src/model/record.ts'
 import type { AccessRequest } from '../../src/model/request.ts'
@@ -281,11 +281,13 @@ t.test('a running answer is ended by a decision of its own', async (t) => {
   const content = { text: 'x'.repeat(40) }
   const outcome = await made.ask('send_prompt', { content })
   const { running, decision } = outcome
-  t.equal(running?.passed(10, 0), undefined)
+  let end: Decision | undefined
+  running?.whenOver((decided) => (end = decided))
+  running?.passed({ tokens: 10, bytes: 0 })
   await settled()
-  running?.passed(95, 0)
+  t.equal(end, undefined)
+  running?.passed({ tokens: 95, bytes: 0 })
   await settled()
-  const end = running?.passed(96, 0)
   t.match(end, {
     decision: 'DENY',
     primary_policy_id: 'budget:b',

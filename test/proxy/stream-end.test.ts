@@ -1,6 +1,7 @@
 // Where a stream may be ended in the middle, and with which words.
 
 import t from 'tap'
+import type { Progress } from '../../src/decision/running-answer.ts'
 import type { ResponseHead } from '../../src/http1/message.ts'
 import type { Decision } from '../../src/model/decision.ts'
 import { AnswerReader } from '../../src/proxy/answer-reader.ts'
@@ -9,7 +10,7 @@ import { lastEventOf } from '../../src/proxy/refuse.ts'
 import { StreamEnd, streamFormOf } from '../../src/proxy/stream-end.ts'
 
 const DECISION = { decision_id: 'd-1', reason: 'used up' } as unknown as Decision
-const REFUSAL = refusalOfDecision(DECISION)
+const REFUSAL = refusalOfDecision(DECISION, undefined)
 
 function head(type: string, more: Partial<ResponseHead> = {}, ...fields: string[]): ResponseHead {
   return {
@@ -70,34 +71,29 @@ t.test('the last event speaks as the service does', async (t) => {
   t.equal(text('ollama', 'lines'), '{"error":"used up (decision d-1)"}\n')
 })
 
-t.test('an answer is told to end once its budget has, and a document is not', async (t) => {
-  let decision: Decision | undefined
-  const seen: number[] = []
+t.test('whoever counts an answer is told how it grows, and of a document nothing', async (t) => {
+  const seen: Progress[] = []
   const reading = (type: string): AnswerReader => {
     const reader = new AnswerReader('openai-chat', {
-      running: {
-        passed: (tokens) => {
-          seen.push(tokens)
-          return decision
-        },
-      },
-      lastEvent:
-        ({ decision_id: id }) =>
-        (form) =>
-          Buffer.from(`${form} ${id}`),
+      passed: (progress) => seen.push(progress),
+      whenOver: () => undefined,
     })
     reader.head(head(type))
     return reader
   }
   const event = Buffer.from('data: {"choices":[{"delta":{"content":"12345678"}}]}\n\n')
+  const usage = Buffer.from('data: {"usage":{"prompt_tokens":50,"completion_tokens":9}}\n\n')
   const reader = reading('text/event-stream')
-  t.equal(reader.content(event), undefined)
-  decision = DECISION
-  t.equal(reader.content(event)?.('events').toString(), 'events d-1')
-  t.equal(reader.isCut, true)
-  t.equal(reader.content(event), undefined, 'once')
-  t.same(seen, [2, 4])
-  t.equal(reader.measured, 6)
-  t.ok(reading('application/vnd.amazon.eventstream').content(Buffer.from('x')))
-  t.equal(reading('application/json').content(Buffer.from('{}')), undefined)
+  for (const bytes of [event, event, usage]) reader.content(bytes)
+  t.same(seen, [
+    { tokens: 2, bytes: event.length },
+    { tokens: 4, bytes: 2 * event.length },
+    { tokens: 9, bytes: 2 * event.length + usage.length, asked: 50 },
+  ])
+  t.equal(reader.measured, 9)
+  t.same(reader.usage(false), { input_tokens: 50 }, 'what broke off was not counted to its end')
+  reading('application/json').content(event)
+  t.equal(seen.length, 3)
+  reading('application/vnd.amazon.eventstream').content(Buffer.from('x'))
+  t.equal(seen.length, 4)
 })

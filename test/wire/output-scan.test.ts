@@ -5,13 +5,42 @@ import t from 'tap'
 import { AnswerMeter } from '../../src/wire/answer.ts'
 import { OutputScan } from '../../src/wire/output-scan.ts'
 
-const STREAMS: readonly (readonly [name: string, stream: string, characters: number])[] = [
+const STREAMS: readonly (readonly [
+  name: string,
+  stream: string,
+  characters: number,
+  format?: string,
+])[] = [
   [
     'openai',
     'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\ndata: {"choices":[{"delta":{"content":" you"}}]}\n\n',
     9,
   ],
-  ['openai responses', 'data: {"type":"response.output_text.delta","delta":"Hello"}\n\n', 5],
+  [
+    'openai responses',
+    [
+      '{"type":"response.created","response":{"instructions":"x","metadata":{"text":"no"}}}',
+      '{"type":"response.output_text.delta","delta":"Hello"}',
+      '{"type":"response.output_text.delta", "delta" :"\\"type\\":\\"a.b\\""}',
+      '{"type":"response.output_text.done","text":"Hello"}',
+      '{"type":"response.completed","response":{"output":[{"type":"message","content":[{"type":"output_text","text":"Hello"}]}]}}',
+    ]
+      .map((event) => `data: ${event}\n\n`)
+      .join(''),
+    17,
+    'openai-responses',
+  ],
+  [
+    'openai realtime',
+    [
+      '{"type":"conversation.item.added","item":{"type":"message","content":[{"type":"input_text","text":"of the client"}]}}',
+      '{"type":"response.output_audio.delta","delta":"UklGRiQAAABXQVZF"}',
+      '{"type":"response.output_audio_transcript.delta","delta":"Hello"}',
+      '{"type":"conversation.item.input_audio_transcription.delta","delta":"said"}',
+    ].join(''),
+    5,
+    'openai-realtime',
+  ],
   [
     'anthropic',
     'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}\n\n',
@@ -28,17 +57,17 @@ const STREAMS: readonly (readonly [name: string, stream: string, characters: num
   ['nothing said', '{"content":null,"text":[],"id":"content","x":"\\"text\\":\\"no\\""}', 0],
 ]
 
-for (const [name, stream, characters] of STREAMS) {
+for (const [name, stream, characters, format = 'openai-chat'] of STREAMS) {
   t.test(name, async (t) => {
     const bytes = Buffer.from(stream)
     const expected = Math.ceil(characters / 4)
     for (let at = 0; at <= bytes.length; at++) {
-      const scan = new OutputScan()
+      const scan = new OutputScan(format)
       scan.push(bytes.subarray(0, at))
       scan.push(bytes.subarray(at))
       if (scan.tokens !== expected) t.equal(scan.tokens, expected, `cut at ${at}`)
     }
-    const scan = new OutputScan()
+    const scan = new OutputScan(format)
     for (const byte of bytes) scan.push(Buffer.from([byte]))
     t.equal(scan.tokens, expected, 'byte by byte')
   })
@@ -48,7 +77,7 @@ t.test('any text, in any pieces, is as long as it is', async (t) => {
   assert(
     property(string({ unit: 'grapheme' }), array(integer({ min: 1, max: 9 })), (text, cuts) => {
       const bytes = Buffer.from(`data: ${JSON.stringify({ delta: { content: text } })}\n\n`)
-      const scan = new OutputScan()
+      const scan = new OutputScan('openai-chat')
       let at = 0
       for (const cut of cuts) {
         scan.push(bytes.subarray(at, at + cut))
