@@ -20,8 +20,8 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   submit: ['cordon policy submit no-uploads'],
   approve: [
-    "cordon policy approve no-uploads --comment 'as agreed' --key ben.key",
-    'cordon policy approve no-uploads@1.1.0 --edition 3 --key ben.key',
+    'cordon policy approve no-uploads --key ben.key            at a terminal: shown, and asked',
+    "cordon policy approve no-uploads@1.1.0 --edition 3 --comment 'as agreed' --key ben.key",
   ],
   reject: ["cordon policy reject no-uploads --comment 'lawyers may' --key ben.key"],
   activate: [
@@ -91,6 +91,13 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
     .action((what: string, options: Acting & { path?: string }) =>
       run(async () => (await load()).policyValidate(io, what, options))(),
     )
+  const plain = (name: 'submit' | 'reject', description: string): Command =>
+    moving(policy.command(name), description)
+      .argument('<id...>', 'ID or ID@VERSION')
+      .action((ids: string[], options: Moving) =>
+        run(async () => (await load()).policyMove(io, name, ids, options))(),
+      )
+  plain('submit', 'ask for approval')
   moving(
     policy.command('approve'),
     'approve what somebody else wrote, in the edition that you looked at; at a terminal it is shown first; 1 where you wrote some of it',
@@ -99,15 +106,7 @@ export function lifeCommands(policy: Command, io: Io, run: Run): void {
     .action((ids: string[], options: Moving) =>
       run(async () => (await load()).policyApprove(io, ids, options))(),
     )
-  for (const [name, description] of [
-    ['submit', 'ask for approval'],
-    ['reject', 'send it back to its authors: a draft again'],
-  ] as const)
-    moving(policy.command(name), description)
-      .argument('<id...>', 'ID or ID@VERSION')
-      .action((ids: string[], options: Moving) =>
-        run(async () => (await load()).policyMove(io, name, ids, options))(),
-      )
+  plain('reject', 'send it back to its authors: a draft again')
   moving(
     policy.command('activate'),
     'approved versions take effect, all or none; 1 with every reason where something stands against it',
