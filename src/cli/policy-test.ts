@@ -4,7 +4,7 @@ import { RE2JS } from 're2js'
 import { compileOptions } from '../app/rules.ts'
 import { CordonError } from '../base/errors.ts'
 import { type Coverage, coverageOf } from '../policy/test-coverage.ts'
-import { junitOf, tapOf, type TestFormat } from '../policy/test-formats.ts'
+import { junitOf, oneLine, tapOf, type TestFormat } from '../policy/test-formats.ts'
 import { runPolicyTests, type TestResult } from '../policy/test-runner.ts'
 import { configOf, type ExitCode, type Io, printJson } from './io.ts'
 import { foldersOf, loadFrom } from './policy.ts'
@@ -56,6 +56,10 @@ export async function policyTest(
       ? [`the tests cover ${coverage.percent} %, and ${threshold} % are asked for`]
       : []),
   ]
+  if (ran.length === 0 && options.failOnEmpty !== true)
+    io.err.write(
+      `note: no test ran${options.run === undefined ? ': tests end with _test.rego or .test.yaml' : ''}\n`,
+    )
   for (const complaint of complaints) io.err.write(`cordon: ${complaint}\n`)
   return complaints.length > 0 || results.some(({ outcome }) => outcome === 'fail') ? 1 : 0
 }
@@ -90,8 +94,8 @@ function textOf(results: readonly TestResult[], all: boolean): string {
     .filter(({ outcome }) => all || outcome !== 'pass')
     .map(({ outcome, name, file, line, detail }) =>
       detail === undefined
-        ? `${outcome} ${file}:${line}: ${name}\n`
-        : `${outcome} ${file}:${line}: ${name}: ${detail}\n`,
+        ? `${outcome} ${file}:${line}: ${oneLine(name)}\n`
+        : `${outcome} ${file}:${line}: ${oneLine(name)}: ${detail}\n`,
     )
   const unlisted = count('unlisted') === 0 ? '' : `, ${count('unlisted')} unlisted`
   return `${told.join('')}${count('pass')} passed, ${count('fail')} failed, ${count('skip')} skipped${unlisted}\n`

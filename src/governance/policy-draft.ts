@@ -40,7 +40,9 @@ const TEXT = '/text'
 
 /** Throws INPUT_INVALID or POLICY_INVALID with every place. */
 export function readText(given: PolicyText): ReadText {
-  const { text, policy_id: wanted, path } = given
+  const { policy_id: wanted, path } = given
+  // A byte order mark is no part of it: behind one, engines and annotations differ about where a text begins.
+  const text = given.text.replace(/^\u{feff}/u, '')
   checkText(text)
   if (path !== undefined) checkPath(path)
   const name = path ?? `policy.${given.language ?? languageOf(text)}`

@@ -36,6 +36,8 @@ export const COMPILED_DIR = 'compiled'
 const MAX_FILES = 50_000
 const MAX_FILE_BYTES = 8 * 1024 * 1024
 const MAX_DEPTH = 32
+/** A byte order mark is no part of the text: behind it no annotation would be one. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 /** Throws NOT_FOUND where the folder cannot be read, POLICY_INVALID for data documents that are malformed. */
 export function readFolder(dir: string): PolicyFolder {
@@ -217,10 +219,18 @@ function checkFile(path: string): void {
 }
 
 function readText(path: string): string {
+  let bytes: Buffer
   try {
-    return readFileSync(path, 'utf8')
+    bytes = readFileSync(path)
   } catch (error) {
     throw new CordonError('NOT_FOUND', `${path}: cannot be read`, { cause: error })
+  }
+  try {
+    return UTF8.decode(bytes)
+  } catch (error) {
+    throw new CordonError('POLICY_INVALID', `${path}: is no text in UTF-8: save it as UTF-8`, {
+      cause: error,
+    })
   }
 }
 

@@ -32,6 +32,8 @@ export interface PolicyOrigin {
 
 const DEFAULT_PRIORITY = 100
 const MAX_ID = 256
+/** Ids stand in lines of logs, tables and headers. */
+const CONTROL = /\p{Cc}/u
 const MAX_EXPLANATION = 1000
 /** What an explanation may name: the service, what may be used instead, the reason, what was done. */
 const EXPLANATION_PLACES = ['service', 'alternative', 'reason', 'action'] as const
@@ -56,9 +58,12 @@ export function readMetadata(
     return found ?? fallback
   }
   const id = textOf(raw.id) ?? origin.defaultId
-  if (raw.id !== undefined && (textOf(raw.id) === undefined || id === '' || id.length > MAX_ID)) {
-    problems.push(problem(`id must be a text of 1 to ${MAX_ID} characters`, 'id'))
-  }
+  const isName =
+    textOf(raw.id) !== undefined && id !== '' && id.length <= MAX_ID && !CONTROL.test(id)
+  if (raw.id !== undefined && !isName)
+    problems.push(
+      problem(`id must be a text of 1 to ${MAX_ID} characters, no control characters`, 'id'),
+    )
   const metadata: PolicyMetadata = {
     id,
     name: textOf(raw.name) ?? id,

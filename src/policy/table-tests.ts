@@ -30,7 +30,7 @@
 import { isNode, LineCounter, parseDocument } from 'yaml'
 import { CordonError, type Problem } from '../base/errors.ts'
 import { didYouMean } from '../base/nearest.ts'
-import type { Verdict } from '../model/decision.ts'
+import { EFFECTS, type Verdict } from '../model/decision.ts'
 import { byCodePoint, canonical } from './combine.ts'
 import type { SourceFile } from './folder.ts'
 import { isObject } from './metadata.ts'
@@ -66,6 +66,8 @@ const TABLE_KEYS = ['name', 'now', ...AXES, 'expected'] as const
 const EXPECT_KEYS = ['decision', 'primary', 'would_be', 'reason', 'obligations', 'matched'] as const
 const MAX_CASES = 10_000
 const MAX_ALIASES = 100
+/** Without a zone it is UTC, wherever the test runs. */
+const TIME = /^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?$/
 
 /** The cases of a file; throws POLICY_INVALID with every place that is wrong. */
 export function readTableTests(file: SourceFile): readonly TableCase[] {
@@ -77,7 +79,14 @@ export function readTableTests(file: SourceFile): readonly TableCase[] {
   }
   for (const { pos, message } of document.errors) wrong(lines.linePos(pos[0]).line, message)
   if (problems.length > 0) throw refused(file, problems)
-  const root: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+  let root: unknown
+  try {
+    root = document.toJS({ maxAliasCount: MAX_ALIASES })
+  } catch {
+    // Aliases of aliases: the one thing that the parser itself does not look at.
+    wrong(1, `more than ${MAX_ALIASES} aliases: write the values out`)
+    throw refused(file, problems)
+  }
   if (!isObject(root) || !(Array.isArray(root['cases']) || Array.isArray(root['tables']))) {
     wrong(1, 'a table test is a map with a list of cases or of tables')
     throw refused(file, problems)
@@ -311,6 +320,11 @@ function* combinations(axes: readonly (readonly Value[])[]): Generator<readonly 
 
 function checkExpectation(expect: Expectation, known: readonly string[], wrong: Wrong): void {
   unknownKeys(expect, known, wrong)
+  const effects: readonly unknown[] = EFFECTS
+  if (expect['decision'] !== undefined && !effects.includes(expect['decision']))
+    wrong(`decision is one of ${EFFECTS.join(', ')}`)
+  if (expect['would_be'] !== undefined && ![...effects, null].includes(expect['would_be']))
+    wrong(`would_be is one of ${EFFECTS.join(', ')}, or null`)
   if (expect['reason'] !== undefined && typeof expect['reason'] !== 'string')
     wrong('reason is a text')
   for (const key of ['obligations', 'matched'] as const)
@@ -347,9 +361,13 @@ function partsOf(
         ? named[given]
         : given
     if (isObject(value)) parts[part] = value
-    else wrong(`${fixtures} has no ${JSON.stringify(given)}`)
+    else wrong(`${fixtures} has no ${JSON.stringify(given)}${hintOf(given, named)}`)
   }
   return parts
+}
+
+function hintOf(given: unknown, named: unknown): string {
+  return typeof given === 'string' && isObject(named) ? didYouMean(given, Object.keys(named)) : ''
 }
 
 function listOf(value: unknown): readonly unknown[] {
@@ -358,7 +376,8 @@ function listOf(value: unknown): readonly unknown[] {
 
 function timeOf(now: unknown, wrong: (message: string) => void): object | undefined {
   if (now === undefined) return undefined
-  const date = new Date(typeof now === 'string' ? now : Number.NaN)
+  const [, text, zone = 'Z'] = typeof now === 'string' ? (TIME.exec(now) ?? []) : []
+  const date = new Date(text === undefined ? Number.NaN : `${text.replace(' ', 'T')}${zone}`)
   if (Number.isNaN(date.getTime())) {
     wrong('now is a date and time such as 2026-03-02T10:00:00Z')
     return undefined

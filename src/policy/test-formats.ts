@@ -52,7 +52,7 @@ function countsOf(results: readonly TestResult[]): string {
   return `tests="${results.length}" failures="${count('fail')}" errors="0" skipped="${count('skip', 'unlisted')}"`
 }
 
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, ' ').trim()
 }
 

@@ -1,4 +1,4 @@
-import { symlinkSync } from 'node:fs'
+import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { folderOf, loadDirs, problemsOf, withoutOpa } from '../support/policy-folder.ts'
@@ -13,6 +13,25 @@ t.test('an empty folder is a set without policies', async (t) => {
 t.test('a folder that is not there is an error with its path', async (t) => {
   const dir = join(t.testdir(), 'gone')
   await t.rejects(loadDirs([dir]), { code: 'NOT_FOUND', message: new RegExp(dir) })
+})
+
+t.test('a byte order mark hides no annotation', { skip: withoutOpa() }, async (t) => {
+  const dir = folderOf(t, {
+    'a.cedar': `\u{feff}@id("marked") @mode("warn") ${PERMIT}`,
+    'b.rego':
+      '\u{feff}# METADATA\n# scope: package\n# custom:\n#   cordon: {id: too, mode: audit}\npackage b\n\ndeny if input.x\n',
+  })
+  const { policies } = await loadDirs([dir])
+  t.same(Object.fromEntries(policies.map(({ id, mode }) => [id, mode])), {
+    marked: 'warn',
+    too: 'audit',
+  })
+})
+
+t.test('what is no UTF-8 is refused', async (t) => {
+  const dir = folderOf(t, { 'a.cedar': '' })
+  writeFileSync(join(dir, 'a.cedar'), Buffer.from([0x2f, 0x2f, 0xff, 0x0a]))
+  await t.rejects(loadDirs([dir]), { code: 'POLICY_INVALID', message: /a\.cedar: .*UTF-8/ })
 })
 
 t.test('one bad policy refuses the folder, every place is told', async (t) => {

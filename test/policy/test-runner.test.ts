@@ -147,6 +147,14 @@ const BROKEN: Readonly<Record<string, readonly [yaml: string, problem: string]>>
     `users: {${Array.from({ length: 101 }, (_, at) => `u${at}: {}`).join(', ')}}\nservices: {${Array.from({ length: 100 }, (_, at) => `s${at}: {}`).join(', ')}}\ntables: [{name: x, expected: []}]\n`,
     'a.test.yaml:3:1: the table has 10100 combinations, a file at most 10000 cases',
   ],
+  'an effect that there is not': [
+    'cases:\n  - {name: x, expect: {decision: DENIED}}\n',
+    'a.test.yaml:2:1: decision is one of ALLOW, DENY, REVIEW',
+  ],
+  'aliases of aliases': [
+    `a: &a [${'x,'.repeat(20)}]\nb: &b [${'*a,'.repeat(20)}]\nc: [${'*b,'.repeat(20)}]\ncases: []\n`,
+    'a.test.yaml:1:1: more than 100 aliases: write the values out',
+  ],
   'a wrong clock': [
     'now: noon\ncases: []\n',
     'a.test.yaml:1:1: now is a date and time such as 2026-03-02T10:00:00Z',
