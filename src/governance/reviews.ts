@@ -12,6 +12,7 @@ import {
   escalateReview,
   findReview,
   giveDueTimes,
+  namesRecorded,
   reviewPeople,
   type ReviewRow,
   reviewsToEscalate,
@@ -209,28 +210,54 @@ export class ReviewDesk {
     return review
   }
 
+  /** Two people, as far as anybody can tell; where nobody can, there is nobody left who could use the approval. */
   async #checkOther(
     transaction: Transaction<Tables>,
     review: ReviewRow,
     actor: Actor,
   ): Promise<void> {
     const by = identityOf(actor)
-    if (by !== undefined && (await this.#isOf(transaction, review, by)))
-      throw new CordonError(
-        'OWN_REQUEST',
-        'this review is of your own request: somebody else has to approve it',
+    if (by === undefined) return
+    const refuse = (why: string): never => {
+      throw new CordonError('OWN_REQUEST', why)
+    }
+    if (await this.#isOf(transaction, review, by))
+      refuse('this review is of your own request: somebody else has to approve it')
+    if ((await this.#namesOf(transaction, review)).size === 0)
+      refuse(
+        'the directory does not know the person of this review any more, and no record names them, so it may be your own request: deny it',
       )
   }
 
-  /** By any of the names that the person of the review may have come with. */
+  /** By any of the names that the person of the review may have come with, or goes by. */
   async #isOf(
     transaction: Transaction<Tables>,
-    { person, person_key: key }: ReviewRow,
+    review: ReviewRow,
     identity: string,
   ): Promise<boolean> {
-    const names = await namesOf(transaction, this.#parts.tenant, identity)
-    if (names.has(person.toLowerCase()) && person !== '') return true
-    return [...names, identity].some((name) => this.#parts.personKey(name) === key)
+    const { tenant, personKey } = this.#parts
+    const names = await namesOf(transaction, tenant, identity)
+    if ([...names, identity].some((name) => personKey(name) === review.person_key)) return true
+    const theirs = await this.#namesOf(transaction, review)
+    return [...theirs].some((name) => names.has(name))
+  }
+
+  /**
+   * What the person of a review is called, in lower case: by the directory now, and by the record of the decision, because
+   * who was removed from the directory and added again has another id. None where nobody can tell.
+   */
+  async #namesOf(
+    transaction: Transaction<Tables>,
+    review: ReviewRow,
+  ): Promise<ReadonlySet<string>> {
+    const { tenant } = this.#parts
+    const { person } = review
+    const names = new Set(person === '' ? [] : await namesOf(transaction, tenant, person))
+    // An id names nobody.
+    if (UUID.test(person)) names.delete(person.toLowerCase())
+    for (const name of await namesRecorded(transaction, tenant, review))
+      names.add(name.toLowerCase())
+    return names
   }
 
   async #note(review: ReviewRow, act: Omit<Act, 'target' | 'result'>): Promise<void> {

@@ -31,6 +31,7 @@ export interface ReviewRow {
   readonly policy_id: string
   readonly action: string
   readonly reason: string
+  readonly first_decision_id: string
   readonly status: 'pending' | 'approved' | 'denied'
   readonly assignee: string | null
   readonly due_at: Date | null
@@ -108,6 +109,21 @@ export async function findReview(
     db,
   )
   return rows[0]
+}
+
+/** What the person was called when the review was opened; nobody where they were erased, or the decision is gone. */
+export async function namesRecorded(
+  db: Kysely<Tables>,
+  tenant: string,
+  { first_decision_id: id }: ReviewRow,
+): Promise<readonly string[]> {
+  const { rows } = await sql<{ user_name: string | null; user_email: string | null }>`
+    select user_name, user_email from decisions where tenant = ${tenant} and decision_id = ${id} limit 1`.execute(
+    db,
+  )
+  return rows
+    .flatMap(({ user_name: name, user_email: email }) => [name, email])
+    .filter((name) => name !== null)
 }
 
 export interface ReviewAnswer {

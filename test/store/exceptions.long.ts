@@ -133,17 +133,18 @@ onEachStore(async (t, store) => {
     }
   })
 
+  const add = async (name: string): Promise<Actor & { readonly id: string }> => {
+    const { rows } = await sql<{ user_id: string }>`
+      insert into users (tenant, name) values (${TENANT}, ${name}) returning user_id`.execute(db)
+    return { type: 'user', id: rows[0]?.user_id ?? '', name }
+  }
+
   await t.test('who was removed and added again is who asked', async (t) => {
-    const add = async (): Promise<Actor> => {
-      const { rows } = await sql<{ user_id: string }>`
-        insert into users (tenant, name) values (${TENANT}, 'Rosa') returning user_id`.execute(db)
-      return { type: 'user', id: rows[0]?.user_id ?? '', name: 'Rosa' }
-    }
-    const before = await add()
+    const before = await add('Rosa')
     const made = await exceptions.request(request(), before)
     const id = String(made['exception_id'])
     await sql`delete from users where user_id = ${before.id}`.execute(db)
-    const again = await add()
+    const again = await add('Rosa')
     t.not(again.id, before.id)
     await t.rejects(exceptions.approve(id, undefined, again), { code: 'OWN_REQUEST' })
     await sql`delete from users where user_id = ${again.id}`.execute(db)
@@ -397,6 +398,33 @@ onEachStore(async (t, store) => {
       'a login that the directory did not know then',
     )
     t.match(await desk.answer(stranger, { decision: 'deny' }, as('olga')), { status: 'denied' })
+  })
+
+  await t.test('who was removed and added again does not answer their own request', async (t) => {
+    const before = await add('Vera')
+    const held = decisionRecord({ user: 'Vera', person: key(before.id), effect: 'REVIEW' })
+    const shipped = shippedOf([held])
+    const sink = new RecordSink({ db, nextId: () => ids.next(), onViolation: () => undefined })
+    await sink.write(shipped[0]?.writer ?? '', shipped)
+    const hers = { person: before.id, person_key: key(before.id) }
+    const own = await review({ ...hers, decision_id: held.decision.decision_id })
+    const unrecorded = await review(hers)
+    const approve = { decision: 'approve' } as const
+    const refused = { code: 'OWN_REQUEST' }
+    const account = { type: 'user', login: 'os:vera' } as const
+    await t.rejects(desk.answer(own, approve, account), refused, 'by an account')
+    await sql`delete from users where user_id = ${before.id}`.execute(db)
+    const again = await add('Vera')
+    t.not(again.id, before.id)
+    for (const actor of [again, account])
+      await t.rejects(desk.answer(own, approve, actor), refused, 'by the name of the record')
+    t.match(await desk.answer(own, approve, as('olga')), { status: 'approved' })
+    await t.rejects(desk.answer(unrecorded, approve, as('olga')), {
+      ...refused,
+      message: /deny it/,
+    })
+    t.match(await desk.answer(unrecorded, { decision: 'deny' }, as('olga')), { status: 'denied' })
+    await sql`delete from users where user_id = ${again.id}`.execute(db)
   })
 
   await t.test('of a pseudonym no row tells who it is, whoever acted', async (t) => {
