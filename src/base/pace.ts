@@ -14,3 +14,21 @@ export class Pace {
     this.#since = performance.now()
   }
 }
+
+/** Work that stops after each of its steps, done without a break. */
+export function atOnce<T>(work: Generator<undefined, T>): T {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** The same in slices, for a process that has something else to do meanwhile. */
+export async function inSlices<T>(work: Generator<undefined, T>): Promise<T> {
+  const pace = new Pace()
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+    await pace.point()
+  }
+}

@@ -6,7 +6,7 @@ import { basename, dirname, join, relative, sep } from 'node:path'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { CordonError, type Problem } from '../base/errors.ts'
 import { parseExact } from '../base/exact-json.ts'
-import { Pace } from '../base/pace.ts'
+import { atOnce, inSlices } from '../base/pace.ts'
 import type { StoredFile } from '../model/stored-policy.ts'
 import { isObject } from './metadata.ts'
 
@@ -41,33 +41,20 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 /** Throws NOT_FOUND where the folder cannot be read, POLICY_INVALID for data documents that are malformed. */
 export function readFolder(dir: string): PolicyFolder {
-  return finished(readingOf(dir))
+  return atOnce(readingOf(dir))
 }
 
 /** The files of a folder as they lie there, tests and data documents too. Throws NOT_FOUND. */
 export function policyFilesIn(dir: string): readonly StoredFile[] {
-  return finished(policyFiles(dir)).map((path) => ({
+  return atOnce(policyFiles(dir)).map((path) => ({
     path: relative(dir, path).split(sep).join('/'),
     text: readText(path),
   }))
 }
 
 /** The same in slices, for a process that has something else to do meanwhile. */
-export async function readFolderInSlices(dir: string): Promise<PolicyFolder> {
-  const reading = readingOf(dir)
-  const pace = new Pace()
-  for (;;) {
-    const step = reading.next()
-    if (step.done === true) return step.value
-    await pace.point()
-  }
-}
-
-function finished<T>(reading: Generator<undefined, T>): T {
-  for (;;) {
-    const step = reading.next()
-    if (step.done === true) return step.value
-  }
+export function readFolderInSlices(dir: string): Promise<PolicyFolder> {
+  return inSlices(readingOf(dir))
 }
 
 /** Stops after each file. */

@@ -11,13 +11,13 @@ import { CedarEngine } from './cedar/engine.ts'
 import { type CedarPolicy, readCedarFiles } from './cedar/read.ts'
 import type { CombineOptions } from './combine.ts'
 import type { Engine } from './engine.ts'
-import { type PolicyFolder, readFolderInSlices, type SourceFile } from './folder.ts'
+import { type PolicyFolder, readFolderInSlices } from './folder.ts'
 import { PolicySet } from './policy-set.ts'
 import { Quarantine } from './quarantine.ts'
-import { metadataOf } from './rego/annotations.ts'
+import { sharedMetadata } from './rego/annotations.ts'
 import { type CompileOptions, loadCompiled } from './rego/compile.ts'
 import { RegoEngine, type RegoPolicy } from './rego/engine.ts'
-import type { CompiledPolicy, CompiledRego } from './rego/manifest.ts'
+import type { CompiledRego } from './rego/manifest.ts'
 import { openShard, type Shard, type ShardCode } from './rego/wasm.ts'
 import { SharedValues } from './shared-values.ts'
 import { type Trial, tryOut } from './trial.ts'
@@ -29,11 +29,7 @@ export interface LoadOptions extends CompileOptions {
   readonly isLive?: boolean
 }
 
-/** Cedar statements that are tried out together. */
-const TRIED_AT_ONCE = 100
-
 const SHARDS = new SharedValues<Shard>()
-const METADATA = new SharedValues<PolicyMetadata>()
 
 /** Throws CordonError POLICY_INVALID, NOT_FOUND, or POLICY_TOOLCHAIN_MISSING. */
 export async function loadPolicySet(options: LoadOptions): Promise<PolicySet> {
@@ -51,7 +47,7 @@ export async function loadPolicySet(options: LoadOptions): Promise<PolicySet> {
     try {
       const compiled = await loadCompiled(folder, options)
       const policies = await regoPolicies(folder, compiled, options, problems)
-      trials.push(...regoTrials(compiled, policies))
+      if (options.isLive === true) trials.push(...regoTrials(compiled, policies))
       engines.push(new RegoEngine(policies, quarantineOf(policies, options)))
     } catch (error) {
       if (!(error instanceof CordonError) || error.problems.length === 0) throw error
@@ -59,12 +55,11 @@ export async function loadPolicySet(options: LoadOptions): Promise<PolicySet> {
     }
   }
   if (problems.length === 0 && statements.length > 0) {
-    trials.push(...cedarTrials(statements))
+    if (options.isLive === true) trials.push(...cedarTrials(statements))
     engines.push(new CedarEngine(statements))
   }
   problems.push(...twins(engines.flatMap(({ policies }) => policies)))
-  if (problems.length === 0 && options.isLive === true)
-    problems.push(...(await tryOut(trials, options.cacheDir)))
+  if (problems.length === 0) problems.push(...(await tryOut(trials, options.cacheDir)))
   if (problems.length > 0) {
     for (const engine of engines) engine.close?.()
     throw new CordonError('POLICY_INVALID', 'the policies are refused', { problems })
@@ -99,7 +94,7 @@ async function regoPolicies(
         'POLICY_INVALID',
         `${folder.dir}: the manifest does not fit its sources`,
       )
-    const metadata = sharedMetadata(file, compiled, problems)
+    const metadata = sharedMetadata(file, compiled.package, compiled.reads, problems)
     if (metadata !== undefined) policies.push({ metadata, compiled, shard })
     await pace.point()
   }
@@ -114,22 +109,6 @@ async function sharedShard(code: ShardCode, hash: string, options: LoadOptions):
   const shard = await openShard(code, options.builtins)
   SHARDS.set(parts, shard)
   return shard
-}
-
-function sharedMetadata(
-  file: SourceFile,
-  { package: packageName, reads }: CompiledPolicy,
-  problems: Problem[],
-): PolicyMetadata | undefined {
-  const parts = [file.name, packageName, reads.join(), file.text]
-  const known = METADATA.get(parts)
-  const metadata =
-    known === undefined
-      ? metadataOf(file, packageName, reads, problems)
-      : // A revision may lie in a folder of its own.
-        { ...known, file: file.path }
-  if (metadata !== undefined) METADATA.set(parts, metadata)
-  return metadata
 }
 
 function quarantineOf(
@@ -160,17 +139,11 @@ function regoTrials(
 }
 
 function cedarTrials(statements: readonly CedarPolicy[]): readonly Trial[] {
-  const trials: Trial[] = []
-  for (let at = 0; at < statements.length; at += TRIED_AT_ONCE) {
-    const policies = statements.slice(at, at + TRIED_AT_ONCE)
-    const reads = new Set(policies.flatMap(({ metadata }) => metadata.reads))
-    trials.push({
-      job: { kind: 'cedar', policies, reads: [...reads] },
-      policies: policies.map(({ metadata }) => metadata),
-      key: hashOf(policies.map(({ text }) => text)),
-    })
-  }
-  return trials
+  return statements.map((policy) => ({
+    job: { kind: 'cedar' as const, policies: [policy], reads: policy.metadata.reads },
+    policies: [policy.metadata],
+    key: hashOf([policy.text]),
+  }))
 }
 
 function hashOf(parts: readonly string[]): string {

@@ -44,15 +44,16 @@ function tryRego(
 }
 
 function tryCedar(
-  { policies, reads }: Extract<TrialJob, { kind: 'cedar' }>,
+  { policies, reads, isTogether }: Extract<TrialJob, { kind: 'cedar' }>,
   skip: readonly number[],
 ): TrialAnswer {
   const engine = new CedarEngine(policies)
-  const alone = policies.map((_, index) => [index])
-  const answer = tryAll(policies.length, skip, reads, (document) => {
+  const all = [...policies.keys()]
+  const questions = isTogether === true ? [all] : all.map((index) => [index])
+  const answer = tryAll(questions.length, skip, reads, (document) => {
     const input = { document, json: () => Buffer.from(JSON.stringify(document)) }
     return (index) => {
-      engine.evaluate(alone[index] ?? [], input)
+      engine.evaluate(questions[index] ?? [], input)
       return undefined
     }
   })
@@ -60,7 +61,7 @@ function tryCedar(
   return answer
 }
 
-/** Runs each policy over each document; the first limit that one exceeds is enough. */
+/** Runs each question over each document; the first limit that one exceeds is enough. */
 function tryAll(
   count: number,
   skip: readonly number[],

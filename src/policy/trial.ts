@@ -2,20 +2,22 @@
 //
 // WebAssembly that runs cannot be interrupted, so a thread runs it, which is killed where a policy does not
 // come back. One that exceeds its limits is refused with its name and its place. What has passed once is not
-// tried again: passes are remembered by the hash of code and data, of the release and of the limits.
+// tried again: passes are remembered by the hash of what runs (a shard with its data, a statement), of the release and
+// of the limits, so that a change tries only what it changes.
 
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import type { Problem } from '../base/errors.ts'
+import { Pace } from '../base/pace.ts'
 import { openThread } from '../base/thread.ts'
 import type { PolicyMetadata } from '../model/policy.ts'
 import type { CedarPolicy } from './cedar/read.ts'
 import { BUDGET_MS } from './quarantine.ts'
 import { LIMITS, type ShardCode } from './rego/wasm.ts'
 
-/** What is tried out together. */
+/** What is run at once. */
 export type TrialJob =
   | {
       readonly kind: 'rego'
@@ -28,6 +30,8 @@ export type TrialJob =
       readonly kind: 'cedar'
       readonly policies: readonly CedarPolicy[]
       readonly reads: readonly string[]
+      /** Asked all at once, and told of as the first of them. */
+      readonly isTogether?: true
     }
 
 /** Policies by their number in the job, with what they exceeded. */
@@ -41,6 +45,7 @@ interface Exceeded {
 /** In memory that both threads see: the policy that runs, and how many runs have begun. */
 export const PROGRESS = { policy: 0, steps: 1 } as const
 
+/** A shard or a statement, which passes or does not. */
 export interface Trial {
   readonly job: TrialJob
   /** Of the job's policies, in its order. */
@@ -49,10 +54,18 @@ export interface Trial {
   readonly key: string
 }
 
+/** Trials that run as one job: the policies of the one, then those of the next. */
+interface Batch {
+  readonly job: TrialJob
+  readonly trials: readonly Trial[]
+}
+
 /** Longer than any evaluation that its limits end, on a machine with other work. */
 const HANG_MS = 10_000
 const LOOK_EVERY_MS = 100
-const MOST_PASSED = 50_000
+const MOST_PASSED = 100_000
+/** Statements of one batch. */
+const TRIED_AT_ONCE = 100
 
 /** What is wrong with these policies; `cacheDir`: where passes are remembered, `hangMs`: after which nobody waits. */
 export async function tryOut(
@@ -60,49 +73,84 @@ export async function tryOut(
   cacheDir: string,
   hangMs = HANG_MS,
 ): Promise<readonly Problem[]> {
+  if (trials.length === 0) return []
   const file = join(cacheDir, 'passed.json')
   const passed = await readPassed(file)
   const circumstances = await circumstancesOf()
-  const nameOf = ({ key }: Trial): string => hashOf(`${circumstances} ${key}`)
-  const fresh = trials.filter((trial) => !passed.has(nameOf(trial)))
+  const pace = new Pace()
+  const names = new Map<Trial, string>()
+  for (const trial of trials) {
+    names.set(trial, hashOf(`${circumstances} ${trial.key}`))
+    await pace.point()
+  }
+  const fresh = trials.filter((trial) => !passed.has(names.get(trial) ?? ''))
   if (fresh.length === 0) return []
   const problems: Problem[] = []
+  const failed = new Set<Trial>()
   const thread = new TrialThread(hangMs)
   try {
-    for (const trial of fresh) {
-      const found = await tryOne(thread, trial)
-      problems.push(...found)
-      if (found.length === 0) passed.add(nameOf(trial))
+    for (const batch of batchesOf(fresh)) {
+      const members = batch.trials.flatMap((trial) =>
+        trial.policies.map((policy) => ({ trial, policy })),
+      )
+      for (const { index, problem } of await exceededIn(thread, batch)) {
+        const member = members[index]
+        if (member === undefined) continue
+        failed.add(member.trial)
+        problems.push(problemOf(member.policy, problem))
+      }
     }
   } finally {
     await thread.close()
+  }
+  // Those that were used last stand last, and are kept longest.
+  for (const trial of trials) {
+    const name = names.get(trial) ?? ''
+    passed.delete(name)
+    if (!failed.has(trial)) passed.add(name)
   }
   await writePassed(file, passed)
   return problems
 }
 
-async function tryOne(thread: TrialThread, { job, policies }: Trial): Promise<readonly Problem[]> {
-  const skip: number[] = []
-  const problems: Problem[] = []
-  const refuse = ({ index, problem }: Exceeded): void => {
-    const policy = policies[index]
-    if (policy === undefined) return
-    problems.push({
-      file: policy.file,
-      line: policy.line ?? 1,
-      column: 1,
-      message: `${policy.id} takes too long for a large input: ${problem}`,
-    })
+/** A shard is one by itself; statements are many, and small. */
+function batchesOf(trials: readonly Trial[]): readonly Batch[] {
+  const batches: Batch[] = []
+  const statements: Trial[] = []
+  for (const trial of trials) {
+    if (trial.job.kind === 'rego') batches.push({ job: trial.job, trials: [trial] })
+    else statements.push(trial)
   }
+  for (let at = 0; at < statements.length; at += TRIED_AT_ONCE) {
+    const some = statements.slice(at, at + TRIED_AT_ONCE)
+    const policies = some.flatMap(({ job }) => (job.kind === 'cedar' ? job.policies : []))
+    const reads = new Set(some.flatMap(({ job }) => job.reads))
+    batches.push({ job: { kind: 'cedar', policies, reads: [...reads] }, trials: some })
+  }
+  return batches
+}
+
+/** What exceeds its limits, each policy once. */
+async function exceededIn(thread: TrialThread, { job }: Batch): Promise<TrialAnswer> {
+  // What keeps the limits of one of them all together keeps them one by one.
+  if (job.kind === 'cedar') {
+    const together = await thread.run({ ...job, isTogether: true }, [])
+    if (!('index' in together) && together.length === 0) return []
+  }
+  const ended: Exceeded[] = []
   for (;;) {
-    const answer = await thread.run(job, skip)
-    if (!('index' in answer)) {
-      for (const each of answer) refuse(each)
-      return problems
-    }
-    refuse(answer)
-    skip.push(answer.index)
+    const answer = await thread.run(
+      job,
+      ended.map(({ index }) => index),
+    )
+    if (!('index' in answer)) return [...ended, ...answer]
+    ended.push(answer)
   }
+}
+
+function problemOf({ id, file, line = 1 }: PolicyMetadata, problem: string): Problem {
+  const message = `${id} takes too long for a large input: ${problem}`
+  return { file, line, column: 1, message }
 }
 
 /** One thread at a time; after a kill there is another one. */

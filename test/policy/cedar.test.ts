@@ -5,7 +5,7 @@ import t from 'tap'
 import { formatProblem } from '../../src/base/errors.ts'
 import { parseExact } from '../../src/base/exact-json.ts'
 import { CedarEngine } from '../../src/policy/cedar/engine.ts'
-import { readCedar } from '../../src/policy/cedar/read.ts'
+import { readCedar, readCedarFiles } from '../../src/policy/cedar/read.ts'
 import type { PolicyOutcome } from '../../src/policy/engine.ts'
 
 const SCHEMA = join(import.meta.dirname, '../../src/policy/cedar/schema.cedarschema')
@@ -154,6 +154,42 @@ t.test('ids count statements in the order of the file, the first is 1', async (t
   t.same(
     read(text).policies.map(({ metadata }) => metadata.id),
     Array.from({ length: 12 }, (_, index) => `x.cedar:${index + 1}`),
+  )
+})
+
+t.test('every statement that Cedar sees is one, whatever stands around it', async (t) => {
+  const texts = [
+    'permit(principal, action, resource); // a comment ends here\rforbid(principal, action, resource);',
+    '@forbid("x") permit(principal, action, resource); @ // an annotation\nforbid("x") forbid(principal, action, resource);',
+  ]
+  for (const text of texts)
+    t.same(
+      evaluate(text, {}).map(({ effect }) => effect),
+      ['ALLOW', 'DENY'],
+    )
+  t.match(read('permit(principal, action, resource); permit').problems, [{ line: 1 }])
+  t.match(read('\uFEFFpermit(principal, action, resource);').problems, [{ line: 1, column: 1 }])
+})
+
+t.test('what is valid is read once, and placed where it stands', async (t) => {
+  const statement =
+    '@id("one") permit(principal, action, resource) when { principal has attributes };'
+  const [first, second] = await readCedarFiles([
+    { path: 'a/x.cedar', name: 'x.cedar', text: statement },
+    { path: 'b/x.cedar', name: 'x.cedar', text: `// moved\n\n${statement}` },
+  ])
+  const again = read(`\n${statement}`)
+  t.match(first?.policies[0]?.metadata, { id: 'one', file: 'a/x.cedar', line: 1 })
+  t.match(second?.policies[0]?.metadata, { id: 'one', file: 'b/x.cedar', line: 3 })
+  t.equal(again.policies[0]?.outcome, first?.policies[0]?.outcome, 'shared')
+  t.match(again.warnings, [{ file: 'dir/x.cedar', line: 2, message: /impossible/ }])
+})
+
+t.test('a statement without an id is not another one of the same text', async (t) => {
+  const text = 'permit(principal, action, resource);'
+  t.same(
+    read(`${text}\n${text}`).policies.map(({ metadata }) => metadata.id),
+    ['x.cedar:1', 'x.cedar:2'],
   )
 })
 

@@ -7,7 +7,7 @@ import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
 import type { Problem } from '../../base/errors.ts'
 import { parseExact } from '../../base/exact-json.ts'
 import { didYouMean, nearest } from '../../base/nearest.ts'
-import { Pace } from '../../base/pace.ts'
+import { atOnce, inSlices } from '../../base/pace.ts'
 import type { Effect, Obligation } from '../../model/decision.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import type { PolicyOutcome } from '../engine.ts'
@@ -59,165 +59,229 @@ export interface CedarFile {
 const CEDAR_SCHEMA = readFileSync(join(import.meta.dirname, 'schema.cedarschema'), 'utf8')
 
 /** Statements that are validated together: reading the schema costs as much as some of them. */
-const VALIDATED_AT_ONCE = 100
+const MOST_AT_ONCE = 100
+const FEW_AT_ONCE = 10
+/** How long that may take, because nothing else runs meanwhile. */
+const VALIDATION_MS = 15
 
-/** Files as they were read, shared by the revisions that hold their policies. */
-const READ = new SharedValues<CedarFile>()
-
-/** A file whose statements are whole, before Cedar has validated them. */
-interface Parsed {
-  readonly file: SourceFile
-  readonly statements: readonly Statement[]
-  readonly policies: readonly CedarPolicy[]
+/** A valid statement, where it was read first, with what there is to be said of it. */
+interface Known {
+  readonly policy: CedarPolicy
+  readonly warnings: readonly Remark[]
 }
 
-type Validated = Pick<CedarFile, 'problems' | 'warnings'>
+/** `at`: from the beginning of the statement. */
+interface Remark {
+  readonly at: number
+  readonly message: string
+}
 
+/** Statements as they were read, shared by the revisions that hold them, wherever those lie. */
+const KNOWN = new SharedValues<Known>()
+
+/** A statement that is whole, and what its validator said of it as soon as it was asked. */
+interface Part {
+  readonly statement: Statement
+  readonly policy: CedarPolicy
+  /** Whether its id does not hang on where it stands. */
+  readonly hasOwnId: boolean
+  said: Said | undefined
+}
+
+interface Said {
+  readonly problems: readonly Remark[]
+  readonly warnings: readonly Remark[]
+}
+
+interface Parsed {
+  readonly source: Source
+  readonly parts: readonly Part[]
+}
+
+/** Everything that is wrong comes out with its place; no policies then. */
 export function readCedar(file: SourceFile): CedarFile {
-  const parsed = parse(file)
-  if (!('statements' in parsed)) return parsed
-  return fileOf(parsed, validateOne(parsed))
+  const [read = refused()] = atOnce(reading([file]))
+  return read
 }
 
 /** The same for many files, in slices, in their order. */
-export async function readCedarFiles(files: readonly SourceFile[]): Promise<readonly CedarFile[]> {
-  const pace = new Pace()
-  const read = new Map<SourceFile, CedarFile>()
-  let batch: Parsed[] = []
-  const validateBatch = (): void => {
-    for (const [parsed, validated] of validate(batch))
-      read.set(parsed.file, fileOf(parsed, validated))
-    batch = []
-  }
-  for (const file of files) {
-    const known = READ.get([file.name, file.text])
-    const parsed = known === undefined ? parse(file) : movedTo(file, known)
-    if (!('statements' in parsed)) read.set(file, parsed)
-    else {
-      batch.push(parsed)
-      if (batch.reduce((sum, { statements }) => sum + statements.length, 0) >= VALIDATED_AT_ONCE)
-        validateBatch()
-    }
-    await pace.point()
-  }
-  validateBatch()
-  return files.flatMap((file) => {
-    const found = read.get(file)
-    if (found === undefined) return []
-    const parts = [file.name, file.text]
-    // Whoever reads it in passing does not take the place of what somebody holds.
-    if (found.problems.length === 0 && READ.get(parts) === undefined) {
-      READ.set(parts, found)
-      for (const policy of found.policies) READ.keep(found, policy)
-    }
-    return [found]
-  })
+export function readCedarFiles(files: readonly SourceFile[]): Promise<readonly CedarFile[]> {
+  return inSlices(reading(files))
 }
 
-/** What was read at one place as if it had been read at another: a revision may lie in a folder of its own. */
-function movedTo({ path }: SourceFile, read: CedarFile): CedarFile {
-  const policies = read.policies.map((policy) => ({
-    ...policy,
-    metadata: { ...policy.metadata, file: path },
-  }))
-  return { policies, problems: [], warnings: [] }
+function* reading(files: readonly SourceFile[]): Generator<undefined, readonly CedarFile[]> {
+  const read: (Parsed | CedarFile)[] = []
+  let waiting: Part[] = []
+  let together = FEW_AT_ONCE
+  for (const file of files) {
+    const parsed = yield* parsing(new Source(file))
+    read.push(parsed)
+    if ('parts' in parsed)
+      for (const part of parsed.parts) if (part.said === undefined) waiting.push(part)
+    while (waiting.length >= together) {
+      const began = performance.now()
+      validate(waiting.slice(0, together))
+      waiting = waiting.slice(together)
+      const fitting = (together * VALIDATION_MS) / (performance.now() - began)
+      together = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(fitting)))
+      yield
+    }
+  }
+  validate(waiting)
+  return read.map((each) => ('parts' in each ? fileOf(each) : each))
 }
 
 function refused(...problems: Problem[]): CedarFile {
   return { policies: [], problems, warnings: [] }
 }
 
-function parse(file: SourceFile): Parsed | CedarFile {
-  const { statements, tooLarge } = splitStatements(file.text)
-  if (tooLarge !== undefined)
-    return refused({ ...placeAt(file, tooLarge.at), message: tooLarge.message })
-  const parsed = cedar.policySetTextToParts(file.text)
-  if (parsed.type === 'failure')
-    return refused(...parsed.errors.map((each) => placed(file, 0, each)))
-  const policies: CedarPolicy[] = []
-  const problems: Problem[] = []
-  for (const [index, statement] of statements.entries()) {
-    const read = readStatement(file, statement, `${basename(file.name)}:${index + 1}`)
-    if ('text' in read) policies.push(read)
-    else problems.push(...read)
+/** A file, and where its lines begin. */
+class Source {
+  readonly file: SourceFile
+  #lines: readonly number[] | undefined
+
+  constructor(file: SourceFile) {
+    this.file = file
   }
-  return problems.length > 0 ? refused(...problems) : { file, statements, policies }
+
+  placeOf(index: number): { file: string; line: number; column: number } {
+    const { path, text } = this.file
+    const lines = (this.#lines ??= lineStarts(text))
+    let line = 0
+    for (let step = lines.length; step >= 1; step = Math.floor(step / 2))
+      while ((lines[line + step] ?? Infinity) <= index) line += step
+    const column = Array.from(text.slice(lines[line], index)).length + 1
+    return { file: path, line: line + 1, column }
+  }
 }
 
-function fileOf({ policies }: Parsed, validated: Validated): CedarFile {
-  return { policies: validated.problems.length > 0 ? [] : policies, ...validated }
+function lineStarts(text: string): readonly number[] {
+  const starts = [0]
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) starts.push(at + 1)
+  return starts
 }
 
-function validateOne(parsed: Parsed): Validated {
-  return validate([parsed]).get(parsed) ?? { problems: [], warnings: [] }
+/** Stops after each statement. */
+function* parsing(source: Source): Generator<undefined, Parsed | CedarFile> {
+  const parts: Part[] = []
+  const problems: Problem[] = []
+  const statements = splitStatements(source.file.text)
+  let next = statements.next()
+  for (let number = 1; next.done !== true; number++) {
+    const read = readStatement(source, next.value, number)
+    if ('statement' in read) parts.push(read)
+    else problems.push(...read)
+    yield
+    next = statements.next()
+  }
+  const end = next.value
+  if (end?.message !== undefined)
+    return refused({ ...source.placeOf(end.at), message: end.message })
+  if (end === undefined && problems.length === 0) return { source, parts }
+  // What breaks one statement may hang on another one: Cedar tells what is wrong with all of them.
+  const broken = cedar.policySetTextToParts(source.file.text)
+  if (broken.type === 'failure')
+    return refused(
+      ...broken.errors.map((each) => placed(source, 0, remarkOf(source.file.text, each))),
+    )
+  if (end !== undefined)
+    problems.push({ ...source.placeOf(end.at), message: 'a statement ends with a semicolon' })
+  return refused(...problems)
+}
+
+function fileOf({ source, parts }: Parsed): CedarFile {
+  const told = (kind: keyof Said): readonly Problem[] =>
+    distinct(
+      parts.flatMap(({ statement, said }) =>
+        (said?.[kind] ?? []).map((remark) => placed(source, statement.start, remark)),
+      ),
+    )
+  const problems = told('problems')
+  const policies = problems.length > 0 ? [] : parts.map(({ policy }) => policy)
+  return { policies, problems, warnings: told('warnings') }
 }
 
 /** Strict: an attribute that may be absent must be tested with `has` first. */
-function validate(batch: readonly Parsed[]): ReadonlyMap<Parsed, Validated> {
-  if (batch.length === 0) return new Map()
-  const all = batch.flatMap((parsed) =>
-    parsed.statements.map((statement) => ({ parsed, statement })),
-  )
+function validate(parts: readonly Part[]): void {
+  if (parts.length === 0) return
   const answer = cedar.validate({
     schema: CEDAR_SCHEMA,
     policies: {
       staticPolicies: Object.fromEntries(
-        all.map(({ statement: { text } }, id): [string, string] => [String(id), text]),
+        parts.map(({ statement: { text } }, id): [string, string] => [String(id), text]),
       ),
     },
     validationSettings: { mode: 'strict' },
   })
   if (answer.type === 'failure') {
-    // What is wrong with all of them together is told of the file that it is wrong with.
-    if (batch.length > 1) return new Map(batch.map((parsed) => [parsed, validateOne(parsed)]))
-    const [only] = batch
-    return new Map(
-      only === undefined
-        ? []
-        : [
-            [
-              only,
-              { problems: answer.errors.map((each) => placed(only.file, 0, each)), warnings: [] },
-            ],
-          ],
-    )
+    const [only] = parts
+    // What is wrong with all of them together is told of the one that it is wrong with.
+    if (parts.length > 1) for (const part of parts) validate([part])
+    else if (only !== undefined)
+      only.said = {
+        problems: answer.errors.map((each) => remarkOf(only.statement.text, each)),
+        warnings: [],
+      }
+    return
   }
-  const told = new Map<Parsed, { problems: Problem[]; warnings: Problem[] }>(
-    batch.map((parsed) => [parsed, { problems: [], warnings: [] }]),
-  )
-  for (const [kind, errors] of [
-    ['problems', answer.validationErrors],
-    ['warnings', answer.validationWarnings],
-  ] as const) {
-    for (const { policyId, error } of errors) {
-      const found = all[Number(policyId)]
-      if (found !== undefined)
-        told.get(found.parsed)?.[kind].push(placed(found.parsed.file, found.statement.start, error))
+  const { validationErrors, validationWarnings } = answer
+  const errorsOf = Map.groupBy(validationErrors, ({ policyId }) => policyId)
+  const warningsOf = Map.groupBy(validationWarnings, ({ policyId }) => policyId)
+  for (const [id, part] of parts.entries()) {
+    const remarks = (found: readonly CedarWasm.ValidationError[] = []): readonly Remark[] =>
+      found.map(({ error }) => remarkOf(part.statement.text, error))
+    part.said = {
+      problems: remarks(errorsOf.get(String(id))),
+      warnings: remarks(warningsOf.get(String(id))),
     }
+    if (part.said.problems.length === 0) remember(part, part.said.warnings)
   }
-  return new Map(
-    [...told].map(([parsed, { problems, warnings }]) => [
-      parsed,
-      { problems: distinct(problems), warnings: distinct(warnings) },
-    ]),
-  )
+}
+
+function remember({ statement, policy, hasOwnId }: Part, warnings: readonly Remark[]): void {
+  const parts = hasOwnId ? [statement.text] : [statement.text, policy.metadata.id]
+  // Whoever reads it in passing does not take the place of what somebody holds.
+  if (KNOWN.get(parts) !== undefined) return
+  const known = { policy, warnings }
+  KNOWN.set(parts, known)
+  KNOWN.keep(known, policy)
+}
+
+/** The statement as it was read at another place: a revision may lie in a folder of its own. */
+function elsewhere(source: Source, statement: Statement, defaultId: string): Part | undefined {
+  const { text, start } = statement
+  const found = KNOWN.get([text]) ?? KNOWN.get([text, defaultId])
+  if (found === undefined) return undefined
+  const { file, line } = source.placeOf(start)
+  const policy = { ...found.policy, metadata: { ...found.policy.metadata, file, line } }
+  // What was read first stays as long as anything that was made of it.
+  KNOWN.keep(found, policy)
+  return { statement, policy, hasOwnId: false, said: { problems: [], warnings: found.warnings } }
 }
 
 function readStatement(
-  file: SourceFile,
-  { text, start, effectAt }: Statement,
-  defaultId: string,
-): CedarPolicy | readonly Problem[] {
+  source: Source,
+  statement: Statement,
+  number: number,
+): Part | readonly Problem[] {
+  const { text, start, effectAt } = statement
+  const defaultId = `${basename(source.file.name)}:${number}`
+  const before = elsewhere(source, statement, defaultId)
+  if (before !== undefined) return before
   const problem = (message: string, key?: string): Problem => {
     const at = key === undefined ? -1 : text.slice(0, effectAt).search(new RegExp(`@\\s*${key}\\b`))
-    return { ...placeAt(file, start + Math.max(at, 0)), message }
+    return placed(source, start, { at: Math.max(at, 0), message })
   }
   const parsed = cedar.policyToJson(text)
   if (parsed.type === 'failure') {
     return parsed.errors.map((error) =>
-      error.message.includes('template')
-        ? { ...placed(file, start, error), message: 'templates are refused: name the entity' }
-        : placed(file, start, error),
+      placed(
+        source,
+        start,
+        error.message.includes('template')
+          ? { ...remarkOf(text, error), message: 'templates are refused: name the entity' }
+          : remarkOf(text, error),
+      ),
     )
   }
   const { effect, annotations = {} } = parsed.json
@@ -233,12 +297,13 @@ function readStatement(
   const raw = Object.fromEntries(
     Object.entries(annotations).map(([key, value]) => [key, (value as string | null) ?? '']),
   ) as Readonly<Record<string, string>>
+  const { file, line } = source.placeOf(start)
   const metadata = readMetadata(
     { ...pick(raw), scope: impliedScope(parsed.json) },
     {
       language: 'cedar',
-      file: file.path,
-      line: placeAt(file, start).line,
+      file,
+      line,
       defaultId,
       reads: readsOfCedar(parsed.json),
       text: `obligations ${raw['obligations'] ?? ''}`,
@@ -260,12 +325,13 @@ function readStatement(
   )
     return problems
   const reasons = raw['reason'] === undefined || raw['reason'] === '' ? [] : [raw['reason']]
-  return {
+  const policy = {
     metadata,
     text: `${text.slice(0, effectAt)}permit${text.slice(effectAt + 'permit'.length)}`,
     entities: namedEntities(parsed.json),
     outcome: { effect: answer.effect, reasons, obligations, error: null },
   }
+  return { statement, policy, hasOwnId: raw['id'] !== undefined, said: undefined }
 }
 
 /** Annotations that are metadata. `@scope` is none of Cedar's: the head is the scope. */
@@ -292,27 +358,24 @@ function obligationsOf(json: string | undefined): readonly Obligation[] | undefi
   }
 }
 
-/** Cedar tells places in bytes, from where the text that it was given begins. */
-function placed(file: SourceFile, start: number, error: CedarWasm.DetailedError): Problem {
-  const bytes = Buffer.from(file.text.slice(start))
-  const offset = error.sourceLocations?.[0]?.start ?? 0
-  const text = error.help === null ? error.message : `${error.message} (${error.help})`
-  const message = text
-    .replaceAll(/for policy `\d+`, /g, '')
-    .replace(/^failed to parse polic(?:y|ies) from string: /, '')
-    .replace(/ in context for Cordon::Action::"[^"]*"/, ' in context')
-  return {
-    ...placeAt(file, start + bytes.subarray(0, offset).toString('utf8').length),
-    message,
-  }
+function placed(source: Source, start: number, { at, message }: Remark): Problem {
+  return { ...source.placeOf(start + at), message }
 }
 
-function placeAt(
-  { path, text }: SourceFile,
-  index: number,
-): { file: string; line: number; column: number } {
-  const before = text.slice(0, index).split('\n')
-  return { file: path, line: before.length, column: Array.from(before.at(-1) ?? '').length + 1 }
+/** What Cedar says of a text; it tells places in bytes. */
+function remarkOf(
+  text: string,
+  { message, help, sourceLocations }: CedarWasm.DetailedError,
+): Remark {
+  const bytes = sourceLocations?.[0]?.start ?? 0
+  const said = help === null ? message : `${message} (${help})`
+  return {
+    at: bytes === 0 ? 0 : Buffer.from(text).toString('utf8', 0, bytes).length,
+    message: said
+      .replaceAll(/for policy `\d+`, /g, '')
+      .replace(/^failed to parse polic(?:y|ies) from string: /, '')
+      .replace(/ in context for Cordon::Action::"[^"]*"/, ' in context'),
+  }
 }
 
 /** The validator repeats itself for every action. */

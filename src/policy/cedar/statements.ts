@@ -1,7 +1,7 @@
 // Where the statements of a Cedar file begin and end, in the order they were written.
 //
-// Cedar's own splitting orders by text and loses places; ids (`<file name>:<n>`) and messages need both. The
-// file was parsed by Cedar before, so strings, comments and semicolons are all that must be told apart. Its
+// Cedar's own splitting orders by text and loses places; ids (`<file name>:<n>`) and messages need both. Cedar parses
+// each of them afterwards, so gaps, strings and semicolons are all that must be told apart, as its lexer does. Its
 // parser recurses on the wasm stack, and overflowing it ruins the instance: depth and size are bounded first.
 
 export interface Statement {
@@ -17,24 +17,31 @@ const MAX_DEPTH = 64
 const MAX_OPERATORS = 800
 const MAX_IFS = 100
 
-const TOKEN = /\s+|\/\/[^\n]*|"(?:[^"\\]|\\[\s\S])*"?|[A-Za-z_]\w*|&&|\|\||[^]/y
+/** What lies between tokens: to Cedar a comment ends with any end of a line, and a byte order mark is no gap. */
+const GAP = /[^\S\uFEFF]+|\/\/[^\n\r]*/y
+/** A longer string is more than a statement may be. */
+const TOKEN = /"(?:[^"\\]|\\[\s\S]){0,65536}"?|[A-Za-z_]\w*|&&|\|\||[^]/y
 
-/** The statements, and the first place at which a bound is exceeded. */
-export function splitStatements(text: string): {
-  readonly statements: readonly Statement[]
-  readonly tooLarge: { readonly at: number; readonly message: string } | undefined
-} {
-  const statements: Statement[] = []
-  let tooLarge: { at: number; message: string } | undefined
+/** Where a bound is exceeded, or where something stands that no semicolon ends. */
+export interface Unfinished {
+  readonly at: number
+  /** Absent: Cedar says what is wrong. */
+  readonly message?: string
+}
+
+/** Each statement, and at the end what cannot be split. */
+export function* splitStatements(text: string): Generator<Statement, Unfinished | undefined> {
   let start = -1
   let effectAt = -1
   let depth = 0
   let operators = 0
   let ifs = 0
-  TOKEN.lastIndex = 0
-  for (let at = 0; at < text.length; at = TOKEN.lastIndex) {
+  let before = ''
+  for (let at = 0; ;) {
+    for (GAP.lastIndex = at; GAP.test(text);) at = GAP.lastIndex
+    if (at >= text.length) return start === -1 ? undefined : { at: start }
+    TOKEN.lastIndex = at
     const [token = ''] = TOKEN.exec(text) ?? []
-    if (/^\s|^\/\//.test(token)) continue
     if (start === -1) start = at
     if (token === '(' || token === '[' || token === '{') depth += 1
     else if (token === ')' || token === ']' || token === '}') depth -= 1
@@ -42,19 +49,20 @@ export function splitStatements(text: string): {
     else if (/^(?:&&|\|\||[+\-*<>=!])$/.test(token)) operators += 1
     else if (effectAt === -1 && depth === 0 && (token === 'permit' || token === 'forbid')) {
       // An annotation may be called so; its name follows an `@`.
-      if (!/@\s*$/.test(text.slice(start, at))) effectAt = at - start
+      if (before !== '@') effectAt = at - start
     }
     const message = boundExceeded(at - start, depth, operators, ifs)
-    if (message !== undefined) tooLarge ??= { at, message }
+    if (message !== undefined) return { at, message }
+    at += token.length
+    before = token
     if (token !== ';') continue
-    statements.push({ text: text.slice(start, at + 1), start, effectAt })
+    yield { text: text.slice(start, at), start, effectAt }
     start = -1
     effectAt = -1
     depth = 0
     operators = 0
     ifs = 0
   }
-  return { statements, tooLarge }
 }
 
 function boundExceeded(

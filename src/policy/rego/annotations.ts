@@ -6,6 +6,7 @@ import { didYouMean, nearest } from '../../base/nearest.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import type { SourceFile } from '../folder.ts'
 import { type RawMetadata, readMetadata } from '../metadata.ts'
+import { SharedValues } from '../shared-values.ts'
 
 interface Annotations {
   readonly raw: RawMetadata
@@ -44,6 +45,29 @@ function readAnnotations(text: string): Annotations {
       return { ...fromDocument(document.yaml, block.start + 1, lines), end: block.end }
   }
   return { raw: {}, line: packageAt + 1, problems: [] }
+}
+
+/** By all that they are read from but the folder: a revision may lie in one of its own. */
+const READ = new SharedValues<PolicyMetadata>()
+
+/** The same as `metadataOf`, read once for all revisions that have the policy. */
+export function sharedMetadata(
+  file: SourceFile,
+  packageName: string,
+  reads: readonly string[],
+  problems: Problem[],
+): PolicyMetadata | undefined {
+  const parts = [file.name, packageName, reads.join(), file.text]
+  const known = READ.get(parts)
+  if (known === undefined) {
+    const metadata = metadataOf(file, packageName, reads, problems)
+    if (metadata !== undefined) READ.set(parts, metadata)
+    return metadata
+  }
+  const metadata = { ...known, file: file.path }
+  // The first one that was read is kept by all that were made of it: it stays as long as any of them.
+  READ.keep(known, metadata)
+  return metadata
 }
 
 /** The metadata of a policy file; what is wrong with it goes into `problems`, with its place. */

@@ -12,7 +12,7 @@ import { Pace } from '../../base/pace.ts'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
-import { metadataOf } from './annotations.ts'
+import { sharedMetadata } from './annotations.ts'
 import { capabilitiesWith } from './capabilities.ts'
 import { Desk, NON_DETERMINISTIC, refused } from './desk.ts'
 import { groupByScope } from './grouping.ts'
@@ -229,7 +229,7 @@ async function describe(
   for (const module of policies) {
     const packageName = module.facts.packagePath.join('.')
     const reads = graph.reads(module)
-    const metadata = metadataOf(module.file, packageName, reads, problems)
+    const metadata = sharedMetadata(module.file, packageName, reads, problems)
     if (metadata !== undefined)
       known.push({ module, metadata, packageName, scope: metadata.scope, reads })
     await pace.point()
