@@ -2,7 +2,7 @@
 
 import { styleText } from 'node:util'
 import Table from 'cli-table3'
-import { CordonError, type ErrorCode, formatProblem } from '../base/errors.ts'
+import { CordonError, type ErrorCode, formatProblem, type Problem } from '../base/errors.ts'
 import { type Loaded, loadConfig } from '../config/load.ts'
 
 /** Data goes to `out`, everything else to `err`. */
@@ -43,10 +43,16 @@ export async function guard(io: Io, run: () => Promise<ExitCode>): Promise<ExitC
       return 3
     }
     for (const problem of error.problems)
-      io.err.write(`${problem.file === '' ? problem.message : formatProblem(problem)}\n`)
+      io.err.write(`${problem.file === '' ? problem.message : formatProblem(asOption(problem))}\n`)
     io.err.write(`cordon: ${error.message}\n`)
     return EXIT[error.code] ?? 3
   }
+}
+
+/** What a query names by a pointer, a command line does by an option. */
+function asOption(problem: Problem): Problem {
+  const name = /^\/querystring\/(\w+)$/.exec(problem.file)?.[1]
+  return name === undefined ? problem : { ...problem, file: `--${name.replaceAll('_', '-')}` }
 }
 
 /** The configuration of `--config`, its warnings told on stderr. */

@@ -347,16 +347,23 @@ export class Admin {
   }
 }
 
-/** Nested fields as `user.name`; lists as JSON. */
-function flatten(row: Readonly<Record<string, unknown>>, prefix = ''): Record<string, string> {
+/**
+ * `user.name` and `resource.host`, which every row has; any other document is JSON in one cell, because the next row's may
+ * have other keys.
+ */
+function flatten(row: Readonly<Record<string, unknown>>): Record<string, string> {
   const out: Record<string, string> = {}
   for (const [key, value] of Object.entries(row)) {
-    const name = prefix + key
-    if (value instanceof Date) out[name] = value.toISOString()
-    else if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      Object.assign(out, flatten(value as Record<string, unknown>, `${name}.`))
-    else if (value === null || value === undefined) out[name] = ''
-    else out[name] = typeof value === 'string' ? value : JSON.stringify(value)
+    if (key === 'user' || key === 'resource')
+      for (const [inner, each] of Object.entries(value as object))
+        out[`${key}.${inner}`] = cellOf(each)
+    else out[key] = cellOf(value)
   }
   return out
+}
+
+function cellOf(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  if (value instanceof Date) return value.toISOString()
+  return typeof value === 'string' ? value : stringifyExact(value)
 }

@@ -2,6 +2,7 @@
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse } from 'csv-parse/sync'
 import t, { type Test } from 'tap'
 import { run, type Ran } from '../support/command-line.ts'
 import { company } from '../support/company.ts'
@@ -210,6 +211,16 @@ t.test('exports: both formats, a time span, and what a decision has at least', a
   const csv = (await command('ledger', 'export', '--format', 'csv')).out.split('\n')
   t.match(csv[0], /(?:^|,)decision_id,.*user\.name,.*resource\.host,/)
   t.equal(csv.length, rows.length + 2)
+  const audit = ['ledger', 'export', '--table', 'audit_events']
+  const events = linesOf((await command(...audit)).out)
+  const cells: Record<string, string>[] = parse((await command(...audit, '--format', 'csv')).out, {
+    columns: true,
+  })
+  t.same(
+    cells.map(({ event_data: data = '' }) => (data === '' ? null : JSON.parse(data))),
+    events.map(({ event_data: data }) => data),
+    'whatever keys the first one has, those of none are lost',
+  )
   const now = new Date(Date.now() + 1000).toISOString()
   t.equal((await command('ledger', 'export', '--from', now)).out, '')
   t.equal(linesOf((await command('ledger', 'export', '--to', now)).out).length, rows.length)
