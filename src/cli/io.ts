@@ -43,10 +43,17 @@ export async function guard(io: Io, run: () => Promise<ExitCode>): Promise<ExitC
       return 3
     }
     for (const problem of error.problems)
-      io.err.write(`${problem.file === '' ? problem.message : formatProblem(asOption(problem))}\n`)
+      if (problem.message !== error.message) io.err.write(`${placed(problem)}\n`)
     io.err.write(`cordon: ${error.message}\n`)
     return EXIT[error.code] ?? 3
   }
+}
+
+/** A problem of a request has no file: what is wrong in it is named as the API names it. */
+function placed(problem: Problem): string {
+  const { file, pointer = '', message } = problem
+  if (file !== '') return formatProblem(asOption(problem))
+  return pointer === '' ? message : `${pointer.slice(1)}: ${message}`
 }
 
 /** What a query names by a pointer, a command line does by an option. */

@@ -136,7 +136,10 @@ export class PolicyActivation {
     const { life } = this.#parts
     const at = from === undefined ? null : timeAt('/effective_from', from)
     if (at !== null && at.getTime() < life.now().getTime() - PAST_MS)
-      throw invalid('/effective_from', 'lies in the past; leave it out to activate now')
+      throw invalid(
+        '/effective_from',
+        'effective_from lies in the past; leave it out to activate now',
+      )
     const turns = await this.#turns(names, 'activate', seen, (before) => {
       const { effective_from: dated } = before
       // Without a date it takes effect now, whatever date it had; one that has come stays.
@@ -622,7 +625,7 @@ function checkTogether(names: readonly VersionName[]): void {
   if (names.length > MAX_TOGETHER)
     throw invalid('/also', `at most ${MAX_TOGETHER} versions take effect together`)
   const ids = new Set(names.map(({ policy_id: id }) => id))
-  if (ids.size < names.length) throw invalid('/also', 'names a policy twice')
+  if (ids.size < names.length) throw invalid('/also', 'a policy is named twice')
 }
 
 function refuseWith(problems: readonly Problem[]): void {

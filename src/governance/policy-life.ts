@@ -672,7 +672,10 @@ export function timeAt(pointer: string, text: string | null): Date | null {
   if (text === null) return null
   const time = new Date(text)
   if (!TIME.test(text) || Number.isNaN(time.getTime()))
-    throw invalid(pointer, 'must be a time with its zone, such as 2026-11-24T00:00:00Z')
+    throw invalid(
+      pointer,
+      `${pointer.slice(1)} must be a time with its zone, such as 2026-11-24T00:00:00Z`,
+    )
   return time
 }
 
@@ -684,12 +687,12 @@ function gitOf(
     return { git_commit_sha: before.git_commit_sha, git_branch: before.git_branch }
   const { commit, branch } = git
   if (commit !== undefined && !COMMIT.test(commit))
-    throw invalid('/git/commit', 'must be a whole commit id: 40 or 64 hex digits')
+    throw invalid('/git/commit', 'the commit must be a whole commit id: 40 or 64 hex digits')
   if (
     branch !== undefined &&
     (branch === '' || branch.length > 255 || /[\p{Cc}\s~^:?*[\\]/u.test(branch))
   )
-    throw invalid('/git/branch', 'must be the name of a branch, at most 255 characters')
+    throw invalid('/git/branch', 'the branch must be the name of one, at most 255 characters')
   return { git_commit_sha: commit ?? null, git_branch: branch ?? null }
 }
 
