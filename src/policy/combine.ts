@@ -140,7 +140,7 @@ export function defaultOf(
   document: unknown,
   defaults: CombineOptions['defaults'],
 ): { readonly kind: TrafficClass; readonly effect: Effect; readonly reason: string } {
-  const kind = classOf(document)
+  const kind = trafficClass(document)
   return { kind, effect: DEFAULTS[defaults[kind]], reason: DEFAULT_REASONS[kind] }
 }
 
@@ -152,7 +152,8 @@ const DEFAULT_REASONS: Readonly<Record<TrafficClass, string>> = {
   other: 'no policy speaks about this',
 }
 
-function classOf(document: unknown): TrafficClass {
+/** What the default for an input goes by. */
+export function trafficClass(document: unknown): TrafficClass {
   const resource = isObject(document) && isObject(document['resource']) ? document['resource'] : {}
   const status = resource['approval_status']
   if (status === 'approved' || status === 'review_required' || status === 'prohibited')

@@ -18,6 +18,7 @@ import { sharedMetadata } from './rego/annotations.ts'
 import { type CompileOptions, loadCompiled } from './rego/compile.ts'
 import { RegoEngine, type RegoPolicy } from './rego/engine.ts'
 import type { CompiledRego } from './rego/manifest.ts'
+import { ruleName } from './rego/rule-functions.ts'
 import { openShard, type Shard, type ShardCode } from './rego/wasm.ts'
 import { SharedValues } from './shared-values.ts'
 import { type Trial, tryOut } from './trial.ts'
@@ -129,7 +130,9 @@ function regoTrials(
       job: {
         kind: 'rego' as const,
         code,
-        answers: members.map(({ compiled }) => compiled.answer),
+        answers: members.map(({ compiled: { answer, rules } }) =>
+          rules.map((rule) => ruleName(answer, rule)),
+        ),
         reads: [...reads],
       },
       policies: members.map(({ metadata }) => metadata),

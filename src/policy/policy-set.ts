@@ -5,13 +5,19 @@
 // input. Errors are never remembered.
 
 import { createHash } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
 import { stringifyExact } from '../base/exact-json.ts'
 import type { Verdict } from '../model/decision.ts'
 import { BY_DEFAULT } from '../model/exception.ts'
 import type { PolicyMetadata, ScopeKey } from '../model/policy.ts'
 import type { AiService } from '../model/service.ts'
-import { byCodePoint, combine, type CombineOptions, type Evaluated } from './combine.ts'
+import {
+  byCodePoint,
+  combine,
+  type CombineOptions,
+  type Evaluated,
+  type TrafficClass,
+  trafficClass,
+} from './combine.ts'
 import {
   type Engine,
   type EngineInput,
@@ -19,17 +25,17 @@ import {
   type PolicyDetail,
   type PolicyOutcome,
 } from './engine.ts'
-import { fingerprint, project, type ReadTree, readTree } from './projection.ts'
+import { addFacts, project, type ReadTree, readTree } from './projection.ts'
 import type { QuarantineListener } from './quarantine.ts'
+import { Facts, Remembered } from './remembered.ts'
 import { ScopeIndex } from './scope.ts'
 
-/** Verdicts and their keys, as far as their size can be told. */
-const REMEMBERED_BYTES = 32 * 1024 * 1024
-/** A longer key is kept as its SHA-256. */
-const LONGEST_KEY = 2048
-const VIEWS = 20_000
-/** Candidates of all remembered views together. */
-const REMEMBERED_CANDIDATES = 400_000
+/** Verdicts, and what they were given for. */
+const VERDICT_BYTES = 32 * 1024 * 1024
+/** Candidates, by what the scopes see of an input and by themselves. */
+const CANDIDATE_BYTES = 16 * 1024 * 1024
+/** What candidates take for each member, with what engines prepare for them. */
+const MEMBER_BYTES = 200
 const NOBODY: ReadonlySet<string> = new Set()
 const CLASS_READS = ['resource.approval_status', 'resource.ai']
 
@@ -51,9 +57,18 @@ interface Question {
 interface Candidates {
   readonly members: readonly Member[]
   readonly questions: readonly Question[]
-  /** What the memo key is made of; undefined: a candidate reads everything. */
+  /** What of an input its verdict is remembered by; undefined: a candidate reads everything. */
   readonly reads: ReadTree | undefined
   readonly id: number
+  /** The last verdict that was made of answers. */
+  last: Judged | undefined
+}
+
+interface Judged {
+  readonly outcomes: readonly PolicyOutcome[]
+  readonly trafficClass: TrafficClass
+  readonly verdict: Verdict
+  readonly bytes: number
 }
 
 export class PolicySet {
@@ -66,20 +81,12 @@ export class PolicySet {
   readonly #riskReaders: ReadonlySet<string>
   readonly #scope: ScopeIndex
   readonly #options: CombineOptions
-  readonly #verdicts = new LRUCache<string, Verdict>({
-    maxSize: REMEMBERED_BYTES,
-    sizeCalculation: (verdict, key) => sizeOf(verdict) + 2 * key.length,
-  })
+  readonly #verdicts = new Remembered<Verdict>(VERDICT_BYTES)
   /** By what the scopes see of an input, and by themselves: several views have the same candidates. */
-  readonly #byView = new LRUCache<string, Candidates>({
-    max: VIEWS,
-    maxSize: REMEMBERED_CANDIDATES,
-    sizeCalculation: weightOf,
-  })
-  readonly #byMembers = new LRUCache<string, Candidates>({
-    maxSize: REMEMBERED_CANDIDATES,
-    sizeCalculation: weightOf,
-  })
+  readonly #byView = new Remembered<Candidates>(CANDIDATE_BYTES)
+  readonly #byMembers = new Remembered<Candidates>(CANDIDATE_BYTES)
+  /** Used by every question again. */
+  readonly #facts = new Facts()
   #nextId = 1
 
   constructor(engines: readonly Engine[], digest: string, options: CombineOptions) {
@@ -106,21 +113,39 @@ export class PolicySet {
    */
   decide(document: unknown, json?: Uint8Array, excepted: ReadonlySet<string> = NOBODY): Verdict {
     if (excepted.size > 0) return this.#decideWithout(excepted, document, json)
-    const { members, questions, reads, id } = this.#candidatesFor(document)
-    const key =
-      reads === undefined || json !== undefined
-        ? undefined
-        : bounded(`${id}${fingerprint(document, reads)}`)
-    const known = key === undefined ? undefined : this.#verdicts.get(key)
+    const candidates = this.#candidatesFor(document)
+    const facts = json === undefined ? this.#factsOf(candidates, document) : undefined
+    const known = facts === undefined ? undefined : this.#verdicts.get(facts)
     if (known !== undefined) return known
+    const { members, questions } = candidates
     const outcomes = evaluate(questions, members.length, engineInput(document, json))
+    const { verdict, bytes } = this.#judge(candidates, outcomes, document)
+    if (facts !== undefined && verdict.errors === 0) this.#verdicts.set(facts, verdict, bytes)
+    return verdict
+  }
+
+  /** What the answer hangs on: of whom, and what they can read. Undefined: of everything. */
+  #factsOf({ id, reads }: Candidates, document: unknown): Facts | undefined {
+    if (reads === undefined) return undefined
+    const facts = this.#facts
+    facts.clear()
+    facts.add(id)
+    addFacts(document, reads, facts)
+    return facts
+  }
+
+  /** Most requests are answered as the one before; what engines know again is the same object. */
+  #judge(candidates: Candidates, outcomes: readonly PolicyOutcome[], document: unknown): Judged {
+    const { last, members } = candidates
+    const kind = trafficClass(document)
+    if (last?.trafficClass === kind && areSame(last.outcomes, outcomes)) return last
     const verdict = combine(
-      members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
+      members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? NO_OUTCOME })),
       document,
       this.#options,
     )
-    if (key !== undefined && verdict.errors === 0) this.#verdicts.set(key, verdict)
-    return verdict
+    candidates.last = { outcomes, trafficClass: kind, verdict, bytes: sizeOf(verdict) }
+    return candidates.last
   }
 
   /** Exceptions are seldom, so their answers are not remembered. */
@@ -203,14 +228,23 @@ export class PolicySet {
   }
 
   #candidatesFor(document: unknown): Candidates {
-    const view = this.#scope.view(document)
-    const known = this.#byView.get(view)
+    const facts = this.#facts
+    facts.clear()
+    this.#scope.addFacts(document, facts)
+    const known = this.#byView.get(facts)
     if (known !== undefined) return known
-    const indexes = this.#scope.candidates(document)
-    const key = indexes.join()
-    const candidates = this.#byMembers.get(key) ?? this.#newCandidates(indexes)
-    this.#byMembers.set(key, candidates)
-    this.#byView.set(view, candidates)
+    const candidates = this.#candidatesAt(this.#scope.candidates(document))
+    this.#byView.set(facts, candidates, MEMBER_BYTES)
+    return candidates
+  }
+
+  #candidatesAt(indexes: readonly number[]): Candidates {
+    const facts = new Facts()
+    for (const index of indexes) facts.add(index)
+    const known = this.#byMembers.get(facts)
+    if (known !== undefined) return known
+    const candidates = this.#newCandidates(indexes)
+    this.#byMembers.set(facts, candidates, MEMBER_BYTES * (indexes.length + 16))
     return candidates
   }
 
@@ -222,12 +256,14 @@ export class PolicySet {
       questions: questionsOf(members),
       reads: tree.whole ? undefined : tree,
       id: this.#nextId++,
+      last: undefined,
     }
   }
 }
 
-function weightOf({ members }: Candidates): number {
-  return members.length + 16
+function areSame(one: readonly PolicyOutcome[], other: readonly PolicyOutcome[]): boolean {
+  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false
+  return one.length === other.length
 }
 
 /** Bytes, roughly: what grows with the policies and with their words. */
@@ -235,10 +271,6 @@ function sizeOf({ policies_evaluated: entries, reason, obligations, warnings }: 
   const words = warnings.reduce((sum, text) => sum + text.length, reason.length)
   const obliged = obligations.length === 0 ? 0 : stringifyExact(obligations).length
   return 500 + 160 * entries.length + 2 * words + 4 * obliged
-}
-
-function bounded(key: string): string {
-  return key.length <= LONGEST_KEY ? key : createHash('sha256').update(key, 'utf16le').digest('hex')
 }
 
 function readsRisk({ reads }: PolicyMetadata): boolean {
@@ -269,10 +301,10 @@ function evaluate(
   count: number,
   input: EngineInput,
 ): PolicyOutcome[] {
-  const outcomes = Array.from({ length: count }, () => NO_OUTCOME)
+  const outcomes = Array.from<PolicyOutcome>({ length: count }).fill(NO_OUTCOME)
   for (const { engine, indexes, places } of questions) {
     const answers = askSafely(engine, indexes, input)
-    for (const [at, place] of places.entries()) outcomes[place] = answers[at] ?? NO_OUTCOME
+    for (let at = 0; at < places.length; at++) outcomes[places[at] ?? 0] = answers[at] ?? NO_OUTCOME
   }
   return outcomes
 }

@@ -1,15 +1,22 @@
-// What policies can read of an input: as a document of its own, and as a text that tells inputs apart.
+// What policies can read of an input: as a document of its own, and as a list of facts that tells inputs apart.
 //
 // Both go by the read-set alone. A value that lies under no path of it cannot be seen by the policies, so
 // an input without it gives the same answer.
 
-import { stringifyExact } from '../base/exact-json.ts'
 import { isObject } from './metadata.ts'
+import type { Fact, Facts } from './remembered.ts'
 
-/** Paths as a tree: a part leads to what is read below it, `whole` to all of it. */
+/** Paths as a tree: a member leads to what is read below it, `whole` to all of it. */
 export interface ReadTree {
-  readonly parts: ReadonlyMap<string, ReadTree>
+  readonly members: readonly ReadMember[]
   readonly whole: boolean
+}
+
+interface ReadMember {
+  readonly name: string
+  /** Whether every object has a member of that name, its own or not. */
+  readonly isInherited: boolean
+  readonly below: ReadTree
 }
 
 interface Growing {
@@ -34,7 +41,26 @@ export function readTree(paths: Iterable<string>): ReadTree {
     node.whole = true
     node.parts.clear()
   }
-  return root
+  return grown(root)
+}
+
+function grown({ parts, whole }: Growing): ReadTree {
+  return {
+    whole,
+    members: [...parts].map(([name, below]) => ({
+      name,
+      isInherited: name in NOTHING,
+      below: grown(below),
+    })),
+  }
+}
+
+/** The member itself; undefined where there is none. */
+function memberOf(
+  value: Readonly<Record<string, unknown>>,
+  { name, isInherited }: ReadMember,
+): unknown {
+  return isInherited && !Object.hasOwn(value, name) ? undefined : value[name]
 }
 
 /** The input with what the tree reaches and nothing else; undefined where nothing of it is there. */
@@ -42,42 +68,50 @@ export function project(value: unknown, tree: ReadTree): unknown {
   if (tree.whole) return value
   if (!isObject(value)) return undefined
   const out: Record<string, unknown> = {}
-  for (const [part, below] of tree.parts) {
-    if (!Object.hasOwn(value, part)) continue
-    const inner = project(value[part], below)
+  for (const member of tree.members) {
+    const { name } = member
+    const inner = project(memberOf(value, member), member.below)
     if (inner === undefined) continue
-    if (part === '__proto__')
-      Object.defineProperty(out, part, { value: inner, enumerable: true, configurable: true })
-    else out[part] = inner
+    if (name === '__proto__')
+      Object.defineProperty(out, name, { value: inner, enumerable: true, configurable: true })
+    else out[name] = inner
   }
   return out
 }
 
 /**
- * A text that is equal for two inputs only if what the tree reaches is equal in both. An absent value
- * differs from every other one. Each part ends by itself, so that no two of them can be taken for another.
+ * Adds facts that are equal for two inputs only if what the tree reaches is equal in both. An absent value
+ * differs from every other one. Each value ends by itself, so that no two of them can be taken for another.
  */
-export function fingerprint(value: unknown, tree: ReadTree): string {
-  if (tree.whole) return leaf(value)
+export function addFacts(value: unknown, tree: ReadTree, facts: Facts): void {
+  if (tree.whole) {
+    addWhole(value, facts)
+    return
+  }
   // What has no members has none of those that are read, as an object without them.
   const members = isObject(value) ? value : NOTHING
-  let text = ''
-  for (const [part, below] of tree.parts)
-    text += fingerprint(Object.hasOwn(members, part) ? members[part] : undefined, below)
-  return text
+  for (const member of tree.members) addFacts(memberOf(members, member), member.below, facts)
 }
 
 const NOTHING: Readonly<Record<string, unknown>> = {}
+const LIST = Symbol('list')
+const MEMBERS = Symbol('members')
+const END = Symbol('end')
 
-function leaf(value: unknown): string {
-  switch (typeof value) {
-    case 'undefined':
-      return '\u0000'
-    case 'string':
-      return `\u0001${value.length}:${value}`
-    case 'object':
-      return `\u0002${stringifyExact(value)}`
-    default:
-      return `\u0003${String(value)}`
+function addWhole(value: unknown, facts: Facts): void {
+  if (typeof value !== 'object' || value === null) {
+    facts.add(value as Fact)
+  } else if (Array.isArray(value)) {
+    facts.add(LIST)
+    facts.add(value.length)
+    for (const item of value as readonly unknown[]) addWhole(item, facts)
+  } else {
+    facts.add(MEMBERS)
+    // Twice as fast as by a list of the names.
+    for (const name in value) {
+      facts.addName(name)
+      addWhole((value as Record<string, unknown>)[name], facts)
+    }
+    facts.add(END)
   }
 }

@@ -7,6 +7,7 @@
 
 import { SCOPE_KEYS, type Scope, type ScopeKey } from '../model/policy.ts'
 import { isObject } from './metadata.ts'
+import type { Facts } from './remembered.ts'
 
 export interface Scoped {
   readonly scope: Scope
@@ -44,19 +45,18 @@ export class ScopeIndex {
   }
 
   /**
-   * What the scopes see of an input, as a text: inputs with equal texts have equal candidates. Its length
+   * Adds what the scopes see of an input: inputs with equal facts have equal candidates. How many there are
    * grows with what policies name of the input, not with the number of policies.
    */
-  view(input: unknown): string {
-    let seen = ''
+  addFacts(input: unknown, facts: Facts): void {
     for (const { key, named } of this.#dimensions) {
       for (const value of valuesOf(key, input)) {
         const found = named.get(value)
-        if (found !== undefined) seen += `${found.number},`
+        if (found !== undefined) facts.add(found.number)
       }
-      seen += ';'
+      // No number of a value: here the next dimension begins.
+      facts.add(-1)
     }
-    return seen
   }
 
   /** Indexes of the policies in scope, ascending. */
@@ -146,7 +146,8 @@ export function valuesOf(key: ScopeKey, input: unknown): readonly string[] {
   switch (key) {
     case 'departments': {
       const department = part(user, 'department')
-      return [...text(department['name']), ...texts(department['path'])]
+      const path = texts(department['path'])
+      return typeof department['name'] === 'string' ? [department['name'], ...path] : path
     }
     case 'groups':
       return texts(user['groups'])
@@ -185,5 +186,10 @@ function text(value: unknown): readonly string[] {
 }
 
 function texts(value: unknown): readonly string[] {
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
+  if (!Array.isArray(value)) return []
+  return value.every(isText) ? value : value.filter(isText)
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
 }

@@ -25,17 +25,15 @@ function tryRego(
   skip: readonly number[],
 ): TrialAnswer {
   const shard = new Shard(code, builtins)
-  const ids = answers.map((answer) => shard.idOf(answer))
-  return tryAll(ids.length, skip, reads, (document) => {
+  const rules = answers.map((names) => names.flatMap((name) => shard.ruleOf(name) ?? []))
+  return tryAll(rules.length, skip, reads, (document) => {
     const json = JSON.stringify(document)
     let isSet = false
     return (index) => {
-      const id = ids[index]
-      if (id === undefined) return undefined
       // What cannot be read by the shard at all is no policy's fault.
       if (!isSet && shard.setInput(json) !== undefined) return undefined
       isSet = true
-      const answer = shard.answer(id)
+      const answer = shard.answer(rules[index] ?? [])
       if (!('error' in answer)) return undefined
       isSet = false
       return answer.isLimit ? answer.error : undefined

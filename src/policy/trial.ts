@@ -22,8 +22,8 @@ export type TrialJob =
   | {
       readonly kind: 'rego'
       readonly code: ShardCode
-      /** Entrypoints that give all rules of a policy. */
-      readonly answers: readonly string[]
+      /** Of each policy the names of its rules, for `Shard.ruleOf`. */
+      readonly answers: readonly (readonly string[])[]
       readonly reads: readonly string[]
     }
   | {

@@ -1,8 +1,9 @@
-// Is what policies can read of an input all of it that matters, for the document and for the text that tells inputs apart?
+// Is what policies can read of an input all of it that matters, for the document and for the facts that tell inputs apart?
 
 import * as fc from 'fast-check'
 import t from 'tap'
-import { fingerprint, project, readTree } from '../../src/policy/projection.ts'
+import { addFacts, project, type ReadTree, readTree } from '../../src/policy/projection.ts'
+import { type Fact, Facts, Remembered } from '../../src/policy/remembered.ts'
 
 const key = fc.constantFrom('a', 'b', 'c', '__proto__', 'é', '0')
 const path = fc.array(key, { maxLength: 3 }).map((parts) => parts.join('.'))
@@ -63,7 +64,17 @@ t.test('every path that is read has its value in the part, and nothing else is t
   )
 })
 
-t.test('two inputs have one fingerprint only if they are equal in what is read', async () => {
+function factsOf(document: unknown, tree: ReadTree): Facts {
+  const facts = new Facts()
+  addFacts(document, tree, facts)
+  return facts
+}
+
+function copyOf(document: unknown, tree: ReadTree): readonly Fact[] {
+  return factsOf(document, tree).copy()
+}
+
+t.test('two inputs have the same facts only if they are equal in what is read', async () => {
   fc.assert(
     fc.property(paths, value, value, (reads, one, other) => {
       const tree = readTree(reads)
@@ -71,14 +82,14 @@ t.test('two inputs have one fingerprint only if they are equal in what is read',
         const parts = read === '' ? [] : read.split('.')
         return shown(at(one, parts)) === shown(at(other, parts))
       })
-      const [first, second] = [fingerprint(one, tree), fingerprint(other, tree)]
-      return first !== second || areEqual
+      const isSame = factsOf(one, tree).equals(copyOf(other, tree))
+      return !isSame || areEqual
     }),
     { numRuns: 5000 },
   )
 })
 
-t.test('an input that differs only where nothing is read has the same fingerprint', async () => {
+t.test('an input that differs only where nothing is read has the same facts', async () => {
   fc.assert(
     fc.property(
       paths,
@@ -86,8 +97,13 @@ t.test('an input that differs only where nothing is read has the same fingerprin
       value,
       (reads, document, other) => {
         const tree = readTree(reads)
-        const before = fingerprint(document, tree)
-        return tree.whole || fingerprint({ ...document, unread: other }, tree) === before
+        const [before, after] = [document, { ...document, unread: other }].map((each) =>
+          factsOf(each, tree),
+        )
+        return (
+          tree.whole ||
+          (before?.equals(after?.copy() ?? []) === true && before.hash === after?.hash)
+        )
       },
     ),
     { numRuns: 1000 },
@@ -96,20 +112,76 @@ t.test('an input that differs only where nothing is read has the same fingerprin
 
 t.test('neighbouring values cannot run into each other', async (t) => {
   const tree = readTree(['a', 'b'])
-  const seen = new Set(
-    [
-      { a: 'x', b: 'y' },
-      { a: 'xy', b: '' },
-      { a: 'x\u00011:y' },
-      { a: 'x', b: { b: 'y' } },
-      { a: 'x' },
-      { b: 'x' },
-      {},
-      'x',
-      { a: ['x', 'y'] },
-      { a: null },
-      { a: 'null' },
-    ].map((document) => fingerprint(document, tree)),
-  )
-  t.equal(seen.size, 10, 'a text has no more members than an empty object')
+  const documents: readonly unknown[] = [
+    { a: 'x', b: 'y' },
+    { a: 'xy', b: '' },
+    { a: 'x\u00011:y' },
+    { a: 'x', b: { b: 'y' } },
+    { a: ['x'], b: 'y' },
+    { a: 'x' },
+    { b: 'x' },
+    {},
+    { a: ['x', 'y'] },
+    { a: [['x'], 'y'] },
+    { a: { x: 'y' } },
+    { a: { x: { y: 1 } } },
+    { a: { x: {} }, b: 1 },
+    { a: null },
+    { a: 'null' },
+    { a: 1 },
+    { a: '1' },
+    { a: true },
+    { a: 9007199254740993n },
+    { a: 9007199254740992n },
+  ]
+  for (const one of documents)
+    for (const other of documents)
+      t.equal(
+        factsOf(one, tree).equals(copyOf(other, tree)),
+        one === other,
+        `${shown(one)} ${shown(other)}`,
+      )
+  t.ok(factsOf('x', tree).equals(copyOf({}, tree)), 'a text has no more members than an object')
+})
+
+t.test('names that every object has are members only where an input has them', async (t) => {
+  for (const name of ['__proto__', 'constructor', 'toString']) {
+    const tree = readTree([name])
+    const own = JSON.parse(`{"${name}": {}}`) as unknown
+    t.notOk(factsOf({}, tree).equals(copyOf(own, tree)), name)
+    t.same(JSON.stringify(project(own, tree)), JSON.stringify(own), name)
+    t.equal(JSON.stringify(project({}, tree)), '{}', name)
+  }
+})
+
+t.test('what is remembered goes when there is no room, the youngest last', async (t) => {
+  const memory = new Remembered<number>(40_000)
+  const of = (number: number): Facts => {
+    const facts = new Facts()
+    facts.add(`text ${number}`)
+    facts.add(number)
+    return facts
+  }
+  for (let number = 0; number < 1000; number++) {
+    memory.set(of(number), number, 100)
+    t.equal(memory.get(of(0)), 0, 'what is asked for again stays')
+  }
+  t.equal(memory.get(of(999)), 999)
+  t.equal(memory.get(of(1)), undefined)
+})
+
+t.test('a hash that is equal is no answer', async (t) => {
+  const memory = new Remembered<string>(40_000)
+  const of = (text: string): Facts => {
+    const facts = new Facts()
+    facts.add(text)
+    return facts
+  }
+  // The hash looks at eight characters of a long text.
+  const [one, other] = [`${'a'.repeat(100)}b`, `b${'a'.repeat(99)}b`].map(of)
+  t.equal(one?.hash, other?.hash)
+  if (one === undefined || other === undefined) throw new Error('two lists')
+  memory.set(one, 'one', 1)
+  t.equal(memory.get(other), undefined)
+  t.equal(memory.get(one), 'one')
 })

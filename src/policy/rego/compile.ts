@@ -32,13 +32,13 @@ import {
   writeCompiled,
 } from './manifest.ts'
 import { dataOf, type Module, ModuleGraph } from './modules.ts'
+import { ANSWERS, ruleName } from './rule-functions.ts'
 import { ShardCache } from './shard-cache.ts'
 import type { ModuleFacts } from './syntax.ts'
 import { OPA_VERSION, type Toolchain } from './toolchain.ts'
 import type { HostBuiltins } from './wasm.ts'
 
-/** The package of the modules that gather the rules of each policy of a shard. */
-const ANSWERS = 'cordon_answers'
+const EVERY_RULE = 'every_rule'
 const CONVENTION = new Set(['decision', 'deny', 'review', 'allow', 'obligations'])
 /** The compiler puts their results in their places. */
 const AT_COMPILE_TIME = new Set(['rego.metadata.chain', 'rego.metadata.rule'])
@@ -163,7 +163,7 @@ export async function compileRego(
           file: file.name,
           package: packageName,
           entrypoint: facts.packagePath.join('/'),
-          answer: `${ANSWERS}/p${place}`,
+          answer: answerOf(place),
           rules: facts.rules,
           reads,
           shard,
@@ -245,11 +245,13 @@ function planOf(
   capabilities: string,
 ): Plan {
   const needed = graph.needed(policies.map(({ module }) => module))
-  const answers = `package ${ANSWERS}\n\n${policies.map(answerOf).join('\n')}\n`
-  const entrypoints = policies.flatMap(({ module: { facts } }, place) => [
-    `${ANSWERS}/p${place}`,
-    ...facts.rules.map((rule) => [...facts.packagePath, rule].join('/')),
-  ])
+  const answers = answersOf(policies)
+  const entrypoints = [
+    `${ANSWERS}/${EVERY_RULE}`,
+    ...policies.flatMap(({ module: { facts } }) =>
+      facts.rules.map((rule) => [...facts.packagePath, rule].join('/')),
+    ),
+  ]
   const key = createHash('sha256')
   for (const part of [String(FORMAT), OPA_VERSION, capabilities, answers, ...entrypoints])
     key.update(`${part.length}:${part}`)
@@ -259,11 +261,24 @@ function planOf(
   return { policies, needed, answers, entrypoints, key: key.digest('hex') }
 }
 
-/** The rules of a policy in one value, so that they are asked at once: a list for each, empty where it is undefined. */
-function answerOf({ module: { facts } }: KnownPolicy, place: number): string {
-  const path = facts.packagePath.map((part) => `[${JSON.stringify(part)}]`).join('')
-  const lists = facts.rules.map((rule) => `[v | v := data${path}.${rule}]`)
-  return `p${place} := [${lists.join(', ')}]`
+/** A rule of ours for each rule of each policy, and one that reads all of them, so that OPA compiles them. */
+function answersOf(policies: readonly KnownPolicy[]): string {
+  const rules: string[] = []
+  const values: string[] = []
+  for (const [place, { module }] of policies.entries()) {
+    const path = module.facts.packagePath.map((part) => `[${JSON.stringify(part)}]`).join('')
+    for (const rule of module.facts.rules) {
+      const name = ruleName(answerOf(place), rule)
+      rules.push(`${name} := data${path}.${rule}`)
+      values.push(`[v | v := ${name}]`)
+    }
+  }
+  return `package ${ANSWERS}\n\n${rules.join('\n')}\n\n${EVERY_RULE} := [${values.join(', ')}]\n`
+}
+
+/** What the names of our rules for the policy at a place of its shard begin with. */
+function answerOf(place: number): string {
+  return `p${place}`
 }
 
 async function buildOnce(plan: Plan, desk: Desk, cache: ShardCache): Promise<Uint8Array> {

@@ -1,8 +1,8 @@
 // What each Rego policy says of an input, by the convention of INTERFACES section 4.
 //
 // `decision` takes precedence; else `deny`, then `review`, then `allow`. All rules are evaluated: an
-// error in any of them is an error of the policy. One entrypoint of the shard gives them together
-// (compile.ts), over the part of the input that the policies of that shard can read.
+// error in any of them is an error of the policy. They are asked together (rule-functions.ts), over the part of
+// the input that the policies of that shard can read.
 
 import type { Effect, Obligation } from '../../model/decision.ts'
 import { EFFECTS } from '../../model/decision.ts'
@@ -19,7 +19,8 @@ import { isObject, readObligations } from '../metadata.ts'
 import { type ReadTree, readTree } from '../projection.ts'
 import { BUDGET_MS, type Quarantine, type QuarantineListener } from '../quarantine.ts'
 import type { CompiledPolicy } from './manifest.ts'
-import type { Answer, Shard, ShardFailure } from './wasm.ts'
+import { ruleName } from './rule-functions.ts'
+import type { Answer, RuleFailure, Shard, ShardFailure } from './wasm.ts'
 
 export interface RegoPolicy {
   readonly metadata: PolicyMetadata
@@ -30,8 +31,8 @@ export interface RegoPolicy {
 /** A policy that is asked, and what its last answer came to. */
 interface Asked {
   readonly policy: RegoPolicy
-  /** Of the entrypoint that gives all rules. */
-  readonly entrypoint: number | undefined
+  /** The functions that give its rules; undefined: the compiled form has not all of them. */
+  readonly rules: readonly number[] | undefined
   /** For the quarantine. */
   readonly index: number
   answer: Answer | undefined
@@ -56,7 +57,7 @@ export class RegoEngine implements Engine {
     this.policies = policies.map(({ metadata }) => metadata)
     this.#asked = policies.map((policy, index) => ({
       policy,
-      entrypoint: policy.shard.idOf(policy.compiled.answer),
+      rules: rulesOf(policy),
       index,
       answer: undefined,
       outcome: SILENT,
@@ -81,8 +82,13 @@ export class RegoEngine implements Engine {
       questions = this.#questionsOf(indexes)
       this.#questions.set(indexes, questions)
     }
-    const outcomes = Array.from(indexes, () => NO_SUCH_POLICY)
-    for (const question of questions) this.#ask(question, input, outcomes)
+    const outcomes = indexes.map(() => NO_SUCH_POLICY)
+    let json: Uint8Array | string = ''
+    let of: ReadTree | undefined
+    for (const question of questions) {
+      if (of !== question.reads) json = jsonFor((of = question.reads), input)
+      this.#ask(question, json, outcomes)
+    }
     return outcomes
   }
 
@@ -96,20 +102,24 @@ export class RegoEngine implements Engine {
       if (asked === undefined) shards.set(shard, [{ at, who }])
       else asked.push({ at, who })
     }
-    return [...shards].map(([shard, asked]) => ({
-      shard,
-      asked,
-      reads: readTree(asked.flatMap(({ who }) => who.policy.metadata.reads)),
-    }))
+    // Shards whose policies read the same are given the same text.
+    const trees = new Map<string, ReadTree>()
+    const questions = [...shards].map(([shard, asked]) => {
+      const paths = new Set(asked.flatMap(({ who }) => who.policy.metadata.reads))
+      const key = JSON.stringify([...paths].toSorted())
+      const reads = trees.get(key) ?? readTree(paths)
+      trees.set(key, reads)
+      return { shard, asked, reads }
+    })
+    return [...trees.values()].flatMap((tree) => questions.filter(({ reads }) => reads === tree))
   }
 
   /** The input is parsed once in the shard; an error throws the instance away, so it must be set again. */
-  #ask({ shard, reads, asked }: ShardQuestion, input: EngineInput, into: PolicyOutcome[]): void {
-    const json = reads.whole ? input.json() : (input.part?.(reads) ?? input.json())
+  #ask({ shard, asked }: ShardQuestion, json: Uint8Array | string, into: PolicyOutcome[]): void {
     let problem: ShardFailure | undefined
     let isSet = false
     const quarantine = this.#quarantine
-    const began = performance.now()
+    const began = quarantine === undefined ? 0 : performance.now()
     for (const { at, who } of asked) {
       const held = quarantine?.problemOf(who.index)
       if (held !== undefined) {
@@ -120,8 +130,7 @@ export class RegoEngine implements Engine {
         problem = shard.setInput(json)
         isSet = true
       }
-      const outcome: RegoOutcome =
-        problem === undefined ? outcomeOf(who, json) : failed(problem.error)
+      const outcome: RegoOutcome = problem === undefined ? outcomeOf(who) : failed(problem.error)
       into[at] = outcome
       quarantine?.ran(who.index)
       if (outcome.isLimit === true) quarantine?.strike(who.index, outcome.error ?? 'a limit')
@@ -151,34 +160,37 @@ export class RegoEngine implements Engine {
 
 const NO_SUCH_POLICY = failed('no such policy')
 
+/** As much of the input as is read. */
+function jsonFor(reads: ReadTree, input: EngineInput): Uint8Array | string {
+  return reads.whole ? input.json() : (input.part?.(reads) ?? input.json())
+}
+
 /** An outcome; `isLimit`: the policy ran into a limit. */
 type RegoOutcome = PolicyOutcome & { readonly isLimit?: true }
 
-function outcomeOf(who: Asked, json: Uint8Array | string): RegoOutcome {
-  const { policy, entrypoint } = who
-  if (entrypoint === undefined) return failed('its compiled form has no answer of it')
-  const answer = policy.shard.answer(entrypoint, who.answer)
-  if ('error' in answer) return failedOf(policy, answer, json)
+function rulesOf({
+  shard,
+  compiled: { answer, rules },
+}: RegoPolicy): readonly number[] | undefined {
+  const found = rules.flatMap((rule) => shard.ruleOf(ruleName(answer, rule)) ?? [])
+  return found.length === rules.length ? found : undefined
+}
+
+function outcomeOf(who: Asked): RegoOutcome {
+  const { policy, rules } = who
+  if (rules === undefined) return failed('its compiled form has no answer of it')
+  const answer = policy.shard.answer(rules, who.answer)
+  if ('error' in answer) return failedOf(policy, answer)
   if (answer !== who.answer) {
-    who.outcome = readAnswer(policy.compiled.rules, answer.value)
+    who.outcome = readAnswer(policy.compiled.rules, answer.values)
     who.answer = answer
   }
   return who.outcome
 }
 
-/** An error is told with its rule, found by asking them one by one; after a limit nothing is run again. */
-function failedOf(
-  { compiled, shard }: RegoPolicy,
-  { error, isLimit }: ShardFailure,
-  json: Uint8Array | string,
-): RegoOutcome {
-  if (isLimit) return { ...failed(error), isLimit }
-  for (const rule of compiled.rules) {
-    if (shard.setInput(json) !== undefined) break
-    const result = shard.evaluate(`${compiled.entrypoint}/${rule}`)
-    if ('error' in result) return failed(`${rule}: ${result.error}`)
-  }
-  return failed(error)
+/** A limit is that of the policy; any other error is told with its rule. */
+function failedOf({ compiled }: RegoPolicy, { error, isLimit, at }: RuleFailure): RegoOutcome {
+  return isLimit ? { ...failed(error), isLimit } : failed(`${compiled.rules[at] ?? ''}: ${error}`)
 }
 
 /**
@@ -192,10 +204,10 @@ function strikeSlow(
   quarantine: Quarantine,
 ): void {
   for (const { who } of asked) {
-    if (who.entrypoint === undefined || quarantine.problemOf(who.index) !== undefined) continue
+    if (who.rules === undefined || quarantine.problemOf(who.index) !== undefined) continue
     if (shard.setInput(json) !== undefined) return
     const before = process.threadCpuUsage()
-    const answer = shard.answer(who.entrypoint, who.answer)
+    const answer = shard.answer(who.rules, who.answer)
     const { user, system } = process.threadCpuUsage(before)
     const ms = (user + system) / 1000
     if (!('error' in answer) && ms > BUDGET_MS)
@@ -203,14 +215,9 @@ function strikeSlow(
   }
 }
 
-/** `value`: for each rule in order a list, empty where the rule is undefined. */
-function readAnswer(rules: readonly string[], value: unknown): PolicyOutcome {
-  const lists = Array.isArray(value) ? (value as readonly unknown[]) : []
-  const values = new Map<string, unknown>()
-  for (const [at, rule] of rules.entries()) {
-    const list = lists[at]
-    if (Array.isArray(list) && list.length > 0) values.set(rule, list[0])
-  }
+/** `given`: the value of each rule in order. */
+function readAnswer(rules: readonly string[], given: readonly unknown[]): PolicyOutcome {
+  const values = new Map(rules.map((rule, at) => [rule, given[at]]))
   try {
     return read(values)
   } catch (error) {

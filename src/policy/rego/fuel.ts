@@ -4,7 +4,16 @@
 // entry a global is decremented, and at zero the module traps. The host refills the exported global
 // (`fuel`) before each evaluation. WebAssembly core specification 2.0, chapter 5 (binary format).
 
-import { Cursor, joined, section, SECTION, sectionsOf, u32, Writer } from './wasm-binary.ts'
+import {
+  Cursor,
+  joined,
+  section,
+  SECTION,
+  sectionsOf,
+  u32,
+  withItems,
+  Writer,
+} from './wasm-binary.ts'
 
 const GLOBAL_KIND = 3
 const I32 = 0x7f
@@ -27,9 +36,11 @@ export function meter(wasm: Uint8Array): Uint8Array<ArrayBuffer> {
       out.push(section(SECTION.global, Uint8Array.of(1, ...newGlobal)))
       placed = true
     }
-    if (id === SECTION.global) out.push(section(id, append(body, newGlobal)))
+    if (id === SECTION.global) out.push(section(id, withItems(body, [newGlobal])))
     else if (id === SECTION.export)
-      out.push(section(id, append(body, [4, ...Buffer.from('fuel'), GLOBAL_KIND, ...u32(fuel)])))
+      out.push(
+        section(id, withItems(body, [[4, ...Buffer.from('fuel'), GLOBAL_KIND, ...u32(fuel)]])),
+      )
     else if (id === SECTION.code) out.push(section(id, meterCode(body, fuel)))
     else out.push(section(id, body))
   }
@@ -62,10 +73,7 @@ function checkOf(fuel: number): Uint8Array {
 
 function meterFunction(code: Uint8Array, check: Uint8Array, out: Writer): void {
   const cursor = new Cursor(code)
-  for (let groups = cursor.u32(); groups > 0; groups--) {
-    cursor.u32()
-    cursor.at += 1
-  }
+  cursor.skipLocals()
   out.bytes(code.subarray(0, cursor.at))
   out.bytes(check)
   let copied = cursor.at
@@ -90,15 +98,4 @@ function importedGlobals(body: Uint8Array | undefined): number {
     if (cursor.importKind() === 'global') globals += 1
   }
   return globals
-}
-
-/** The vector of a section with one item more. */
-function append(body: Uint8Array, item: readonly number[]): Uint8Array {
-  const cursor = new Cursor(body)
-  const count = cursor.u32()
-  const out = new Writer(body.length + item.length + 1)
-  out.u32(count + 1)
-  out.bytes(body.subarray(cursor.at))
-  out.bytes(item)
-  return out.done()
 }

@@ -14,7 +14,7 @@ import { COMPILED_DIR, type PolicyFolder } from '../folder.ts'
 import { dataAt } from './modules.ts'
 import type { ShardCode } from './wasm.ts'
 
-export const FORMAT = 4
+export const FORMAT = 5
 const MANIFEST = 'manifest.json'
 
 /** What a reader of the manifest wants to know; what is enforced is read from the sources. */
@@ -30,7 +30,7 @@ export interface CompiledPolicy extends Described {
   readonly package: string
   /** Entrypoint prefix of its rules: the package path joined with `/`. */
   readonly entrypoint: string
-  /** Entrypoint that gives a list for each of its rules: empty, or with the rule's value. */
+  /** What the names of the rules begin with through which it is asked (`rule-functions.ts`). */
   readonly answer: string
   readonly rules: readonly string[]
   readonly reads: readonly string[]

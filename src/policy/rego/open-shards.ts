@@ -6,6 +6,8 @@
 interface Open {
   /** Whether opening it again takes long, because its data documents are large. */
   readonly isCostly: boolean
+  /** On the clock of `performance`. */
+  usedAt: number
   close(): void
 }
 
@@ -14,25 +16,25 @@ const IDLE_MS = 300_000
 const LOOK_EVERY_MS = 60_000
 
 class OpenShards {
-  readonly #usedAt = new Map<Open, number>()
+  readonly #open = new Set<Open>()
   #isLooking = false
 
-  used(shard: Open): void {
-    this.#usedAt.set(shard, performance.now())
+  add(shard: Open): void {
+    this.#open.add(shard)
     if (!this.#isLooking) this.#lookLater()
   }
 
   delete(shard: Open): void {
-    this.#usedAt.delete(shard)
+    this.#open.delete(shard)
   }
 
   /** Before another one is opened: the one that was not used for longest goes. */
   makeRoom(): void {
-    if (this.#usedAt.size < MOST) return
+    if (this.#open.size < MOST) return
     let oldest: Open | undefined
     let at = Infinity
-    for (const [shard, used] of this.#usedAt) {
-      if (used < at) [oldest, at] = [shard, used]
+    for (const shard of this.#open) {
+      if (shard.usedAt < at) [oldest, at] = [shard, shard.usedAt]
     }
     oldest?.close()
   }
@@ -45,8 +47,8 @@ class OpenShards {
   #closeIdle(): void {
     this.#isLooking = false
     const idleSince = performance.now() - IDLE_MS
-    for (const [shard, used] of this.#usedAt) if (used < idleSince && !shard.isCostly) shard.close()
-    if (this.#usedAt.size > 0) this.#lookLater()
+    for (const shard of this.#open) if (shard.usedAt < idleSince && !shard.isCostly) shard.close()
+    if (this.#open.size > 0) this.#lookLater()
   }
 }
 

@@ -29,7 +29,8 @@ export class SortedIteration {
   }
 
   clear(): void {
-    this.#following.clear()
+    // Clearing an empty map makes a new table for it.
+    if (this.#following.size > 0) this.#following.clear()
   }
 
   #sort(collection: number): ReadonlyMap<number, number> {

@@ -7,10 +7,11 @@
 
 import {
   Cursor,
+  functionNames,
+  importedFunctions,
   joined,
   section,
   SECTION,
-  type Section,
   sectionsOf,
   u32,
   Writer,
@@ -18,7 +19,6 @@ import {
 
 /** Above every id of the compiler; bit 20 would be the sign of a number of three LEB128 bytes. */
 const FIRST_ID = 0x0f_00_00
-const FUNCTION_NAMES = 1
 
 interface Redirection {
   readonly native: string
@@ -118,10 +118,7 @@ function walkPrefix(target: number, id: number): readonly number[] {
 /** A function's code with instructions before its first one, after its locals. */
 function prefixed(code: Uint8Array, prefix: readonly number[]): Uint8Array {
   const cursor = new Cursor(code)
-  for (let groups = cursor.u32(); groups > 0; groups--) {
-    cursor.u32()
-    cursor.at += 1
-  }
+  cursor.skipLocals()
   return Uint8Array.of(...code.subarray(0, cursor.at), ...prefix, ...code.subarray(cursor.at))
 }
 
@@ -144,39 +141,4 @@ function replaced(
     cursor.at += size
   }
   return out.done()
-}
-
-/** Names of the imported functions, in their order: they have the first indexes. */
-function importedFunctions(sections: readonly Section[]): readonly string[] {
-  const body = sections.find(({ id }) => id === SECTION.import)?.body
-  if (body === undefined) return []
-  const cursor = new Cursor(body)
-  const names: string[] = []
-  for (let count = cursor.u32(); count > 0; count--) {
-    cursor.skipName()
-    const name = cursor.name()
-    if (cursor.importKind() === 'function') names.push(name)
-  }
-  return names
-}
-
-function functionNames(sections: readonly Section[]): ReadonlyMap<string, number> {
-  const names = new Map<string, number>()
-  for (const { id, body } of sections) {
-    if (id !== SECTION.custom) continue
-    const cursor = new Cursor(body)
-    if (cursor.name() !== 'name') continue
-    while (cursor.at < body.length) {
-      const kind = cursor.byte()
-      const end = cursor.u32() + cursor.at
-      if (kind === FUNCTION_NAMES) {
-        for (let count = cursor.u32(); count > 0; count--) {
-          const index = cursor.u32()
-          names.set(cursor.name(), index)
-        }
-      }
-      cursor.at = end
-    }
-  }
-  return names
 }

@@ -3,9 +3,11 @@
 // WebAssembly core specification 2.0, chapter 5.
 
 const MAGIC_BYTES = 8
+/** Of the parts of the name section. */
+const FUNCTION_NAMES = 1
 const UTF8 = new TextDecoder()
 
-export const SECTION = { custom: 0, import: 2, global: 6, export: 7, code: 10 } as const
+export const SECTION = { custom: 0, import: 2, global: 6, export: 7, element: 9, code: 10 } as const
 
 export interface Section {
   readonly id: number
@@ -37,6 +39,53 @@ export function section(id: number, body: Uint8Array): Uint8Array {
   out.u32(body.length)
   out.bytes(body)
   return out.done()
+}
+
+/** The vector of a section with some items more. */
+export function withItems(body: Uint8Array, items: readonly (readonly number[])[]): Uint8Array {
+  const cursor = new Cursor(body)
+  const count = cursor.u32()
+  const out = new Writer(body.length + 64)
+  out.u32(count + items.length)
+  out.bytes(body.subarray(cursor.at))
+  for (const item of items) out.bytes(item)
+  return out.done()
+}
+
+/** Names of the imported functions, in their order: they have the first indexes. */
+export function importedFunctions(sections: readonly Section[]): readonly string[] {
+  const body = sections.find(({ id }) => id === SECTION.import)?.body
+  if (body === undefined) return []
+  const cursor = new Cursor(body)
+  const names: string[] = []
+  for (let count = cursor.u32(); count > 0; count--) {
+    cursor.skipName()
+    const name = cursor.name()
+    if (cursor.importKind() === 'function') names.push(name)
+  }
+  return names
+}
+
+/** Indexes of the functions that have a name. */
+export function functionNames(sections: readonly Section[]): ReadonlyMap<string, number> {
+  const names = new Map<string, number>()
+  for (const { id, body } of sections) {
+    if (id !== SECTION.custom) continue
+    const cursor = new Cursor(body)
+    if (cursor.name() !== 'name') continue
+    while (cursor.at < body.length) {
+      const kind = cursor.byte()
+      const end = cursor.u32() + cursor.at
+      if (kind === FUNCTION_NAMES) {
+        for (let count = cursor.u32(); count > 0; count--) {
+          const index = cursor.u32()
+          names.set(cursor.name(), index)
+        }
+      }
+      cursor.at = end
+    }
+  }
+  return names
 }
 
 /** Bytes one after the other; the size that is expected is not a bound. */
@@ -129,6 +178,14 @@ export class Cursor {
 
   skipLeb(): void {
     while (this.byte() >= 0x80);
+  }
+
+  /** Steps over the declarations of locals at the beginning of a function's code. */
+  skipLocals(): void {
+    for (let groups = this.u32(); groups > 0; groups--) {
+      this.skipLeb()
+      this.at += 1
+    }
   }
 
   skipName(): void {

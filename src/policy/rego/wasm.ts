@@ -1,7 +1,8 @@
 // One compiled shard of Rego policies, over the ABI of OPA's WebAssembly (version 1.3).
 //
-// The input is parsed once a request; every entrypoint then runs from the same heap position. Memory and
-// fuel are bounded. After a trap or an abort the instance is thrown away and made anew from the module.
+// The input is parsed once a request; every policy then runs from the same heap position. Values are looked at
+// where they lie in memory (wasm/src/value.h of OPA), and become JSON only where they are no simple ones. Memory
+// and fuel are bounded. After a trap or an abort the instance is thrown away and made anew from the module.
 // Instances are opened when they are first asked; `open-shards.ts` closes those that nobody asks.
 
 import { CordonError } from '../../base/errors.ts'
@@ -9,6 +10,7 @@ import { meter } from './fuel.ts'
 import { OPEN_SHARDS } from './open-shards.ts'
 import { SortedIteration } from './order.ts'
 import { NEXT_MEMBER_ID, redirect, REDIRECTED } from './redirect.ts'
+import { openRules } from './rule-functions.ts'
 import {
   decode,
   encode,
@@ -30,6 +32,7 @@ export interface HostBuiltins {
 interface Exports {
   readonly memory: WebAssembly.Memory
   readonly fuel: WebAssembly.Global
+  readonly table: WebAssembly.Table
   opa_malloc(size: number): number
   opa_json_parse(address: number, size: number): number
   opa_value_parse(address: number, size: number): number
@@ -42,13 +45,19 @@ interface Exports {
   opa_eval_ctx_set_data(context: number, value: number): void
   opa_eval_ctx_set_entrypoint(context: number, entrypoint: number): void
   opa_eval_ctx_get_result(context: number): number
+  opa_memoize_init(): void
   eval(context: number): number
   builtins(): number
   entrypoints(): number
 }
 
+/** Gives the address of the value of a rule, 0 where it is undefined. */
+type RuleFunction = (input: number, data: number) => number
+
 interface Instance {
   readonly exports: Exports
+  /** By their places in the table, as far as they have been called. */
+  readonly rules: (RuleFunction | undefined)[]
   readonly memory: MemoryView
   /** Where the heap stands while no input is there. */
   readonly base: number
@@ -98,23 +107,47 @@ export interface ShardFailure {
   readonly isLimit: boolean
 }
 
-/** The result of an entrypoint with the text that it was made of, so that the same text is read once. */
+/** A rule that failed, as its place among those that were asked. */
+export interface RuleFailure extends ShardFailure {
+  readonly at: number
+}
+
+/** The values of rules that were asked together. */
 export interface Answer {
-  /** With its final zero. */
-  readonly text: Uint8Array
-  /** Undefined: the entrypoint is. */
-  readonly value: unknown
+  /** Undefined where a rule is. */
+  readonly values: readonly unknown[]
+  /** What tells each value from another one, so that what is the same again is not read again. */
+  readonly seen: readonly Seen[]
+}
+
+/** One of SIMPLE, or the text of the value with its final zero. */
+type Seen = number | Uint8Array
+
+/** Most rules say one of these: undefined, false, true, or an empty set. */
+const SIMPLE: readonly unknown[] = [undefined, false, true, []]
+const UNDEFINED = 0
+const FALSE = 1
+const TRUE = 2
+const EMPTY = 3
+/** `opa_value`: its type is the first byte; of a boolean the value the next one. */
+const TYPE = { boolean: 2, set: 7, internedBoolean: 9 }
+const AT = { boolean: 1, setLength: 12 }
+
+interface CompiledCode {
+  readonly module: WebAssembly.Module
+  readonly places: ReadonlyMap<string, number>
 }
 
 /** A shard whose code is compiled where it stops nobody, and checked. Throws POLICY_INVALID. */
 export async function openShard(code: ShardCode, builtins: HostBuiltins): Promise<Shard> {
-  let module
+  let compiled: CompiledCode
   try {
-    module = await WebAssembly.compile(meter(redirect(code.wasm)))
+    const { wasm, places } = openRules(code.wasm)
+    compiled = { module: await WebAssembly.compile(meter(redirect(wasm))), places }
   } catch (error) {
     throw unloadable(error)
   }
-  const shard = new Shard(code, builtins, module)
+  const shard = new Shard(code, builtins, compiled)
   if (!shard.isCostly) shard.close()
   return shard
 }
@@ -130,6 +163,8 @@ function unloadable(error: unknown): CordonError {
 
 export class Shard {
   readonly #module: WebAssembly.Module
+  /** Of the functions that give rules, in the table of the module. */
+  readonly #places: ReadonlyMap<string, number>
   readonly #data: string
   readonly builtins: HostBuiltins
   #ids: ReadonlyMap<string, number> = new Map()
@@ -138,13 +173,21 @@ export class Shard {
   #input = 0
   #heap = 0
   #holders = 0
+  usedAt = 0
 
   /** Without the compiled module of the same code, that is compiled here and now. Throws POLICY_INVALID. */
-  constructor({ wasm, data }: ShardCode, builtins: HostBuiltins, module?: WebAssembly.Module) {
+  constructor({ wasm, data }: ShardCode, builtins: HostBuiltins, compiled?: CompiledCode) {
     this.#data = data
     this.builtins = builtins
     try {
-      this.#module = module ?? new WebAssembly.Module(meter(redirect(wasm)))
+      if (compiled === undefined) {
+        const opened = openRules(wasm)
+        this.#module = new WebAssembly.Module(meter(redirect(opened.wasm)))
+        this.#places = opened.places
+      } else {
+        this.#module = compiled.module
+        this.#places = compiled.places
+      }
       this.#current()
     } catch (error) {
       throw unloadable(error)
@@ -155,9 +198,9 @@ export class Shard {
     return this.#data.length > COSTLY_CHARS
   }
 
-  /** The number of an entrypoint, for `answer`; undefined: there is none of that name. */
-  idOf(entrypoint: string): number | undefined {
-    return this.#ids.get(entrypoint)
+  /** The number of a function that gives a rule, for `answer`; undefined: there is none of that name. */
+  ruleOf(name: string): number | undefined {
+    return this.#places.get(name)
   }
 
   /** Parses the input that the following evaluations see; an error says why it could not. */
@@ -178,35 +221,55 @@ export class Shard {
     }
   }
 
-  /** The value of a rule for the input set last. After an error the input must be set again. */
+  /** The value of an entrypoint for the input set last. After an error the input must be set again. */
   evaluate(entrypoint: string): EntrypointResult {
-    const id = this.idOf(entrypoint)
+    const id = this.#ids.get(entrypoint)
     if (id === undefined) return { undefined: true }
-    const answer = this.answer(id)
-    if ('error' in answer) return answer
-    return answer.value === undefined ? { undefined: true } : { value: answer.value }
-  }
-
-  /** As `evaluate`; an answer with the text of `former` is `former` itself. */
-  answer(id: number, former?: Answer): Answer | ShardFailure {
     try {
-      const { exports, memory, order, data } = this.#current()
-      exports.fuel.value = FUEL
-      exports.opa_heap_ptr_set(this.#heap)
-      order.clear()
+      const { exports, memory, data } = this.#begin()
       const context = exports.opa_eval_ctx_new()
       exports.opa_eval_ctx_set_input(context, this.#input)
       exports.opa_eval_ctx_set_data(context, data)
       exports.opa_eval_ctx_set_entrypoint(context, id)
       exports.eval(context)
-      const address = exports.opa_value_dump(exports.opa_eval_ctx_get_result(context))
-      if (former !== undefined && memory.holds(address, former.text)) return former
-      const text = memory.bytesAt(address)
-      // The same text again is not read again: most policies say the same of most inputs.
-      return { text, value: valueOf(text.toString('utf8', 0, text.length - 1)) }
+      const result = exports.opa_eval_ctx_get_result(context)
+      const value = resultIn(memory.textAt(exports.opa_value_dump(result)))
+      return value === undefined ? { undefined: true } : { value }
     } catch (error) {
       this.close()
       return failureOf(error)
+    }
+  }
+
+  /**
+   * The values of rules for the input set last; they share one budget. What is as `former` says is `former`
+   * itself. After an error the input must be set again.
+   */
+  answer(rules: readonly number[], former?: Answer): Answer | RuleFailure {
+    let at = 0
+    try {
+      const instance = this.#begin()
+      const { exports, memory, data } = instance
+      exports.opa_memoize_init()
+      let fresh: { values: unknown[]; seen: Seen[] } | undefined
+      for (; at < rules.length; at++) {
+        const address = ruleAt(instance, rules[at] ?? 0)(this.#input, data)
+        const known = former?.seen[at]
+        const seen = memory.simpleAt(address) ?? textOf(instance, address, known)
+        if (fresh === undefined) {
+          if (seen === known) continue
+          fresh = {
+            values: former?.values.slice(0, at) ?? [],
+            seen: former?.seen.slice(0, at) ?? [],
+          }
+        }
+        fresh.seen.push(seen)
+        fresh.values.push(seen === known ? former?.values[at] : valueOf(seen))
+      }
+      return fresh ?? former ?? NO_RULES
+    } catch (error) {
+      this.close()
+      return { ...failureOf(error), at }
     }
   }
 
@@ -233,9 +296,22 @@ export class Shard {
     OPEN_SHARDS.delete(this)
   }
 
+  /** Everything as it was when the input was set. */
+  #begin(): Instance {
+    const instance = this.#instance
+    if (instance === undefined) throw new PolicyAbort('no input is set')
+    instance.exports.fuel.value = FUEL
+    instance.exports.opa_heap_ptr_set(this.#heap)
+    instance.order.clear()
+    return instance
+  }
+
   #current(): Instance {
-    this.#instance ??= this.#open()
-    OPEN_SHARDS.used(this)
+    this.usedAt = performance.now()
+    if (this.#instance === undefined) {
+      this.#instance = this.#open()
+      OPEN_SHARDS.add(this)
+    }
     return this.#instance
   }
 
@@ -269,7 +345,7 @@ export class Shard {
     // Names are those of the module: the first instance tells them for all that follow.
     if (this.#ids.size === 0) this.#readNames(exports, view)
     const data = writeText(view, exports, this.#data, 'opa_json_parse')
-    return { exports, memory: view, base: exports.opa_heap_ptr_get(), data, order }
+    return { exports, rules: [], memory: view, base: exports.opa_heap_ptr_get(), data, order }
   }
 
   #readNames(exports: Exports, memory: MemoryView): void {
@@ -321,6 +397,21 @@ class MemoryView {
     else bytes.set(content, address)
   }
 
+  /** Which of SIMPLE lies at an address; undefined: none of them. */
+  simpleAt(address: number): number | undefined {
+    if (address === 0) return UNDEFINED
+    const bytes = this.#current()
+    switch (bytes[address]) {
+      case TYPE.boolean:
+      case TYPE.internedBoolean:
+        return bytes[address + AT.boolean] === 0 ? FALSE : TRUE
+      case TYPE.set:
+        return bytes.readUInt32LE(address + AT.setLength) === 0 ? EMPTY : undefined
+      default:
+        return undefined
+    }
+  }
+
   /** Whether these bytes stand at an address; a text among them ends with its zero. */
   holds(address: number, text: Uint8Array): boolean {
     const bytes = this.#current()
@@ -354,8 +445,31 @@ class PolicyAbort extends Error {
   override readonly name = 'PolicyAbort'
 }
 
-/** The value in the text of the result set: empty, or one `{"result": value}`. Sets come out as sorted lists. */
-function valueOf(text: string): unknown {
+const NO_RULES: Answer = { values: [], seen: [] }
+
+function ruleAt({ rules, exports }: Instance, place: number): RuleFunction {
+  return (rules[place] ??= exports.table.get(place) as RuleFunction)
+}
+
+/** The text of the value at an address: `known` itself where that is what stands there. */
+function textOf(
+  { exports, memory }: Instance,
+  address: number,
+  known: Seen | undefined,
+): Uint8Array {
+  const text = exports.opa_value_dump(address)
+  return known instanceof Uint8Array && memory.holds(text, known) ? known : memory.bytesAt(text)
+}
+
+/** Sets come out as sorted lists. */
+function valueOf(seen: Seen): unknown {
+  return typeof seen === 'number'
+    ? SIMPLE[seen]
+    : toJson(decode(Buffer.from(seen.buffer, seen.byteOffset, seen.length - 1).toString()))
+}
+
+/** The value in the text of a result set: empty, or one `{"result": value}`. */
+function resultIn(text: string): unknown {
   if (text === 'set()') return undefined
   const results = decode(text)
   const items = results instanceof RegoSet ? results.items : isArray(results) ? results : []

@@ -15,6 +15,9 @@ declare namespace WebAssembly {
   interface Global {
     value: number
   }
+  interface Table {
+    get(index: number): unknown
+  }
   class RuntimeError extends Error {}
   function compile(bytes: Uint8Array<ArrayBuffer>): Promise<Module>
 }
