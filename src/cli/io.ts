@@ -43,7 +43,8 @@ export async function guard(io: Io, run: () => Promise<ExitCode>): Promise<ExitC
       return 3
     }
     for (const problem of error.problems)
-      if (problem.message !== error.message) io.err.write(`${placed(problem)}\n`)
+      if (problem.file !== '' || problem.message !== error.message)
+        io.err.write(`${placed(problem)}\n`)
     io.err.write(`cordon: ${error.message}\n`)
     return EXIT[error.code] ?? 3
   }

@@ -114,7 +114,9 @@ export async function policyPull(io: Io, dir: string, options: Pulling): Promise
     method: 'GET',
     path: '/v1/policies/files',
   })
-  const known = readPulled(folder)
+  const pulled = readPulled(folder)
+  // By force what is there counts as what was pulled.
+  const known = options.force === true ? pulledNow(folder, active, pulled) : pulled
   const rows = [
     ...active.files.map((file) => ({ path: file.path, ...stepOf(folder, file, known) })),
     ...Object.keys(known)
@@ -123,7 +125,7 @@ export async function policyPull(io: Io, dir: string, options: Pulling): Promise
   ]
   const conflicts = rows.filter(({ result }) => result === 'conflict')
   const isDry = options.dryRun === true
-  if (conflicts.length > 0 && options.force !== true && !isDry) {
+  if (conflicts.length > 0 && !isDry) {
     throw new CordonError(
       'CONFLICT',
       `nothing was written: ${conflicts.length} file${conflicts.length === 1 ? ' was' : 's were'} changed here; push, or write over with --force`,
@@ -148,7 +150,7 @@ export async function policyPull(io: Io, dir: string, options: Pulling): Promise
       }${isDry ? ' (nothing was written)' : ''}; ${active.revision ?? 'nothing is in force'}\n`,
     )
   }
-  return conflicts.length > 0 && options.force !== true ? 1 : 0
+  return conflicts.length > 0 ? 1 : 0
 }
 
 /** 1 where a node refuses what it should have in force, or has something else. */
@@ -308,6 +310,14 @@ async function gitOf(
 
 type Step = { readonly result: 'written' | 'unchanged' | 'removed' | 'conflict' }
 type Known = Readonly<Record<string, string>>
+
+/** The files as they lie there, as if they had been pulled so. */
+function pulledNow(folder: string, { files }: ActiveFiles, pulled: Known): Known {
+  const paths = [...Object.keys(pulled), ...files.map(({ path }) => path)]
+  return Object.fromEntries(
+    paths.map((path) => [path, hashOf(localText(placeOf(folder, path)) ?? '')]),
+  )
+}
 
 function stepOf(folder: string, { path, text }: StoredFile, known: Known): Step {
   const local = localText(placeOf(folder, path))
