@@ -11,6 +11,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
 import { parseExact } from '../base/exact-json.ts'
 import type { Log } from '../observe/log.ts'
+import { type BudgetDesk, budgetRoutes } from './budgets.ts'
 import { type BundleDesk, bundleRoutes } from './bundles.ts'
 import { type ConflictDesk, conflictRoutes } from './conflicts.ts'
 import { coverageRoutes, type Reports } from './coverage.ts'
@@ -35,6 +36,7 @@ export type ApiParts = DecisionParts &
     readonly desk: ReviewDesk
     readonly exceptions: ExceptionDesk
     readonly people: PeopleDesk
+    readonly budgets: BudgetDesk
     readonly replays: ReplayDesk
     readonly policies: PolicyDesk
     readonly conflicts: ConflictDesk
@@ -97,6 +99,7 @@ export async function openApi(parts: ApiParts): Promise<FastifyInstance> {
   await app.register(async (scope) => coverageRoutes(scope, parts))
   await app.register(async (scope) => questionRoutes(scope, parts))
   await app.register(async (scope) => peopleRoutes(scope, parts))
+  await app.register(async (scope) => budgetRoutes(scope, parts))
   await app.register(async (scope) => replayRoutes(scope, parts))
   await app.register(async (scope) => policyRoutes(scope, parts))
   await app.register(async (scope) => conflictRoutes(scope, parts))

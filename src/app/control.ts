@@ -30,6 +30,7 @@ import type { RetentionReport, UpkeepRun } from '../store/upkeep.ts'
 import type { NoteFile } from '../verify/anchors.ts'
 import { type ProvedExport, provedLines } from '../verify/export-lines.ts'
 import type { Report } from '../verify/report.ts'
+import type { BudgetPage, BudgetQuery } from './budget-desk.ts'
 import type { DeskAct } from './desk-acts.ts'
 import type { ModeOverride } from './point-mode.ts'
 import type { PolicyAct } from './policy-acts.ts'
@@ -65,6 +66,8 @@ export interface Commands {
   removeUser(argument: { user: string }): Promise<unknown>
   /** What somebody's violations come to. */
   personRisk(argument: { person: string }): Promise<PersonRisk>
+  /** What is left of budgets. */
+  budgets(argument: BudgetQuery): Promise<BudgetPage>
   createToken(argument: { user: string }): Promise<unknown>
   createKey(argument: { name: string; scopes: readonly string[]; user?: string }): Promise<unknown>
   setMode(argument: { mode: Mode; forMs: number }): Promise<unknown>
@@ -125,6 +128,7 @@ const COMMANDS: ReadonlySet<string> = new Set([
   'addUser',
   'removeUser',
   'personRisk',
+  'budgets',
   'createToken',
   'createKey',
   'setMode',
@@ -154,12 +158,14 @@ export function commandsOf(
   store: Pick<Store, 'db' | 'kind'>,
   policyAct: Commands['policyAct'],
   deskAct: Commands['deskAct'],
+  budgets: Commands['budgets'],
 ): Commands {
   return {
     importContext: (argument) => admin.importContext(argument, ACTOR),
     addUser: (argument) => admin.addUser(argument, ACTOR),
     removeUser: ({ user }) => admin.removeUser(user, ACTOR),
     personRisk: ({ person }) => admin.personRisk(person),
+    budgets,
     createToken: ({ user }) => admin.createToken(user, ACTOR),
     createKey: (argument) => admin.createKey(argument, ACTOR),
     setMode: (argument) => admin.setMode(argument, ACTOR),
@@ -353,6 +359,7 @@ export async function connectControl(
     addUser: (argument) => call('addUser', argument),
     removeUser: (argument) => call('removeUser', argument),
     personRisk: async (argument) => (await call('personRisk', argument)) as PersonRisk,
+    budgets: async (argument) => (await call('budgets', argument)) as BudgetPage,
     createToken: (argument) => call('createToken', argument),
     createKey: (argument) => call('createKey', argument),
     setMode: (argument) => call('setMode', argument),

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
-import type { BudgetCounter } from '../context/budget-counter.ts'
+import type { BudgetCounter, ListedCounter } from '../context/budget-counter.ts'
 import { RedisBudgets } from '../context/budget-redis.ts'
 import { Directory, type DirectorySource } from '../context/directory.ts'
 import { RedisCache } from '../context/redis-cache.ts'
@@ -24,6 +24,8 @@ export interface Gateway {
   readonly directory: Directory
   readonly corridor: Corridor
   readonly shared: SharedCache | undefined
+  /** Of all gateways, where there is a Redis. */
+  readonly redisBudgets: ListedCounter | undefined
   /** Reads large bodies where it stops nobody. */
   readonly reader: BodyReader
   /** What a reload may change here: what becomes of reviews, what is searched and recorded. */
@@ -102,6 +104,7 @@ export function openGateway(parts: GatewayParts): Gateway {
     directory,
     corridor,
     shared,
+    redisBudgets,
     reader: classifier,
     reload: (next) => {
       current = next

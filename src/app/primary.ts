@@ -14,6 +14,7 @@ import type { ReviewRequest, ReviewState } from '../decision/decide.ts'
 import { askToEnd } from '../ledger/erase-folder.ts'
 import { Recorder } from '../ledger/recorder.ts'
 import { ERASURE_APPLIED } from '../model/erasure.ts'
+import { personKey } from '../model/person.ts'
 import type { RiskHistorySettings } from '../model/risk.ts'
 import { type Log, openLog } from '../observe/log.ts'
 import { aggregate, Metrics } from '../observe/metrics.ts'
@@ -27,6 +28,7 @@ import { PolicyRevisions } from '../store/policy-revisions.ts'
 import { RecordSink } from '../store/records.ts'
 import { accountOf } from './account.ts'
 import { openAdmin } from './admin.ts'
+import { type BudgetDeskParts, budgetsPage } from './budget-desk.ts'
 import { commandsOf, serveControl } from './control.ts'
 import { runDeskAct } from './desk-acts.ts'
 import { deskDue } from './desk-due.ts'
@@ -364,6 +366,15 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     })
     closers.push(() => explanations.close())
 
+    const budgetDesk: BudgetDeskParts = {
+      db: store.db,
+      tenant: config.tenant,
+      personKey: (person) => personKey(secret, config.tenant, person),
+      budgets: () => config.budgets,
+      counter: gateway.redisBudgets ?? (serves.gateway ? counter : undefined),
+      pseudonymous: () => config.ledger.pseudonymous,
+    }
+
     await gateway.spool.ready
     const addresses = { proxy: [] as string[], api: [] as string[], observe: [] as string[] }
     if (serves.control) {
@@ -408,6 +419,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           cancel: (id) => admin.replays.cancel(id),
           shadow: (policy, query) => admin.replays.shadow(policy, query),
         },
+        budgets: { list: (filter) => budgetsPage(budgetDesk, filter) },
         people: {
           reveal: (pseudonym, why, by) => admin.reveal(pseudonym, why, actorOf(by)),
           risk: (person) => admin.personRisk(person),
@@ -465,6 +477,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
           store,
           (act) => runPolicyAct(acts, act),
           (act) => runDeskAct({ admin, account: acts.account }, act),
+          (query) => budgetsPage(budgetDesk, query),
         ),
       )
       closers.push(() => closeServer(control))

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { accountOf } from '../app/account.ts'
 import { openAdmin } from '../app/admin.ts'
+import { type BudgetPage, type BudgetQuery, budgetsPage } from '../app/budget-desk.ts'
 import { type Commands, commandsOf } from '../app/control.ts'
 import { runDeskAct } from '../app/desk-acts.ts'
 import { Erasing } from '../app/erasing.ts'
@@ -11,16 +12,19 @@ import { personSecret } from '../app/person-secret.ts'
 import { runPolicyAct } from '../app/policy-acts.ts'
 import { openPolicyDesk } from '../app/policy-desk.ts'
 import { readCatalogue } from '../app/rules.ts'
+import { CordonError } from '../base/errors.ts'
 import { IdSource } from '../base/ids.ts'
 import { type Config, PROGRAM_DIR } from '../config/schema.ts'
+import { RedisBudgets } from '../context/budget-redis.ts'
 import { RedisCache } from '../context/redis-cache.ts'
 import { realDisk } from '../ledger/disk.ts'
 import { Recorder } from '../ledger/recorder.ts'
 import { Spool } from '../ledger/spool.ts'
-import { openLog } from '../observe/log.ts'
+import { personKey } from '../model/person.ts'
+import { type Log, openLog } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
 import { describeFolder } from '../policy/describe.ts'
-import { openStore } from '../store/open.ts'
+import { openStore, type Store } from '../store/open.ts'
 import { PolicyVersions } from '../store/policy-versions.ts'
 import { RecordSink } from '../store/records.ts'
 import type { Io } from './io.ts'
@@ -143,6 +147,7 @@ export async function withStore<T>(
         store,
         (act) => runPolicyAct(acts, act),
         (act) => runDeskAct({ admin, account: acts.account }, act),
+        (query) => ownBudgets(config, log, { db: store.db, secret }, query),
       ),
     )
     await spool.close()
@@ -152,6 +157,36 @@ export async function withStore<T>(
     await spool.close()
     await redis?.close()
     await store.close()
+  }
+}
+
+/** Whatever Cordon counted in memory is gone with it. */
+async function ownBudgets(
+  { redis_url: url, tenant, budgets, ledger }: Config,
+  log: Log,
+  { db, secret }: { readonly db: Store['db']; readonly secret: Uint8Array },
+  query: BudgetQuery,
+): Promise<BudgetPage> {
+  if (url === '')
+    throw new CordonError(
+      'STORE_UNAVAILABLE',
+      'no Cordon runs here, and without redis_url budgets are counted in its memory',
+    )
+  const counter = new RedisBudgets(url, tenant, log)
+  try {
+    return await budgetsPage(
+      {
+        db,
+        tenant,
+        personKey: (person) => personKey(secret, tenant, person),
+        budgets: () => budgets,
+        counter,
+        pseudonymous: () => ledger.pseudonymous,
+      },
+      query,
+    )
+  } finally {
+    counter.close()
   }
 }
 

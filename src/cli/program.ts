@@ -7,6 +7,7 @@ import { KINDS, type Kind } from '../governance/columns.ts'
 import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
 import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
+import { budgetCommands } from './budget-commands.ts'
 import { collect, common, type Common, type Run } from './common.ts'
 import { decisionCommands } from './decision-commands.ts'
 import { deskCommands } from './desk-commands.ts'
@@ -181,6 +182,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .action((person: string, options: Common) =>
       run(async () => (await import('./people.ts')).userRisk(io, person, options))(),
     )
+  budgetCommands(program, io, run)
   const token = program.command('token').description('proxy tokens: passwords of Basic')
   common(token.command('create'), 'a token, printed once')
     .requiredOption('--user <name>', 'whose token it is')

@@ -7,8 +7,10 @@
 import type { BudgetKind } from '../model/budget.ts'
 
 export interface Asked {
-  /** Names the count; no person, no text of a client. */
+  /** Of the count; no person, no text of a client. */
   readonly key: string
+  /** What is told of the count in lists; empty where nobody has to be told. People are keys in it. */
+  readonly name: string
   readonly limit: number
   /** What is to be added; 0 only looks. */
   readonly cost: number
@@ -31,6 +33,8 @@ export interface Counted {
 export interface Taken {
   /** All was added, else nothing. */
   readonly granted: boolean
+  /** The time by which it was counted: milliseconds since the epoch. */
+  readonly now: number
   /** In the order in which it was asked. */
   readonly counted: readonly Counted[]
 }
@@ -46,6 +50,17 @@ export interface BudgetCounter {
   /** One step for all who count there: nobody gets in between. Rejects while it cannot be counted. */
   take(asked: readonly Asked[]): Taken | Promise<Taken>
   adjust(changes: readonly Change[]): void | Promise<void>
+}
+
+export interface NamedCount {
+  readonly key: string
+  readonly name: string
+}
+
+/** A counter that can be looked through. */
+export interface ListedCounter extends BudgetCounter {
+  /** Counts with a name, in no order, some of them twice; those that have just run out may be among them. */
+  named(): AsyncIterable<readonly NamedCount[]>
 }
 
 const SLOTS = 60

@@ -3,24 +3,26 @@
 import { CordonError } from '../base/errors.ts'
 import {
   type Asked,
-  type BudgetCounter,
   type Change,
   type Counted,
+  type ListedCounter,
+  type NamedCount,
   slotWidth,
   type Taken,
 } from './budget-counter.ts'
 
 interface Entry {
+  readonly name: string
   /** What was counted, by slot. */
   readonly slots: Map<number, number>
   expiresAt: number
 }
 
-/** Some 40 MB; models are named by clients, so counts of them have to be bounded. */
+/** Some 80 MB; models are named by clients, so counts of them have to be bounded. */
 const MOST_ENTRIES = 200_000
 const SWEEP_EVERY_MS = 1000
 
-export class MemoryBudgets implements BudgetCounter {
+export class MemoryBudgets implements ListedCounter {
   readonly #now: () => number
   readonly #most: number
   readonly #entries = new Map<string, Entry>()
@@ -43,7 +45,7 @@ export class MemoryBudgets implements BudgetCounter {
       this.#makeRoom(asked, now)
       for (const [index, each] of asked.entries()) this.#add(each, counted[index]?.slot ?? 0, now)
     }
-    return { granted, counted }
+    return { granted, now, counted }
   }
 
   adjust(changes: readonly Change[]): void {
@@ -52,6 +54,14 @@ export class MemoryBudgets implements BudgetCounter {
       const before = slots?.get(slot)
       if (before !== undefined) slots?.set(slot, Math.max(0, before + by))
     }
+  }
+
+  async *named(): AsyncGenerator<readonly NamedCount[]> {
+    const now = this.#now()
+    // As it is now: what is counted meanwhile changes it.
+    yield [...this.#entries].flatMap(([key, { name, expiresAt }]) =>
+      name === '' || expiresAt <= now ? [] : [{ key, name }],
+    )
   }
 
   #look({ key, window, kind }: Asked, now: number): Counted {
@@ -78,11 +88,11 @@ export class MemoryBudgets implements BudgetCounter {
   }
 
   #add(asked: Asked, slot: number, now: number): void {
-    const { key, cost, window } = asked
+    const { key, name, cost, window } = asked
     if (cost === 0) return
     let entry = this.#entries.get(key)
     if (entry === undefined) {
-      entry = { slots: new Map(), expiresAt: 0 }
+      entry = { name, slots: new Map(), expiresAt: 0 }
       this.#entries.set(key, entry)
     }
     entry.slots.set(slot, (entry.slots.get(slot) ?? 0) + cost)

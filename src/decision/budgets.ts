@@ -3,9 +3,8 @@
 // Taking is one step for all budgets that a request belongs to: all of them are charged or none. Policies see the
 // counts as they stood before.
 
-import { hash } from 'node:crypto'
 import { durationText } from '../base/size.ts'
-import type { Asked, BudgetCounter, Counted } from '../context/budget-counter.ts'
+import type { Asked, BudgetCounter, Counted, Taken } from '../context/budget-counter.ts'
 import {
   type Budget,
   type BudgetInput,
@@ -19,6 +18,7 @@ import type { OutcomeRecord } from '../model/record.ts'
 import type { AccessRequest } from '../model/request.ts'
 import type { AiService } from '../model/service.ts'
 import { Charge, type Item, type Spent } from './charge.ts'
+import { countKey, countName } from './count-name.ts'
 
 type HowItEnded = Pick<
   OutcomeRecord,
@@ -78,8 +78,8 @@ export interface Beyond {
   readonly policyId: string
   readonly effect: Effect
   readonly reason: string
-  /** Milliseconds since the epoch: when there is something again; undefined where nobody knows. */
-  readonly resetsAt: number | undefined
+  /** Milliseconds until there is something again; undefined where nobody knows. */
+  readonly waitMs: number | undefined
 }
 
 export class Budgets {
@@ -133,12 +133,13 @@ export class Budgets {
     const { counter, metrics } = this.#parts
     const onError = (): void => metrics.budgetErrors.inc()
     try {
-      const { granted, counted } = await counter.take(items.map(({ asked }) => asked))
+      const taking = await counter.take(items.map(({ asked }) => asked))
+      const { granted, counted } = taking
       const input = inputOf(items, counted)
       if (cost === undefined) return { input, charge: undefined, cost, beyond: undefined }
       const taken = granted ? counted : undefined
       const charge = new Charge({ counter, items, onError, taken })
-      return { input, charge, cost, beyond: beyondOf(items, counted) }
+      return { input, charge, cost, beyond: beyondOf(items, taking) }
     } catch {
       onError()
       const beyond = cost !== undefined && enforced && denies ? uncounted(items) : undefined
@@ -217,17 +218,13 @@ function askedOf(
   const isFree = isConversation && unit !== 'requests'
   return {
     key: countKey(budget, values),
+    name: countName(budget, values),
     limit: isFree ? limit - 1 : limit,
     cost: cost === undefined || isFree ? 0 : Math.max(1, amountOf(unit, cost)),
     window,
     kind,
     holds: enforced && answer !== 'none',
   }
-}
-
-/** `values`: of what the budget is per, in its order. */
-function countKey({ id, unit, window, kind }: Budget, values: readonly string[]): string {
-  return hash('sha256', JSON.stringify([id, unit, window, kind, ...values]), 'base64url')
 }
 
 function amountOf(unit: Budget['unit'], { tokens, answerTokens, bytes }: Cost): number {
@@ -262,11 +259,8 @@ function concerns(
     isAny(match.actions, actions) &&
     isOne(match.sources, context.source) &&
     isService(match, resource) &&
-    isModel(match.models, resource.model) &&
-    isUser(match.users, user) &&
-    isAny(match.groups, user.groups) &&
-    isAny(match.roles, user.roles) &&
-    isAny(match.departments, departmentsOf(user))
+    isModel(match, resource.model) &&
+    isUser(match, user)
   )
 }
 
@@ -277,7 +271,8 @@ function isService(
   return isOne(services, id ?? 'unknown') && isOne(categories, category) && isOne(vendors, vendor)
 }
 
-function isModel(models: readonly string[] | undefined, model: string | undefined): boolean {
+/** Whether requests for a model may belong to a budget. */
+export function isModel({ models }: BudgetMatch, model: string | undefined): boolean {
   if (!isGiven(models)) return true
   return (
     model !== undefined &&
@@ -287,8 +282,18 @@ function isModel(models: readonly string[] | undefined, model: string | undefine
   )
 }
 
-function isUser(users: readonly string[] | undefined, { id, name, email }: UserInput): boolean {
-  return !isGiven(users) || [id ?? 'unknown', name, email].some((each) => isOne(users, each))
+/** Whether requests of somebody may belong to a budget. */
+export function isUser(
+  { users, groups, roles, departments }: BudgetMatch,
+  user: UserInput,
+): boolean {
+  const { id, name, email } = user
+  return (
+    isAny(users, [id ?? 'unknown', ...[name, email].filter((each) => each !== undefined)]) &&
+    isAny(groups, user.groups) &&
+    isAny(roles, user.roles) &&
+    isAny(departments, departmentsOf(user))
+  )
 }
 
 function departmentsOf({ department }: UserInput): readonly string[] {
@@ -327,7 +332,7 @@ function inputOf(
 }
 
 /** The budget that decides: one that denies before one that asks, in the order of the settings. */
-function beyondOf(items: readonly Item[], counted: readonly Counted[]): Beyond | undefined {
+function beyondOf(items: readonly Item[], { counted, now }: Taken): Beyond | undefined {
   const over = items.flatMap(({ budget, asked: { cost, limit } }, index): Beyond[] => {
     const { used = 0, resets_at: resetsAt = 0 } = counted[index] ?? {}
     if (budget.answer === 'none' || used + cost <= limit) return []
@@ -336,7 +341,7 @@ function beyondOf(items: readonly Item[], counted: readonly Counted[]): Beyond |
         policyId: policyIdOf(budget),
         effect: budget.answer === 'deny' ? 'DENY' : 'REVIEW',
         reason: budget.reason ?? reasonOf(budget, used, cost, resetsAt),
-        resetsAt: cost > limit ? undefined : resetsAt,
+        waitMs: cost > limit ? undefined : resetsAt - now,
       },
     ]
   })
@@ -362,6 +367,6 @@ function uncounted(items: readonly Item[]): Beyond | undefined {
     policyId: policyIdOf(held.budget),
     effect: 'DENY',
     reason: `the budget "${held.budget.id}" cannot be counted at the moment`,
-    resetsAt: undefined,
+    waitMs: undefined,
   }
 }

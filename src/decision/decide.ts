@@ -516,9 +516,9 @@ export class Corridor implements Decider {
     const budget = budgetIn(verdict)
     if (budget === undefined || budgeted === undefined) return {}
     this.#parts.metrics.budgetDenied.inc({ budget })
-    const resetsAt = budgeted.beyond?.resetsAt
-    if (resetsAt === undefined) return {}
-    return { retryAfterSeconds: Math.max(1, Math.ceil((resetsAt - this.#parts.now()) / 1000)) }
+    const waitMs = budgeted.beyond?.waitMs
+    if (waitMs === undefined) return {}
+    return { retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)) }
   }
 
   /** Where the answer has a part in what a budget is charged: who is told how it grows. */

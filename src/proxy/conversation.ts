@@ -27,7 +27,7 @@ export class Conversation {
   readonly #first: Open | undefined
   #current: Open | undefined
   /** Before the current one; their answers are under way, or part of its answer. */
-  #open: Open[] = []
+  readonly #open: Open[] = []
   #usage: UsageScan | undefined
   #bytes = 0
   #isOver = false

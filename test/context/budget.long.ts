@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { array, assert, integer, property, record } from 'fast-check'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Asked, BudgetCounter } from '../../src/context/budget-counter.ts'
+import type { Asked, ListedCounter } from '../../src/context/budget-counter.ts'
 import { MemoryBudgets } from '../../src/context/budget-memory.ts'
 import { RedisBudgets } from '../../src/context/budget-redis.ts'
 import { silent } from '../support/records.ts'
@@ -20,6 +20,7 @@ let keys = 0
 function asking(more: Partial<Asked> = {}): Asked {
   return {
     key: `key-${(keys += 1)}`,
+    name: '',
     limit: 3,
     cost: 1,
     window: HOUR_MS,
@@ -74,8 +75,50 @@ t.test('Redis', { skip: noRedis() }, async (t) => {
     await counter.take([asked])
     const admin = new Redis(redis.url)
     t.teardown(() => admin.disconnect())
-    const left = await admin.pttl(`cordon:budget:{default}:${asked.key}`)
-    t.ok(left > 0 && left <= 2000, `${left}`)
+    const named = asking({ window: 1000, kind: 'fixed', name: '["b"]' })
+    await counter.take([named])
+    for (const key of [`budget:{default}:${asked.key}`, `budget-name:{default}:${named.key}`]) {
+      const left = await admin.pttl(`cordon:${key}`)
+      t.ok(left > 0 && left <= 2000, `${key} ${left}`)
+    }
+    t.equal(await admin.exists(`cordon:budget-name:{default}:${asked.key}`), 0)
+  })
+
+  await t.test('a tenant sees its own counts only, whatever else lies there', async (t) => {
+    const admin = new Redis(redis.url)
+    t.teardown(() => admin.disconnect())
+    await admin.mset(
+      Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`other:${n}`, 'x'])),
+    )
+    const [ours, theirs] = ['[*]', '[a]'].map(
+      (tenant) => new RedisBudgets(redis.url, tenant, silent),
+    )
+    if (ours === undefined || theirs === undefined) throw new Error('two of them')
+    t.teardown(() => {
+      ours.close()
+      theirs.close()
+    })
+    await ours.take([asking({ name: '["ours"]' })])
+    await theirs.take([asking({ name: '["theirs"]' })])
+    const found: string[] = []
+    for await (const page of ours.named()) found.push(...page.map(({ name }) => name))
+    t.same(found, ['["ours"]'])
+  })
+
+  await t.test('what a process took that died stays taken until the window ends', async (t) => {
+    const peer = fork(PEER, [redis.url, '5', '3'], { stdio: 'inherit' })
+    await once(peer, 'message')
+    peer.send('go')
+    await once(peer, 'message')
+    peer.kill('SIGKILL')
+    await once(peer, 'exit')
+    const counter = new RedisBudgets(redis.url, 'racing', silent)
+    t.teardown(() => counter.close())
+    const asked = asking({ key: 'raced', limit: 1000, cost: 0 })
+    const { now, counted } = await counter.take([asked])
+    const used = counted[0]?.used ?? 0
+    t.ok(used >= 3)
+    t.ok((counted[0]?.resets_at ?? 0) > now)
   })
 
   await t.test('a window that has passed is free, by the clock of Redis', async (t) => {
@@ -175,7 +218,27 @@ t.test('memory has an end: a count that runs is never forgotten for a new one', 
   t.match(counter.take([asking()]), { granted: true }, 'what has expired makes room')
 })
 
-async function contract(t: Test, counter: BudgetCounter): Promise<void> {
+async function contract(t: Test, counter: ListedCounter): Promise<void> {
+  await t.test('counts with a name are told, once something was counted', async (t) => {
+    const names = async (): Promise<readonly string[]> => {
+      const found: string[] = []
+      for await (const page of counter.named())
+        for (const { key, name } of page) found.push(`${key} ${name}`)
+      return found
+    }
+    const asked = asking({ name: '["b","requests",60000,"fixed","maya"]' })
+    await counter.take([{ ...asked, cost: 0 }])
+    await counter.take([asking()])
+    t.notOk((await names()).includes(`${asked.key} ${asked.name}`), 'looked at only')
+    await counter.take([asked, asking()])
+    const all = await names()
+    t.ok(all.includes(`${asked.key} ${asked.name}`))
+    t.ok(
+      all.every((each) => each.includes('["')),
+      'nothing without a name',
+    )
+  })
+
   await t.test('counts up to the limit, and tells how much there was', async (t) => {
     const asked = asking()
     for (const used of [0, 1, 2])

@@ -171,7 +171,7 @@ t.test('policies see what there was before', async (t) => {
     policyId: 'budget:b',
     effect: 'DENY',
     reason: 'the budget "b" of 2 requests in 1m is used up; more at 2026-11-28T12:01:00.000Z',
-    resetsAt: end,
+    waitMs: 60_000,
   })
 })
 
@@ -215,7 +215,7 @@ t.test('tokens are reserved, and settled by what was used', async (t) => {
   t.equal(await used(), 1200, 'beyond the limit, for it was used')
   const whole = await take({ tokens: 5000 })
   t.match(whole.beyond, {
-    resetsAt: undefined,
+    waitMs: undefined,
     reason: /^this asks for 5000 tokens, more than the/,
   })
 })

@@ -8,6 +8,7 @@ const [, , url = '', limit = '0', tries = '0'] = argv
 const counter = new RedisBudgets(url, 'racing', silent)
 const asked = {
   key: 'raced',
+  name: '',
   limit: Number(limit),
   cost: 1,
   window: 3_600_000,
