@@ -18,7 +18,7 @@ export async function personSecret(
   tenant: string,
   dataDir: string,
 ): Promise<Buffer> {
-  const file = join(dataDir, 'keys', 'people.key')
+  const file = fileIn(dataDir)
   const own = readOwn(file)
   await sql`
     insert into person_secrets (tenant, secret) values (${tenant}, ${own ?? randomBytes(SECRET_BYTES)})
@@ -29,6 +29,15 @@ export async function personSecret(
   if (secret === undefined) throw new CordonError('INTERNAL', 'the secret of people is gone')
   if (own?.equals(secret) !== true) writeOwn(file, secret)
   return secret
+}
+
+/** The copy of this data directory; undefined where it has never met a store. Throws CONFIG_INVALID. */
+export function ownPersonSecret(dataDir: string): Buffer | undefined {
+  return readOwn(fileIn(dataDir))
+}
+
+function fileIn(dataDir: string): string {
+  return join(dataDir, 'keys', 'people.key')
 }
 
 function readOwn(file: string): Buffer | undefined {

@@ -74,6 +74,7 @@ export function bundleIn(folder: string): Buffer | undefined {
 
 /** What is in force, for the next start. */
 export function writeCurrent(parent: string, current: object): void {
+  mkdirSync(parent, { recursive: true, mode: 0o700 })
   const draft = join(parent, `${CURRENT}.${process.pid}`)
   writeSynced(draft, Buffer.from(`${JSON.stringify(current)}\n`))
   renameSync(draft, join(parent, CURRENT))

@@ -1,6 +1,7 @@
 // The primary process of `cordon start`: store, recorder, API, metrics and control socket, and the workers.
 //
-// Order: lock, store, rules, gateway, recorder, API and metrics, control socket, workers; the reverse when it ends.
+// Order: lock, store, rules, gateway, recorder, API and metrics, control socket, workers; the reverse when it ends. A store
+// that is away keeps no gateway from coming up: src/app/store-contact.ts.
 
 import { chmodSync, mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -23,7 +24,6 @@ import { StoredDirectory } from '../store/directory.ts'
 import { type Arrivals, telling } from '../store/follow.ts'
 import { holdsInForce } from '../store/holds.ts'
 import { takeLock } from '../store/lock.ts'
-import { openStore, type Store } from '../store/open.ts'
 import { PolicyRevisions } from '../store/policy-revisions.ts'
 import { RecordSink } from '../store/records.ts'
 import { accountOf } from './account.ts'
@@ -39,12 +39,10 @@ import { ExplanationDesk } from './explanation-desk.ts'
 import { type Gateway, openGateway } from './gateway.ts'
 import { inTurn } from './in-turn.ts'
 import { InterceptionAuthority } from './interception-authority.ts'
-import { checkLedgerAge } from './ledger-age.ts'
 import { closeServer, clearSocket, drainServer, listenTo } from './listening.ts'
 import type { Beginning } from './messages.ts'
 import { checkNamedFiles } from './named-files.ts'
 import { type Check, observeServer } from './observe-door.ts'
-import { personSecret } from './person-secret.ts'
 import { type ModeOverride, PointMode } from './point-mode.ts'
 import { runPolicyAct } from './policy-acts.ts'
 import { openPolicyDesk } from './policy-desk.ts'
@@ -65,6 +63,7 @@ import {
 } from './rules.ts'
 import { ServedBundle } from './served-bundle.ts'
 import { servicesPage } from './services-page.ts'
+import { contactStore, type StoreContact } from './store-contact.ts'
 import { StoreWatch } from './store-watch.ts'
 import { UpkeepTimer } from './upkeep-timer.ts'
 import { workerCount } from './worker-count.ts'
@@ -87,6 +86,8 @@ export interface Primary {
     readonly observe: readonly string[]
   }
   reload(): Promise<void>
+  /** Rejects where it must not go on: the store that it began without is back, and is not the one it belongs to. */
+  readonly fault: Promise<never>
   /** Drains and stops. */
   close(): Promise<void>
 }
@@ -121,15 +122,19 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     const locks = lockRoles(config.data_dir, role)
     closers.push(() => releaseAll(locks))
 
-    const store = await openStore({
-      databaseUrl: config.database_url,
-      dataDir: config.data_dir,
-      migrationsDir: join(PROGRAM_DIR, 'migrations'),
+    const contact = await contactStore({
+      options: {
+        databaseUrl: config.database_url,
+        dataDir: config.data_dir,
+        migrationsDir: join(PROGRAM_DIR, 'migrations'),
+        log,
+      },
+      tenant: config.tenant,
+      mayWait: serves.gateway,
       log,
     })
-    closers.push(() => store.close())
-    await checkLedgerAge(config.data_dir, store.db)
-    const secret = await personSecret(store.db, config.tenant, config.data_dir)
+    closers.push(() => contact.close())
+    const { store, personSecret: secret } = contact
 
     let catalogue = readCatalogue(config, env)
     const rulesInTurn = inTurn()
@@ -304,8 +309,11 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         written: () => recorder?.poke(),
       },
     })
-    takeOverride(await admin.modeOverride())
-    await exceptions.look()
+    // Until the store is back, the mode is that of the settings and no exception holds.
+    if (contact.isThere) {
+      takeOverride(await admin.modeOverride())
+      await exceptions.look()
+    }
     exceptions.start()
     // Other processes over the same store learn of a mode or an answer by looking.
     const watch = new StoreWatch({
@@ -321,7 +329,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
 
     if (serves.recorder) {
       recorder = openRecorder(config, {
-        store,
+        contact,
         gateway,
         metrics,
         log,
@@ -334,11 +342,13 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
       const started = recorder
       closers.push(() => started.stop())
       upkeep = new UpkeepTimer({ upkeep: admin.upkeep, log, metrics })
-      upkeep.start()
       const looking = upkeep
       closers.push(() => looking.stop())
-      erasing.start()
       closers.push(() => erasing.stop())
+      contact.whenThere(() => {
+        looking.start()
+        erasing.start()
+      })
     }
 
     const stored = join(config.data_dir, 'policies', sep)
@@ -450,7 +460,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
     let draining = false
     const checks = async (): Promise<readonly Check[]> => [
       ...(draining ? [{ name: 'draining', ok: false }] : []),
-      await watch.check(),
+      contact.check() ?? (await watch.check()),
       ...sources.checks(),
       ...(upkeep === undefined ? [] : [upkeep.check()]),
       spoolCheck(gateway),
@@ -485,8 +495,8 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
         new Due('dates of policies', () => policies.activation.carryOutDue(), log),
         new Due('reviews and exceptions', () => deskDue({ admin, metrics, log }), log),
       ]) {
-        due.start()
         closers.push(() => due.stop())
+        contact.whenThere(() => due.start())
       }
     }
 
@@ -499,6 +509,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Primary> {
 
     return {
       addresses,
+      fault: contact.fault,
       close: () => {
         draining = true
         return close()
@@ -561,7 +572,7 @@ function releaseAll(locks: readonly { release(): void }[]): void {
 function openRecorder(
   { data_dir: dataDir, ledger, tenant }: Config,
   parts: {
-    readonly store: Store
+    readonly contact: StoreContact
     readonly gateway: Gateway
     readonly metrics: Metrics
     readonly log: Log
@@ -572,23 +583,26 @@ function openRecorder(
     readonly riskHistory: () => RiskHistorySettings
   },
 ): Recorder {
-  const { store, gateway, metrics, log, workers, arrivals, erasing, riskHistory } = parts
+  const { contact, gateway, metrics, log, workers, arrivals, erasing, riskHistory } = parts
+  const { store } = contact
   return new Recorder(
     {
       sink: telling(
-        new RecordSink({
-          db: store.db,
-          nextId: () => gateway.ids.next(),
-          onViolation: (severity) => metrics.violations.inc({ severity }),
-          onErased: () => erasing.lookAgain(),
-          riskHistory,
-          onRisk: (moved) => {
-            gateway.directory.moveRisks(moved)
-            workers.tell('riskMoved', moved)
-            // Gateways elsewhere; whoever does not hear it reads it within minutes.
-            gateway.shared?.tellRisk(moved).catch(() => undefined)
-          },
-        }),
+        contact.guarded(
+          new RecordSink({
+            db: store.db,
+            nextId: () => gateway.ids.next(),
+            onViolation: (severity) => metrics.violations.inc({ severity }),
+            onErased: () => erasing.lookAgain(),
+            riskHistory,
+            onRisk: (moved) => {
+              gateway.directory.moveRisks(moved)
+              workers.tell('riskMoved', moved)
+              // Gateways elsewhere; whoever does not hear it reads it within minutes.
+              gateway.shared?.tellRisk(moved).catch(() => undefined)
+            },
+          }),
+        ),
         arrivals,
       ),
       metrics,

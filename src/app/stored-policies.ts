@@ -2,6 +2,7 @@
 // that is refused leaves the last good one as it is, in memory and on disk, and is told.
 
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
 import { withTimeout } from '../base/time-limit.ts'
 import type { Log } from '../observe/log.ts'
@@ -58,6 +59,8 @@ const LOOK_MS = 500
 const ANSWER_MS = 10_000
 const TRY_AGAIN_MS = { least: 30_000, most: 600_000 }
 const STORE = { bundle: 'store' }
+/** The store has never had any policy in force: nothing is missing where it is away. */
+const NOTHING = { number: 0, rejudge_number: 0, revision: null } as const
 
 export class StoredPolicies {
   readonly #parts: StoredPoliciesParts
@@ -74,19 +77,28 @@ export class StoredPolicies {
     parts.metrics.policyRefused.inc(STORE, 0)
   }
 
-  /** What a start may begin with, best first: the head, then what was in force here last. Throws where neither can be had. */
+  /**
+   * What a start may begin with, best first: the head, then what was in force here last. Empty where nothing of the store
+   * was ever in force, as the store says or said last. Throws where neither can be had.
+   */
   async candidates(): Promise<readonly StoredRevision[]> {
     const found: StoredRevision[] = []
     let failure: Error | undefined
     try {
       const head = await withTimeout(this.#parts.revisions.head(), ANSWER_MS)
-      if (head === undefined) return []
+      if (head === undefined) {
+        this.#keep(NOTHING)
+        return []
+      }
       this.#head = head
       found.push({ head, folder: await this.#fetch(head.revision) })
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error))
+      this.#away = failure.message
     }
-    const last = lastHead(readCurrent(this.#parts.dir))
+    const current = readCurrent(this.#parts.dir)
+    if (this.#head === undefined && isDeepStrictEqual(current, NOTHING)) return []
+    const last = lastHead(current)
     if (last !== undefined && last.revision !== found[0]?.head.revision) {
       try {
         found.push({ head: last, folder: await this.#fetch(last.revision) })
@@ -94,7 +106,12 @@ export class StoredPolicies {
         // It is gone from this disk as well as from the store.
       }
     }
-    if (found.length === 0 && failure !== undefined) throw failure
+    if (found.length === 0 && failure !== undefined)
+      throw new CordonError(
+        failure instanceof CordonError ? failure.code : 'STORE_UNAVAILABLE',
+        `the stored policies cannot be had (${failure.message}), and ${this.#parts.dir} has none that were in force here before`,
+        { cause: failure },
+      )
     return found
   }
 
@@ -130,11 +147,12 @@ export class StoredPolicies {
 
   /** Traffic goes on with the last good revision; that it is not the wanted one is told. */
   check(): Check {
+    const stays = this.#inForce?.head.revision ?? 'none'
     const detail =
       this.#refused === undefined
         ? this.#away === undefined
           ? undefined
-          : `the head cannot be looked at: ${this.#away}`
+          : `the head cannot be looked at: ${this.#away}; in force as before: ${stays}`
         : `${this.#refused.head.revision} is refused: ${firstOf(this.#refused.problems)}`
     return { name: 'stored_policies', ok: true, ...(detail === undefined ? {} : { detail }) }
   }
@@ -189,21 +207,27 @@ export class StoredPolicies {
   }
 
   #took({ head, folder }: StoredRevision): void {
-    const { dir, log, metrics, onChanged } = this.#parts
+    const { log, metrics, onChanged } = this.#parts
     const isOther = this.#inForce?.head.revision !== head.revision
     const since = isOther ? new Date() : (this.#inForce?.since ?? new Date())
     this.#inForce = { head, folder, since }
     this.#refused = undefined
     metrics.policyActivated.set(STORE, since.getTime() / 1000)
-    try {
-      writeCurrent(dir, head)
-      removeOldFolders(dir, nameOf(head.revision))
-    } catch (error) {
-      log.warn({ err: String(error) }, 'the stored policies in force cannot be kept on disk')
-    }
+    this.#keep(head)
     if (isOther)
       log.info({ revision: head.revision, number: head.number }, 'stored policies in force')
     onChanged()
+  }
+
+  /** For a start while the store is away. */
+  #keep(head: RevisionHead | typeof NOTHING): void {
+    const { dir, log } = this.#parts
+    try {
+      writeCurrent(dir, head)
+      if (head.revision !== null) removeOldFolders(dir, nameOf(head.revision))
+    } catch (error) {
+      log.warn({ err: String(error) }, 'the stored policies in force cannot be kept on disk')
+    }
   }
 
   #refuse(head: RevisionHead, error: unknown): void {

@@ -31,11 +31,15 @@ export async function start(
   ]
   io.err.write(`cordon ready: ${parts.join(', ')}\n`)
   reload = () => void primary.reload()
-  await new Promise<void>((resolve) => {
+  const asked = new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())
   })
-  io.err.write('cordon: draining\n')
-  await primary.close()
-  rmSync(controlSocket(config.data_dir), { force: true })
+  try {
+    await Promise.race([asked, primary.fault])
+  } finally {
+    io.err.write('cordon: draining\n')
+    await primary.close()
+    rmSync(controlSocket(config.data_dir), { force: true })
+  }
   return 0
 }

@@ -33,23 +33,67 @@ const CONNECT_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 10_000
 const STATEMENT_TIMEOUT_MS = 60_000
 const PARTITIONS_EVERY_MS = 24 * 3_600_000
+/** Of the operating system and its resolver; SQLSTATEs of connections, of servers that start or end, and of too many clients. */
+const AWAY_CODES = /^(?:E(?!RR_)[A-Z_]+|08[0-9A-Z]{3}|57P0[1-3]|53300)$/
+/** The driver has no codes for its own. */
+const AWAY_WORDS = /^(?:timeout exceeded|Connection terminated)/
 /** SQLSTATE undefined_table. */
 const NO_SUCH_TABLE = '42P01'
 /** Any number, the same for every Cordon. */
 const MIGRATION_LOCK = 7_303_601
+
+/** A store that nobody has asked anything yet. */
+export interface AwaitedStore extends Store {
+  /** Migrates it, as a start does. Throws STORE_UNAVAILABLE with the reason; `isAway` tells whether it is worth another try. */
+  prepare(): Promise<void>
+}
 
 /** Opens and migrates. Throws STORE_LOCKED, or STORE_UNAVAILABLE with the reason. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const store =
     options.databaseUrl === '' ? await openEmbeddedStore(options) : openServerStore(options)
   try {
-    if (!(await isCurrent(store.db, options.migrationsDir)))
-      await migrate(store.db, options.migrationsDir).catch(notMigrated)
-    return await withPartitions(store, options.log)
+    const end = await prepare(store, options)
+    return {
+      ...store,
+      close: async () => {
+        end()
+        await store.close()
+      },
+    }
   } catch (error) {
     await store.close()
     throw unusable(error)
   }
+}
+
+/** Opens the database of a server that is away. */
+export function openAwaited(options: StoreOptions): AwaitedStore {
+  const store = openServerStore(options)
+  let end = (): void => undefined
+  return {
+    ...store,
+    prepare: async () => {
+      try {
+        end = await prepare(store, options)
+      } catch (error) {
+        throw unusable(error)
+      }
+    },
+    close: async () => {
+      end()
+      await store.close()
+    },
+  }
+}
+
+/** Whether a database cannot be reached, or takes nobody yet or any more: not one that refuses us. */
+export function isAway(error: unknown): boolean {
+  if (error instanceof CordonError) return error.code === 'STORE_UNAVAILABLE' && isAway(error.cause)
+  if (!(error instanceof Error)) return false
+  return 'code' in error && typeof error.code === 'string'
+    ? AWAY_CODES.test(error.code)
+    : AWAY_WORDS.test(error.message)
 }
 
 /** Opens and changes nothing; undefined where the database is not of this release. */
@@ -123,11 +167,17 @@ async function takeLateRows(client: ClientBase): Promise<void> {
   await client.query('set timescaledb.max_tuples_decompressed_per_dml_transaction = 0')
 }
 
+/** Brings it to this release; what ends what it began. */
+async function prepare({ db }: Store, { migrationsDir, log }: StoreOptions): Promise<() => void> {
+  if (!(await isCurrent(db, migrationsDir))) await migrate(db, migrationsDir).catch(notMigrated)
+  return keepPartitions(db, log)
+}
+
 /** Coming months exist before their first record does, however long the process runs. */
-async function withPartitions(store: Store, log: Log): Promise<Store> {
+async function keepPartitions(db: Kysely<Tables>, log: Log): Promise<() => void> {
   const make = async (): Promise<void> => {
     try {
-      await makePartitions(store.db, new Date())
+      await makePartitions(db, new Date())
     } catch (error) {
       // The default partition takes what comes meanwhile.
       log.warn({ err: reason(error) }, 'the partitions of coming months could not be made')
@@ -135,13 +185,7 @@ async function withPartitions(store: Store, log: Log): Promise<Store> {
   }
   await make()
   const timer = setInterval(() => void make(), PARTITIONS_EVERY_MS).unref()
-  return {
-    ...store,
-    close: async () => {
-      clearInterval(timer)
-      await store.close()
-    },
-  }
+  return () => clearInterval(timer)
 }
 
 /** Whether every migration was made. The migrator would look through the whole schema to tell. */
