@@ -31,8 +31,15 @@ const PushBody = Type.Object(
       ),
     ),
     change_summary: Type.Optional(Type.String({ maxLength: 4096 })),
-    submit: Type.Optional(Type.Boolean({ description: 'Ask for approval of what was written.' })),
-    dry_run: Type.Optional(Type.Boolean({ description: 'Only tell what would be written.' })),
+    submit: Type.Optional(
+      Type.Boolean({
+        description:
+          'Ask for approval of what is a draft in the end; the files must load beside what stays in force.',
+      }),
+    ),
+    dry_run: Type.Optional(
+      Type.Boolean({ description: 'Only tell what would be written, or refused.' }),
+    ),
   },
   closed,
 )
@@ -70,7 +77,7 @@ export function policyPushRoutes(
           'A folder of policy files: what is other than in the store becomes drafts, all or none',
         tags: ['policies'],
         body: PushBody,
-        response: { 200: Pushed, 409: PROBLEM, 422: PROBLEM, ...refusals },
+        response: { 200: Pushed, 409: PROBLEM, 412: PROBLEM, 422: PROBLEM, ...refusals },
       },
     },
     (request) => policies.push.push(request.body, actorOf(request)),

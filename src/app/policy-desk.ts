@@ -98,7 +98,7 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   })
   const push = new PolicyPush({
     life,
-    latest: () => latestVersions(store.db, tenant),
+    latest: (db) => latestVersions(db, tenant),
     check: checkTrial,
     revision: async () => (await revisions.head())?.revision,
   })

@@ -51,6 +51,12 @@ export type Edit = Partial<Pick<PolicyText, 'text'>> & Omit<VersionNotes, 'versi
 /** Which edition of the version the caller saw: any of these; absent: whichever there is. */
 export type Seen = readonly number[] | undefined
 
+/** A transaction of several changes, and the events that it leaves. */
+interface Within {
+  readonly transaction: Transaction<Tables>
+  readonly events: string[]
+}
+
 type Authors = Pick<VersionRow, 'contributors' | 'contributor_keys'>
 
 const NOBODY: Authors = { contributors: [], contributor_keys: [] }
@@ -69,9 +75,12 @@ export class PolicyLife {
   readonly versions: PolicyVersions
   readonly journal: PolicyJournal
   readonly #parts: PolicyLifeParts
+  readonly #within: Within | undefined
 
-  constructor(parts: PolicyLifeParts) {
+  /** `within`: changes are a part of this transaction. */
+  constructor(parts: PolicyLifeParts, within?: Within) {
     this.#parts = parts
+    this.#within = within
     this.shelf = new PolicyShelf(parts)
     this.versions = this.shelf.versions
     this.journal = new PolicyJournal(parts, this.versions)
@@ -455,9 +464,34 @@ export class PolicyLife {
       transaction: Transaction<Tables>,
     ) => Promise<{ readonly row: VersionRow; readonly events: readonly string[] }>,
   ): Promise<VersionView> {
+    if (this.#within !== undefined) {
+      const { row, events } = await run(this.#within.transaction)
+      this.#within.events.push(...events)
+      return this.shelf.view(row)
+    }
     const { row, events } = await this.versions.transaction(run)
     await this.journal.tell(events)
     return this.shelf.view(row)
+  }
+
+  /**
+   * Several changes, all or none: `run` makes them with the life that it is given, and what it throws takes all of them back.
+   * Nobody changes what is in force meanwhile. `isTrial`: they are taken back in any case.
+   */
+  async together<T>(
+    run: (life: PolicyLife, transaction: Transaction<Tables>) => Promise<T>,
+    isTrial: boolean,
+  ): Promise<T> {
+    const events: string[] = []
+    const all = async (transaction: Transaction<Tables>): Promise<T> => {
+      await this.versions.lockActivation(transaction)
+      const parts = { ...this.#parts, db: transaction }
+      return run(new PolicyLife(parts, { transaction, events }), transaction)
+    }
+    if (isTrial) return this.versions.trial(all)
+    const answer = await this.versions.transaction(all)
+    await this.journal.tell(events)
+    return answer
   }
 
   async #changed(

@@ -1,16 +1,19 @@
 // A folder of policy files becomes drafts of stored policies: only what is other than what the store has. And the other
 // way round: the files that are in force, for a folder.
 
-import { CordonError, type Problem } from '../base/errors.ts'
+import type { Transaction } from 'kysely'
+import { CordonError, type ErrorCode, type Problem } from '../base/errors.ts'
 import type { PolicyStatus, PolicyType, StoredFile } from '../model/stored-policy.ts'
+import { isTest } from '../policy/describe.ts'
 import type { LatestVersion } from '../store/latest-versions.ts'
+import type { Tables } from '../store/tables.ts'
 import type { Actor } from './audit.ts'
 import { type ReadText, readText } from './policy-draft.ts'
 import { idOf, type PolicyLife } from './policy-life.ts'
 
 export interface PolicyPushParts {
   readonly life: PolicyLife
-  readonly latest: () => Promise<readonly LatestVersion[]>
+  readonly latest: (db: Transaction<Tables>) => Promise<readonly LatestVersion[]>
   /** What is wrong with files that would be in force together; empty: nothing. */
   readonly check: (files: readonly StoredFile[]) => Promise<readonly Problem[]>
   /** The revision that is in force; undefined: none. */
@@ -22,7 +25,7 @@ export interface Push {
   readonly files: readonly StoredFile[]
   readonly git?: { readonly commit?: string; readonly branch?: string }
   readonly change_summary?: string
-  /** Ask for approval of what was written. */
+  /** Ask for approval of what is a draft in the end, also of one that was pushed before. */
   readonly submit?: boolean
   /** Only tell what would be written. */
   readonly dry_run?: boolean
@@ -59,6 +62,13 @@ interface Wanted {
 
 const MAX_FILES = 20_000
 const MAX_PROBLEMS = 1000
+/** What one file is refused with; anything else concerns all of them. */
+const OF_A_FILE: ReadonlySet<ErrorCode> = new Set([
+  'CONFLICT',
+  'INPUT_INVALID',
+  'POLICY_INVALID',
+  'STALE',
+])
 
 export class PolicyPush {
   readonly #parts: PolicyPushParts
@@ -67,31 +77,17 @@ export class PolicyPush {
     this.#parts = parts
   }
 
-  /** Throws POLICY_INVALID with every place where the files do not load together; then nothing is written. */
+  /**
+   * All or none. Throws POLICY_INVALID with every place where the files do not load together, and with each file that cannot
+   * be kept CONFLICT or what that was refused with.
+   */
   async push(push: Push, actor: Actor): Promise<Pushed> {
-    const { files, dry_run: isDry = false } = push
-    const reads = readAll(files)
-    // Whether tests pass is asked before anything takes effect.
-    const sources = files.filter((_file, index) => reads[index]?.type !== 'test')
-    const problems = await this.#parts.check(sources)
-    if (problems.length > 0) throw refused(problems)
-    const stored = new Map((await this.#parts.latest()).map((latest) => [latest.policy_id, latest]))
-    const wanted = reads.map((read): Wanted => {
-      const latest = stored.get(read.policy_id)
-      return { read, latest, result: resultOf(read, latest) }
-    })
-    const pushed: PushedFile[] = []
-    for (const each of wanted) {
-      const written =
-        isDry || each.result === 'unchanged' ? undefined : await this.#write(each, push, actor)
-      pushed.push(told(each, written))
-    }
-    if (push.submit === true && !isDry) await this.#submit(pushed, push, actor)
-    const names = new Set(reads.map(({ policy_id: id }) => id))
-    const removed = [...stored.values()]
-      .filter(({ policy_id: id, active_sha256: active }) => active !== null && !names.has(id))
-      .map(removedFile)
-    return { dry_run: isDry, files: [...pushed, ...removed] }
+    const reads = readAll(push.files)
+    await this.#try(push.files, reads, push.submit === true)
+    return this.#parts.life.together(
+      (life, transaction) => this.#write(life, transaction, reads, push, actor),
+      push.dry_run === true,
+    )
   }
 
   /** The files in force. */
@@ -103,48 +99,102 @@ export class PolicyPush {
     }
   }
 
-  async #write(
-    { read, latest }: Wanted,
-    { git, change_summary: summary }: Push,
-    actor: Actor,
-  ): Promise<{
-    readonly version: string
-    readonly status: PolicyStatus
-    readonly edition: number
-  }> {
-    const { life } = this.#parts
-    const notes = {
-      ...(git === undefined ? {} : { git }),
-      ...(summary === undefined ? {} : { change_summary: summary }),
-    }
-    const { policy_id: id, text, path } = read
-    if (latest === undefined) return life.create({ text, path, ...notes }, actor)
-    // A draft of somebody else is not written over.
-    const isOwn = latest.status === 'draft' && latest.contributors.every((by) => by === idOf(actor))
-    return isOwn
-      ? life.edit(
-          { policy_id: id, version: latest.version },
-          { text, ...notes },
-          [latest.edition],
-          actor,
-        )
-      : life.addVersion(id, { text, ...notes }, actor)
+  /**
+   * What is in force and not among the files stays in force beside them until somebody archives it. A folder that is not
+   * submitted may also stand alone: it may be what is to be when that is done.
+   */
+  async #try(
+    files: readonly StoredFile[],
+    reads: readonly ReadText[],
+    isSubmitted: boolean,
+  ): Promise<void> {
+    // Whether tests pass is asked before anything takes effect.
+    const sources = files.filter((_file, index) => reads[index]?.type !== 'test')
+    const ids = new Set(reads.map(({ policy_id: id }) => id))
+    const paths = new Set(reads.map(({ path }) => path.toLowerCase()))
+    const staying = (await this.#parts.life.versions.activeFiles()).filter(
+      (file) => !ids.has(file.id) && !paths.has(file.path.toLowerCase()) && !isTest(file),
+    )
+    const beside = [...sources, ...staying.map(({ path, text }) => ({ path, text }))]
+    const problems = await this.#parts.check(beside)
+    if (problems.length === 0) return
+    const alone = isSubmitted || staying.length === 0 ? problems : await this.#parts.check(sources)
+    if (alone.length > 0) throw refused(alone, 'POLICY_INVALID', staying.length)
   }
 
-  async #submit(pushed: PushedFile[], push: Push, actor: Actor): Promise<void> {
-    for (const [index, file] of pushed.entries()) {
-      const { policy_id: id, version, status, result } = file
-      if (result === 'unchanged' || status !== 'draft' || version === null) continue
-      const submitted = await this.#parts.life.submit(
-        { policy_id: id, version },
-        push.change_summary,
-        undefined,
-        actor,
-        true,
-      )
-      pushed[index] = { ...file, status: submitted.status }
+  async #write(
+    life: PolicyLife,
+    transaction: Transaction<Tables>,
+    reads: readonly ReadText[],
+    push: Push,
+    actor: Actor,
+  ): Promise<Pushed> {
+    const latest = await this.#parts.latest(transaction)
+    const stored = new Map(latest.map((each) => [each.policy_id, each]))
+    const pushed: PushedFile[] = []
+    const problems: Problem[] = []
+    let code: ErrorCode = 'CONFLICT'
+    for (const read of reads) {
+      const known = stored.get(read.policy_id)
+      try {
+        pushed.push(
+          await keep(life, { read, latest: known, result: resultOf(read, known) }, push, actor),
+        )
+      } catch (error) {
+        if (!(error instanceof CordonError) || !OF_A_FILE.has(error.code)) throw error
+        if (problems.length === 0) code = error.code
+        problems.push({ file: read.path, message: error.message })
+      }
     }
+    if (problems.length > 0) throw refused(problems, code)
+    const names = new Set(reads.map(({ policy_id: id }) => id))
+    const removed = latest
+      .filter(({ policy_id: id, active_sha256: active }) => active !== null && !names.has(id))
+      .map(removedFile)
+    return { dry_run: push.dry_run === true, files: [...pushed, ...removed] }
   }
+}
+
+/** Writes one file where it is other than what the store has, and submits it where that is asked for. */
+async function keep(
+  life: PolicyLife,
+  wanted: Wanted,
+  push: Push,
+  actor: Actor,
+): Promise<PushedFile> {
+  const { read, latest, result } = wanted
+  const written = result === 'unchanged' ? undefined : await write(life, wanted, push, actor)
+  const file = told(wanted, written)
+  const isDraft =
+    file.status === 'draft' && (written !== undefined || latest?.text_sha256 === read.sha256)
+  if (push.submit !== true || !isDraft || file.version === null) return file
+  const name = { policy_id: read.policy_id, version: file.version }
+  const { status } = await life.submit(name, push.change_summary, undefined, actor, true)
+  return { ...file, status }
+}
+
+async function write(
+  life: PolicyLife,
+  { read, latest }: Wanted,
+  { git, change_summary: summary }: Push,
+  actor: Actor,
+): Promise<{ readonly version: string; readonly status: PolicyStatus }> {
+  const notes = {
+    ...(git === undefined ? {} : { git }),
+    ...(summary === undefined ? {} : { change_summary: summary }),
+  }
+  const { policy_id: id, text, path } = read
+  if (latest === undefined) return life.create({ text, path, ...notes }, actor)
+  // A draft of somebody else is not written over.
+  const isOwn = latest.status === 'draft' && latest.contributors.every((by) => by === idOf(actor))
+  return isOwn
+    ? life.edit(
+        { policy_id: id, version: latest.version },
+        { text, ...notes },
+        [latest.edition],
+        actor,
+      )
+    : life.addVersion(id, { text, ...notes }, actor)
 }
 
 /** Throws POLICY_INVALID with every file that cannot be a stored one. */
@@ -215,10 +265,19 @@ function removedFile({ policy_id, path, version, status }: LatestVersion): Pushe
   }
 }
 
-function refused(problems: readonly Problem[]): CordonError {
+/** `staying`: files in force that they were tried beside. */
+function refused(
+  problems: readonly Problem[],
+  code: ErrorCode = 'POLICY_INVALID',
+  staying = 0,
+): CordonError {
+  const beside =
+    staying === 0
+      ? ''
+      : `, beside ${staying} file${staying === 1 ? '' : 's'} in force that the folder does not have`
   return new CordonError(
-    'POLICY_INVALID',
-    `nothing was pushed: ${problems.length} problem${problems.length === 1 ? '' : 's'}`,
+    code,
+    `nothing was pushed: ${problems.length} problem${problems.length === 1 ? '' : 's'}${beside}`,
     { problems: problems.slice(0, MAX_PROBLEMS) },
   )
 }

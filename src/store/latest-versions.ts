@@ -1,6 +1,6 @@
 // The newest version of each stored policy, all of them at once: for whoever compares them with a folder.
 
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import type { PolicyStatus } from '../model/stored-policy.ts'
 import type { Tables } from './tables.ts'
 
@@ -20,7 +20,7 @@ export interface LatestVersion {
 const PAGE = 5000
 
 export async function latestVersions(
-  db: Kysely<Tables>,
+  db: Kysely<Tables> | Transaction<Tables>,
   tenant: string,
 ): Promise<readonly LatestVersion[]> {
   const found: LatestVersion[] = []

@@ -169,6 +169,16 @@ export class PolicyVersions {
     return this.#db.transaction().execute(run)
   }
 
+  /** The same, and whatever was done is taken back. */
+  async trial<T>(run: (transaction: Transaction<Tables>) => Promise<T>): Promise<T> {
+    const transaction = await this.#db.startTransaction().execute()
+    try {
+      return await run(transaction)
+    } finally {
+      await transaction.rollback().execute()
+    }
+  }
+
   /** Heads behind an id, in the order of their ids by code point. */
   async heads(
     filter: HeadFilter,
