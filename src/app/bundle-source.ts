@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
@@ -10,10 +11,12 @@ import { CordonError, formatProblem, type Problem } from '../base/errors.ts'
 import type { BundleSettings } from '../config/bundles.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import { ageOf, type BundleAge, checkAge } from '../policy/bundle/age.ts'
 import { MAX_BUNDLE_BYTES } from '../policy/bundle/archive.ts'
 import { type ReadBundle, readBundle } from '../policy/bundle/read-bundle.ts'
 import { publicKeyOf, type Verification } from '../policy/bundle/signature.ts'
 import type { BundleState } from '../store/policy-revisions.ts'
+import { inTurn } from './in-turn.ts'
 import type { Check } from './observe-door.ts'
 import {
   bundleIn,
@@ -45,6 +48,7 @@ interface Good {
   readonly sha256: string
   readonly etag: string | undefined
   readonly revision: string
+  readonly age: BundleAge
   readonly folder: string
   readonly since: Date
   readonly rejudge: boolean
@@ -68,6 +72,10 @@ const LEAST_WAIT_MS = 100
 const LEAST_POLL_MS = 1000
 const BEGIN_MS = 15_000
 const TRY_AGAIN_MS = { least: 30_000, most: 600_000 }
+/** How soon another key in the file of `public_key` is noticed, however seldom the server is asked. */
+const KEY_LOOK_MS = 5000
+/** What has expired by our clock may not have by the signer's. */
+const CLOCK_MS = 60_000
 
 export class BundleSource {
   readonly name: string
@@ -77,6 +85,14 @@ export class BundleSource {
   readonly #closing = new AbortController()
   #good: Good | undefined
   #refused: Refused | undefined
+  /** Why the bundle in force does not hold under the key as it is now; empty: it does. */
+  #distrusted: readonly Problem[] = []
+  /** As it was looked at last. */
+  #key: string | undefined
+  readonly #inTurn = inTurn()
+  #keyTimer: NodeJS.Timeout | undefined
+  /** Of the pause between two questions. */
+  #pause = new AbortController()
   /** Why its server could not be asked last. */
   #away: string | undefined
   #etag: string | undefined
@@ -102,11 +118,14 @@ export class BundleSource {
 
   /** The folder to start with: of the last good one, else of the one that is served now. Throws where there is none. */
   async begin(): Promise<string> {
+    let before = ', and was never had before'
     const last = await this.#lastGood().catch((error: unknown) => {
+      const err = messageOf(error)
       this.#parts.log.warn(
-        { bundle: this.name, err: messageOf(error) },
+        { bundle: this.name, err },
         'the last good bundle on disk cannot be used',
       )
+      before = `, and the last good one cannot be used (${err})`
       return undefined
     })
     if (last !== undefined) {
@@ -119,7 +138,7 @@ export class BundleSource {
       try {
         const fetched = await this.#ask(undefined, 0)
         if (fetched === undefined) throw new Error('the server says that nothing has changed')
-        const good = await this.#write(fetched)
+        const good = await this.#write(fetched, ageOf(readCurrent(this.#parts.dir)?.['age']))
         this.#good = good
         this.#etag = good.etag
         this.#lastSuccess = new Date()
@@ -130,7 +149,7 @@ export class BundleSource {
         if (isBad || performance.now() > end)
           throw new CordonError(
             isBad ? error.code : 'NOT_FOUND',
-            `policy.bundles: "${this.name}" cannot be had from ${this.#settings.url}, and was never had before: ${messageOf(error)}`,
+            `policy.bundles: "${this.name}" cannot be had from ${this.#settings.url}${before}: ${messageOf(error)}`,
             { cause: error },
           )
         await sleep(LEAST_POLL_MS)
@@ -140,6 +159,8 @@ export class BundleSource {
 
   /** Looks for changes from now on. */
   start(): void {
+    if (this.#keyFile !== undefined)
+      this.#keyTimer = setInterval(() => void this.#lookAtKey(), KEY_LOOK_MS).unref()
     this.#running = this.#run().catch((error: unknown) => {
       this.#parts.log.error(
         { bundle: this.name, err: messageOf(error) },
@@ -150,6 +171,7 @@ export class BundleSource {
 
   tryAgain(): void {
     if (this.#refused !== undefined) this.#refused = { ...this.#refused, tryAgainAt: 0 }
+    void this.#lookAtKey().finally(() => this.#pause.abort())
   }
 
   state(): BundleState {
@@ -160,26 +182,32 @@ export class BundleSource {
       etag: good?.etag ?? null,
       active_since: good?.since.toISOString() ?? null,
       last_success: this.#lastSuccess?.toISOString() ?? null,
-      problems:
-        this.#refused?.problems ??
-        (this.#away === undefined ? [] : [{ file: '', message: this.#away }]),
+      problems: [
+        ...this.#distrusted,
+        ...(this.#refused?.problems ??
+          (this.#away === undefined ? [] : [{ file: '', message: this.#away }])),
+      ],
     }
   }
 
   check(): Check {
     const { problems } = this.state()
+    const isBad = this.#refused !== undefined || this.#distrusted.length > 0
     return {
       name: `bundle_${this.name}`,
       ok: true,
       ...(problems.length === 0
         ? {}
-        : { detail: `${this.#refused === undefined ? 'away' : 'refused'}: ${firstOf(problems)}` }),
+        : { detail: `${isBad ? 'refused' : 'away'}: ${firstOf(problems)}` }),
     }
   }
 
   async close(): Promise<void> {
     this.#closing.abort()
+    this.#pause.abort()
+    clearInterval(this.#keyTimer)
     await this.#running
+    await this.#inTurn(() => Promise.resolve())
     await this.#agent.destroy()
   }
 
@@ -187,7 +215,10 @@ export class BundleSource {
     const { signal } = this.#closing
     let delay = this.#good === undefined || this.#lastSuccess === undefined ? 0 : this.#pollMs()
     while (!signal.aborted) {
-      await sleep(delay, undefined, { signal, ref: false }).catch(() => undefined)
+      this.#pause = new AbortController()
+      await sleep(delay, undefined, { signal: this.#pause.signal, ref: false }).catch(
+        () => undefined,
+      )
       if (signal.aborted) return
       delay = await this.#once()
     }
@@ -215,7 +246,7 @@ export class BundleSource {
     }
     if (fetched === undefined)
       metrics.bundleFetches.inc({ bundle: this.name, outcome: 'unchanged' })
-    else await this.#take(fetched)
+    else await this.#inTurn(() => this.#take(fetched))
     if (!this.#longPolls) return this.#pollMs()
     const quick = performance.now() - started < LEAST_POLL_MS
     return quick ? LEAST_POLL_MS : 0
@@ -243,7 +274,7 @@ export class BundleSource {
     const { bytes, etag } = fetched
     const sha256 = hashOf(bytes)
     this.#etag = etag
-    if (sha256 === this.#good?.sha256) {
+    if (sha256 === this.#good?.sha256 && this.#distrusted.length === 0) {
       metrics.bundleFetches.inc({ bundle: this.name, outcome: 'unchanged' })
       this.#good = { ...this.#good, etag }
       this.#refused = undefined
@@ -254,7 +285,7 @@ export class BundleSource {
     if (refused?.sha256 === sha256 && performance.now() < refused.tryAgainAt) return
     let good: Good
     try {
-      good = await this.#write(fetched)
+      good = await this.#write(fetched, this.#good?.age ?? {})
       await take(good.folder)
     } catch (error) {
       this.#refuse(sha256, error)
@@ -263,8 +294,55 @@ export class BundleSource {
     metrics.bundleFetches.inc({ bundle: this.name, outcome: 'activated' })
     this.#good = good
     this.#refused = undefined
+    this.#distrusted = []
     this.#keep(good)
     if (good.rejudge) rejudge()
+  }
+
+  /**
+   * The key may be another one by now: what is in force is verified with it, whatever the server says of changes. What does
+   * not hold stays in force, for there is nothing better, and is told; the server is asked for the whole of what it has.
+   */
+  async #lookAtKey(): Promise<void> {
+    const file = this.#keyFile
+    if (file === undefined) return
+    await this.#inTurn(async () => {
+      const key = await readFile(file, 'utf8').catch(() => '')
+      const good = this.#good
+      if (this.#closing.signal.aborted || key === this.#key || good === undefined) return
+      this.#key = key
+      this.#etag = undefined
+      if (this.#refused !== undefined) this.#refused = { ...this.#refused, tryAgainAt: 0 }
+      const { log, metrics, onChanged } = this.#parts
+      try {
+        const bytes = bundleIn(good.folder)
+        if (bytes === undefined) throw new Error('it is not on this disk any more')
+        await readBundle(bytes, this.#verification())
+        this.#distrusted = []
+        log.info(
+          { bundle: this.name },
+          'public_key has changed; the bundle in force holds under it',
+        )
+      } catch (error) {
+        this.#distrusted = problemsOf(error).map(({ message, ...place }) => ({
+          ...place,
+          message: `in force although it does not hold under public_key as it is now: ${message}`,
+        }))
+        metrics.policyRefused.inc({ bundle: this.name })
+        log.error(
+          { bundle: this.name, problems: this.#distrusted.map(formatProblem) },
+          'public_key has changed, and the bundle in force does not hold under it; it stays in force until there is another',
+        )
+      }
+      onChanged()
+      this.#pause.abort()
+    })
+  }
+
+  /** Where the public key is read from; undefined: it stands in the settings, or there is none. */
+  get #keyFile(): string | undefined {
+    const { public_key: key } = this.#settings
+    return key === undefined || isPem(key) ? undefined : key
   }
 
   #refuse(sha256: string, error: unknown): void {
@@ -317,19 +395,27 @@ export class BundleSource {
     return { bytes: Buffer.concat(parts), etag: typeof tag === 'string' ? tag : undefined }
   }
 
-  async #write({ bytes, etag }: Fetched): Promise<Good> {
+  /** `age`: of what was in force here last. */
+  async #write({ bytes, etag }: Fetched, age: BundleAge): Promise<Good> {
     const read = await readBundle(bytes, this.#verification())
+    // Of what is kept it is not asked: that was taken before.
+    if (read.expiresAt !== undefined && read.expiresAt * 1000 < Date.now() - CLOCK_MS)
+      throw new CordonError(
+        'BUNDLE_INVALID',
+        `the bundle is refused: its signature expired at ${new Date(read.expiresAt * 1000).toISOString()}`,
+      )
+    checkAge(read.age, this.#settings.allow_older ? {} : age, Date.now())
     return { ...(await this.#folderOf(bytes, read)), etag, since: new Date() }
   }
 
   async #folderOf(
     bytes: Buffer,
-    { revision, rejudge, files }: ReadBundle,
-  ): Promise<Pick<Good, 'sha256' | 'folder' | 'revision' | 'rejudge'>> {
+    { revision, rejudge, files, age }: ReadBundle,
+  ): Promise<Pick<Good, 'sha256' | 'folder' | 'revision' | 'rejudge' | 'age'>> {
     const sha256 = hashOf(bytes)
     const written = files.map(({ path, text }) => ({ path, bytes: Buffer.from(text) }))
     const folder = await writePolicyFolder(this.#parts.dir, sha256, bytes, written)
-    return { sha256, folder, revision, rejudge }
+    return { sha256, folder, revision, rejudge, age }
   }
 
   /** What was in force here last, verified with what is configured now. */
@@ -350,10 +436,10 @@ export class BundleSource {
 
   #keep(good: Good): void {
     const { dir, log, metrics, onChanged } = this.#parts
-    const { sha256, etag, since, revision } = good
+    const { sha256, etag, since, revision, age } = good
     metrics.policyActivated.set({ bundle: this.name }, since.getTime() / 1000)
     try {
-      writeCurrent(dir, { sha256, etag, url: this.#settings.url, since, revision })
+      writeCurrent(dir, { sha256, etag, url: this.#settings.url, since, revision, age })
       removeOldFolders(dir, sha256)
     } catch (error) {
       log.warn(
@@ -367,7 +453,8 @@ export class BundleSource {
   #verification(): Verification | undefined {
     const { public_key: key, key_id: keyId, scope, name } = this.#settings
     if (key === undefined) return undefined
-    const pem = key.includes('-----BEGIN') ? key : readFileSync(key, 'utf8')
+    const pem = isPem(key) ? key : readFileSync(key, 'utf8')
+    this.#key ??= pem
     return {
       key: publicKeyOf(pem, `public_key of the bundle "${name}"`),
       ...(keyId === undefined ? {} : { keyId }),
@@ -379,6 +466,10 @@ export class BundleSource {
     const { poll_min: min, poll_max: max } = this.#settings
     return min + Math.random() * (max - min)
   }
+}
+
+function isPem(key: string): boolean {
+  return key.includes('-----BEGIN')
 }
 
 function refusalOf(status: number, location: unknown): string {

@@ -7,7 +7,7 @@ import type { Config } from '../config/schema.ts'
 import { type PolicyRollout, policyRollout } from '../governance/policy-rollout.ts'
 import { privateKeyOf, type Signing } from '../policy/bundle/signature.ts'
 import { bundleForOpa } from '../policy/bundle/stored-bundle.ts'
-import type { PolicyRevisions } from '../store/policy-revisions.ts'
+import type { PolicyRevisions, RevisionHead } from '../store/policy-revisions.ts'
 
 interface Kept {
   readonly etag: string
@@ -41,7 +41,7 @@ export class ServedBundle implements BundleDesk {
       etag,
       bytes: async () => {
         if (this.#kept?.etag !== etag) {
-          const bytes = this.#make(head.revision, signingOf(pem, settings))
+          const bytes = this.#make(head, signingOf(pem, settings))
           this.#kept = { etag, bytes }
           // What failed is tried again by whoever asks next.
           bytes.then(
@@ -90,9 +90,12 @@ export class ServedBundle implements BundleDesk {
     return undefined
   }
 
-  async #make(revision: string, signing: Signing | undefined): Promise<Buffer | undefined> {
+  async #make(
+    { revision, number }: RevisionHead,
+    signing: Signing | undefined,
+  ): Promise<Buffer | undefined> {
     const stored = await this.#revisions.bundle(revision)
-    return stored === undefined ? undefined : bundleForOpa(stored, signing)
+    return stored === undefined ? undefined : bundleForOpa(stored, number, signing)
   }
 }
 

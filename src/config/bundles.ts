@@ -14,6 +14,8 @@ export interface BundleSettings {
   readonly public_key?: string
   readonly key_id?: string
   readonly scope?: string
+  /** Whether one that its signer made before the one in force is taken. */
+  readonly allow_older: boolean
   /** Milliseconds between two looks: a time between them is drawn for each. */
   readonly poll_min: number
   readonly poll_max: number
@@ -22,10 +24,10 @@ export interface BundleSettings {
 }
 
 const EXPECTS =
-  'a list of {name, url, token or token_file, public_key, key_id, scope, poll_min, poll_max, long_poll}'
+  'a list of {name, url, token or token_file, public_key, key_id, scope, allow_older, poll_min, poll_max, long_poll}'
 const TEXTS = ['name', 'url', 'token', 'token_file', 'public_key', 'key_id', 'scope'] as const
 const TIMES = { poll_min: 60_000, poll_max: 120_000, long_poll: 0 } as const
-const KEYS: ReadonlySet<string> = new Set([...TEXTS, ...Object.keys(TIMES)])
+const KEYS: ReadonlySet<string> = new Set([...TEXTS, ...Object.keys(TIMES), 'allow_older'])
 const MAX_BUNDLES = 32
 const LONGEST_MS = 24 * 3_600_000
 const LONGEST_WAIT_MS = 600_000
@@ -60,14 +62,17 @@ function readBundle(item: unknown, origin: Origin): BundleSettings {
   if (token !== undefined && token_file !== undefined)
     throw wrong('token and token_file do not stand together')
   if (token !== undefined && !/^[!-~]+$/.test(token)) throw wrong('token is printable ASCII')
-  if (public_key === undefined && (key_id !== undefined || scope !== undefined))
-    throw wrong('key_id and scope have no effect without public_key')
+  const { allow_older: allowOlder = false } = item
+  if (typeof allowOlder !== 'boolean') throw wrong('allow_older is true or false')
+  if (public_key === undefined && (key_id !== undefined || scope !== undefined || allowOlder))
+    throw wrong('key_id, scope and allow_older have no effect without public_key')
   const poll = times(item)
   if (poll.poll_min > poll.poll_max) throw wrong('poll_min is at most poll_max')
   return {
     name,
     url,
     ...poll,
+    allow_older: allowOlder,
     ...(token === undefined ? {} : { token }),
     ...(token_file === undefined ? {} : { token_file: absolute(token_file, origin) }),
     ...(public_key === undefined

@@ -1,13 +1,12 @@
 // OPA itself on both ends: bundles that it built and signed are enforced here, and ours are verified and run there.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { createHash, generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import t from 'tap'
+import { BundleServer } from '../support/bundle-server.ts'
 import { company, keyWith } from '../support/company.ts'
 import { hire } from '../support/company.ts'
 import { eventually, Place, type Running } from '../support/cordon.ts'
@@ -18,70 +17,6 @@ import { ask, StandIn } from '../support/through-proxy.ts'
 
 const missing = withoutOpa()
 const OPA = toolchain().find() ?? ''
-
-/** A server as OPA expects it: ETag, 304, and a long poll. */
-class BundleServer {
-  readonly asked: IncomingHttpHeaders[] = []
-  #bytes: Buffer = Buffer.alloc(0)
-  readonly #waiting: { readonly response: ServerResponse; readonly timer: NodeJS.Timeout }[] = []
-  port = 0
-  readonly #server = createServer((incoming, response) => {
-    this.asked.push(incoming.headers)
-    if (incoming.headers.authorization !== 'Bearer a-token') {
-      response.writeHead(401).end()
-      return
-    }
-    const wait = Number(/wait=(\d+)/.exec(String(incoming.headers['prefer']))?.[1] ?? 0)
-    if (incoming.headers['if-none-match'] !== this.etag) this.#send(response)
-    else if (wait === 0) this.#same(response)
-    else {
-      const timer = setTimeout(() => this.#same(response), wait * 1000)
-      this.#waiting.push({ response, timer })
-    }
-  })
-
-  get etag(): string {
-    return `"${createHash('sha256').update(this.#bytes).digest('hex')}"`
-  }
-
-  async listen(port = 0): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve))
-    this.port = (this.#server.address() as AddressInfo).port
-    return this
-  }
-
-  offer(bytes: Buffer): void {
-    this.#bytes = bytes
-    for (const { response, timer } of this.#waiting.splice(0)) {
-      clearTimeout(timer)
-      this.#send(response)
-    }
-  }
-
-  close(): void {
-    for (const { timer } of this.#waiting) clearTimeout(timer)
-    this.#server.closeAllConnections()
-    this.#server.close()
-  }
-
-  #send(response: ServerResponse): void {
-    response
-      .writeHead(200, {
-        'content-type': 'application/vnd.openpolicyagent.bundles',
-        etag: this.etag,
-      })
-      .end(this.#bytes)
-  }
-
-  #same(response: ServerResponse): void {
-    response
-      .writeHead(304, {
-        'content-type': 'application/vnd.openpolicyagent.bundles',
-        etag: this.etag,
-      })
-      .end()
-  }
-}
 
 function policy(reason: string): string {
   return `# METADATA

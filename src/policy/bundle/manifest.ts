@@ -17,6 +17,8 @@ export interface Manifest {
   readonly roots: readonly string[]
   /** `metadata.cordon.rejudge`: what is open is judged again once this is in force. */
   readonly rejudge: boolean
+  /** `metadata.cordon.serial`: grows with every bundle of its maker. */
+  readonly serial?: number
 }
 
 const MAX_REVISION = 512
@@ -45,12 +47,31 @@ export function readManifest(text: string | undefined): Manifest {
   if (versions.some((version) => version !== undefined && version !== 1))
     throw refused('it holds Rego of version 0: build it with rego_version 1')
   const own = isObject(metadata) ? metadata['cordon'] : undefined
+  const serial = isObject(own) ? own['serial'] : undefined
+  if (serial !== undefined && !isSerial(serial))
+    throw refused(
+      `metadata.cordon.serial in ${MANIFEST_FILE} is no whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
+    )
   const trimmed = roots.map((root) => root.replace(/^\/+|\/+$/g, ''))
   for (const [index, root] of trimmed.entries()) {
     const other = trimmed.find((each, at) => at !== index && isBelow(root, each))
     if (other !== undefined) throw refused(`its roots "${other}" and "${root}" overlap`)
   }
-  return { revision, roots: trimmed, rejudge: isObject(own) && own['rejudge'] === true }
+  return {
+    revision,
+    roots: trimmed,
+    rejudge: isObject(own) && own['rejudge'] === true,
+    ...(serial === undefined ? {} : { serial }),
+  }
+}
+
+function isSerial(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+/** A manifest of ours, that a bundle with a higher one has replaced it can be told. */
+export function withSerial(manifest: string, serial: number): string {
+  return `${JSON.stringify({ ...(JSON.parse(manifest) as object), metadata: { cordon: { serial } } })}\n`
 }
 
 /** The manifest of these files: first parts of their packages and documents are their roots. */
@@ -85,6 +106,11 @@ export function checkRoots({ roots }: Manifest, files: readonly StoredFile[]): v
 
 export function isDocument(path: string): boolean {
   return /^data\.(?:json|ya?ml)$/.test(basename(path))
+}
+
+/** A document in YAML. */
+export function isYaml(path: string): boolean {
+  return /^data\.ya?ml$/.test(basename(path))
 }
 
 /** The parts of a package's name; none where the text has no package. */

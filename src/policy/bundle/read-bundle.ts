@@ -7,14 +7,25 @@ import { basename } from 'node:path'
 import { CordonError } from '../../base/errors.ts'
 import type { StoredFile } from '../../model/stored-policy.ts'
 import { COMPILED_DIR } from '../folder.ts'
+import { ageOf, type BundleAge } from './age.ts'
 import { unpackArchive } from './archive.ts'
 import { checkReadings } from './file-hash.ts'
-import { checkRoots, isDocument, type Manifest, MANIFEST_FILE, readManifest } from './manifest.ts'
+import {
+  checkRoots,
+  isDocument,
+  isYaml,
+  type Manifest,
+  MANIFEST_FILE,
+  readManifest,
+} from './manifest.ts'
 import { checkSignature, SIGNATURES_FILE, type Verification } from './signature.ts'
 import type { ArchiveFile } from './tar.ts'
 
 export interface ReadBundle extends Manifest {
   readonly files: readonly StoredFile[]
+  readonly age: BundleAge
+  /** `exp` of the signature, in seconds since 1970. */
+  readonly expiresAt?: number
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -25,7 +36,7 @@ export async function readBundle(
   verification: Verification | undefined,
 ): Promise<ReadBundle> {
   const archive = await unpackArchive(bytes)
-  checkSignature(archive, verification)
+  const signed = checkSignature(archive, verification)
   if (archive.some(({ path }) => basename(path) === 'patch.json'))
     throw refused('it is a delta bundle, which was not asked for')
   const manifest = readManifest(textAt(archive, MANIFEST_FILE))
@@ -36,8 +47,13 @@ export async function readBundle(
   if (hidden !== undefined)
     throw refused(`"${hidden.path}" lies where policies are not read: rename its folder`)
   checkRoots(manifest, files)
-  for (const { path, text } of files) if (basename(path) === 'data.yaml') checkReadings(path, text)
-  return { ...manifest, files }
+  for (const { path, text } of files) if (isYaml(path)) checkReadings(path, text)
+  return {
+    ...manifest,
+    files,
+    age: signed === undefined ? {} : ageOf({ serial: manifest.serial, issued_at: signed.issuedAt }),
+    ...(signed?.expiresAt === undefined ? {} : { expiresAt: signed.expiresAt }),
+  }
 }
 
 function isPolicyFile(path: string): boolean {

@@ -34,6 +34,12 @@ export interface Signing {
   readonly scope?: string
 }
 
+/** What a signature says beside the files; seconds since 1970. */
+export interface Signed {
+  readonly issuedAt?: number
+  readonly expiresAt?: number
+}
+
 interface Algorithm {
   readonly kind: 'rsa' | 'rsa-pss' | 'ec' | 'ed25519'
   readonly hash: string | null
@@ -90,19 +96,20 @@ export function signatureOf(files: readonly ArchiveFile[], { key, keyId, scope }
 
 /**
  * Throws BUNDLE_INVALID unless the files are exactly those that were signed. `verification` undefined: only a bundle
- * without a signature passes, because nobody could tell whether it holds.
+ * without a signature passes, because nobody could tell whether it holds; then nobody says anything.
  */
 export function checkSignature(
   files: readonly ArchiveFile[],
   verification: Verification | undefined,
-): void {
+): Signed | undefined {
   const signatures = files.find(({ path }) => path === SIGNATURES_FILE)
   if (verification === undefined) {
     if (signatures !== undefined) throw refused('it is signed, and no public_key is configured')
-    return
+    return undefined
   }
   if (signatures === undefined) throw refused('it is not signed, and a public_key is configured')
-  const listed = filesOf(payloadOf(tokenOf(signatures.bytes), verification))
+  const payload = payloadOf(tokenOf(signatures.bytes), verification)
+  const listed = filesOf(payload)
   for (const { path, bytes } of files) {
     if (path === SIGNATURES_FILE) continue
     const entry = listed.get(path)
@@ -115,6 +122,19 @@ export function checkSignature(
   }
   const [missing] = listed.keys()
   if (missing !== undefined) throw refused(`"${missing}" was signed and is not in it`)
+  const [issuedAt, expiresAt] = [timeIn(payload, 'iat'), timeIn(payload, 'exp')]
+  return {
+    ...(issuedAt === undefined ? {} : { issuedAt }),
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  }
+}
+
+/** A NumericDate of RFC 7519. */
+function timeIn(payload: Readonly<Record<string, unknown>>, name: string): number | undefined {
+  const time = payload[name]
+  // Of these `new Date` makes one.
+  if (time === undefined || (typeof time === 'number' && time >= 0 && time <= 8.64e12)) return time
+  throw refused(`${name} in its signature is no time in seconds`)
 }
 
 function tokenOf(bytes: Buffer): string {

@@ -6,7 +6,8 @@ import type { StoredFile } from '../../model/stored-policy.ts'
 import { byCodePoint } from '../combine.ts'
 import { COMPILED_DIR } from '../folder.ts'
 import { packArchive, unpackArchive } from './archive.ts'
-import { MANIFEST_FILE, manifestOf } from './manifest.ts'
+import { checkReadings } from './file-hash.ts'
+import { isYaml, MANIFEST_FILE, manifestOf, withSerial } from './manifest.ts'
 import { SIGNATURES_FILE, type Signing, signatureOf } from './signature.ts'
 import type { ArchiveFile } from './tar.ts'
 
@@ -33,14 +34,28 @@ export async function packStored(
   return { revision, bundle }
 }
 
-/** What OPA is served: without tests and compiled forms, signed where there is a key. */
-export async function bundleForOpa(stored: Buffer, signing: Signing | undefined): Promise<Buffer> {
-  const files = (await unpackArchive(stored)).filter(
-    ({ path }) =>
-      !path.startsWith(`${COMPILED_DIR}/`) &&
-      !path.endsWith('_test.rego') &&
-      !/\.test\.ya?ml$/.test(path),
-  )
+/**
+ * What OPA is served: without tests and compiled forms, signed where there is a key. `serial` grows with every change of
+ * what is in force. Throws BUNDLE_INVALID where OPA would read a document otherwise than it is enforced here.
+ */
+export async function bundleForOpa(
+  stored: Buffer,
+  serial: number,
+  signing: Signing | undefined,
+): Promise<Buffer> {
+  const files = (await unpackArchive(stored))
+    .filter(
+      ({ path }) =>
+        !path.startsWith(`${COMPILED_DIR}/`) &&
+        !path.endsWith('_test.rego') &&
+        !/\.test\.ya?ml$/.test(path),
+    )
+    .map((file) =>
+      file.path === MANIFEST_FILE
+        ? { ...file, bytes: Buffer.from(withSerial(file.bytes.toString('utf8'), serial)) }
+        : file,
+    )
+  for (const { path, bytes } of files) if (isYaml(path)) checkReadings(path, bytes.toString('utf8'))
   return packArchive(
     signing === undefined
       ? files

@@ -320,14 +320,14 @@ t.test(
     t.same(readManifest(manifestOf('r', stored)).roots, ['acme', 'b'])
     const { revision, bundle } = await packStored(stored, files({ 'manifest.json': '{}' }))
     t.equal(revision, revisionOf(stored))
-    const offered = await unpackArchive(await bundleForOpa(bundle, { key: KEYS.rsa.privateKey }))
+    const offered = await unpackArchive(await bundleForOpa(bundle, 7, { key: KEYS.rsa.privateKey }))
     t.same(
       offered.map(({ path }) => path),
       ['.manifest', 'a.rego', 'b/data.json', '.signatures.json'],
     )
     t.equal(
       (
-        await readBundle(await bundleForOpa(bundle, { key: KEYS.rsa.privateKey }), {
+        await readBundle(await bundleForOpa(bundle, 7, { key: KEYS.rsa.privateKey }), {
           key: KEYS.rsa.publicKey,
         })
       ).revision,
