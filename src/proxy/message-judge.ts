@@ -139,7 +139,7 @@ export class MessageJudge implements SocketJudging {
       },
       context: {
         ...request.context,
-        capabilities: parsed && !truncated ? ['inspect', 'redact'] : ['inspect'],
+        capabilities: parsed && !truncated ? [...SEEN, 'redact'] : SEEN,
       },
     })
     if (first.held === undefined) return first
@@ -153,5 +153,6 @@ export class MessageJudge implements SocketJudging {
 }
 
 const PASS: Verdict = { pass: true }
+const SEEN = ['inspect', 'cut_stream'] as const
 /** What the client got, once, for all of its messages. */
 const SWITCHED = 101
