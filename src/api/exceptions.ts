@@ -8,7 +8,7 @@ import { SOURCES } from '../model/request.ts'
 import { type ApiKey, type KeyRing, requires } from './key.ts'
 import type { DecisionFilter, Page } from './lists.ts'
 import { closed, Name, paging } from './queries.ts'
-import { pageOf, PROBLEM } from './schemas.ts'
+import { nullable, pageOf, PROBLEM } from './schemas.ts'
 
 const Word = Type.String({ pattern: '^[a-z][a-z0-9]*(_[a-z0-9]+)*$', maxLength: 64 })
 const Called = Type.String({ minLength: 1, maxLength: 320, pattern: String.raw`^[^\u0000]*$` })
@@ -116,9 +116,53 @@ export interface ExceptionDesk {
   revoke(id: string, reason: string, by: ApiKey): Promise<Exception | undefined>
 }
 
+const Text = Type.String()
+const OptionalText = nullable(Text)
+const OptionalAt = nullable(Type.String({ format: 'date-time' }))
+const ExceptionSchema = Type.Object({
+  exception_id: Type.String({ format: 'uuid' }),
+  status: Type.Enum([...EXCEPTION_STATUSES]),
+  exception_type: Type.String({ description: 'temporary, or permanent: without an end.' }),
+  user: nullable(
+    Type.Object({
+      id: nullable(Type.String({ description: 'Null where people are shown by pseudonyms.' })),
+      name: OptionalText,
+    }),
+  ),
+  department: OptionalText,
+  group: OptionalText,
+  policy_id: OptionalText,
+  service_id: OptionalText,
+  lifts: Type.Enum([...LIFTS]),
+  conditions: conditionsSchema,
+  effective_from: OptionalAt,
+  effective_until: OptionalAt,
+  reason: Text,
+  justification: OptionalText,
+  requested_by: OptionalText,
+  requested_by_name: OptionalText,
+  requested_at: OptionalAt,
+  approved_by: OptionalText,
+  approved_by_name: OptionalText,
+  approved_at: OptionalAt,
+  comment: OptionalText,
+  denied_by: OptionalText,
+  denied_by_name: OptionalText,
+  denied_at: OptionalAt,
+  denial_reason: OptionalText,
+  revoked_by: OptionalText,
+  revoked_by_name: OptionalText,
+  revoked_at: OptionalAt,
+  revocation_reason: OptionalText,
+  expired_at: OptionalAt,
+  usage_count: Type.Integer({ description: 'Decisions that it let through.' }),
+  last_used: OptionalAt,
+  review_id: nullable(Type.String({ description: 'The review whose approval made it.' })),
+})
+/** A decision, as lists have it. */
 const Row = Type.Object({}, { additionalProperties: true })
 const answers = { 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM }
-const decided = { 200: Row, 404: PROBLEM, 409: PROBLEM, ...answers }
+const decided = { 200: ExceptionSchema, 404: PROBLEM, 409: PROBLEM, ...answers }
 const IdOfPath = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
 const WithReason = Type.Object({ reason: Description }, closed)
 
@@ -137,7 +181,7 @@ export function exceptionRoutes(
         summary: 'Exceptions, newest first',
         tags: ['exceptions'],
         querystring: ExceptionQuery,
-        response: { 200: pageOf(Row), ...answers },
+        response: { 200: pageOf(ExceptionSchema), ...answers },
       },
     },
     ({ query }) => exceptions.list(query),
@@ -150,7 +194,7 @@ export function exceptionRoutes(
         summary: 'Ask for an exception; somebody else approves it',
         tags: ['exceptions'],
         body: RequestBody,
-        response: { 201: Row, 429: PROBLEM, ...answers },
+        response: { 201: ExceptionSchema, 429: PROBLEM, ...answers },
       },
     },
     async ({ body, apiKey }, reply) => {
@@ -169,7 +213,7 @@ export function exceptionRoutes(
         summary: 'One exception',
         tags: ['exceptions'],
         params: IdOfPath,
-        response: { 200: Row, 404: PROBLEM, ...answers },
+        response: { 200: ExceptionSchema, 404: PROBLEM, ...answers },
       },
     },
     async ({ params }) => found(await exceptions.show(params.id)),

@@ -7,7 +7,7 @@ import { conditionsSchema, Description, InstantText } from './exceptions.ts'
 import { type ApiKey, grants, type KeyRing, requires } from './key.ts'
 import type { Page } from './lists.ts'
 import { closed, Name, paging } from './queries.ts'
-import { pageOf, PROBLEM } from './schemas.ts'
+import { nullable, pageOf, PROBLEM } from './schemas.ts'
 
 const ReviewQuery = Type.Object(
   {
@@ -71,7 +71,46 @@ export interface ReviewDesk {
   assign(id: string, assignee: string | null, by: ApiKey): Promise<Review | undefined>
 }
 
-const Row = Type.Object({}, { additionalProperties: true })
+const Text = Type.String()
+const OptionalText = nullable(Text)
+const OptionalAt = nullable(Type.String({ format: 'date-time' }))
+const ReviewSchema = Type.Object({
+  review_id: Type.String({ format: 'uuid' }),
+  status: Type.Enum(['pending', 'approved', 'denied', 'expired']),
+  overdue: Type.Boolean({ description: 'Pending beyond `due_at`.' }),
+  person: nullable(
+    Type.String({
+      description: 'The user id, for unknown people the login, else the client address.',
+    }),
+  ),
+  person_name: OptionalText,
+  service_id: Text,
+  policy_id: nullable(Type.String({ description: 'Null: by default.' })),
+  action: Text,
+  reason: OptionalText,
+  count: Type.Integer({ description: 'How often it was asked.' }),
+  first_seen: OptionalAt,
+  last_seen: OptionalAt,
+  first_decision_id: OptionalText,
+  due_at: OptionalAt,
+  assignee: OptionalText,
+  assignee_name: OptionalText,
+  assigned_at: OptionalAt,
+  assigned_by: OptionalText,
+  escalation: Type.Integer({ description: 'How often it was escalated.' }),
+  escalated_at: OptionalAt,
+  answered_at: OptionalAt,
+  answered_by: OptionalText,
+  answered_by_name: OptionalText,
+  comment: OptionalText,
+  valid_until: nullable(
+    Type.String({
+      format: 'date-time',
+      description: 'Of an approval: until then the same request passes.',
+    }),
+  ),
+  exception_id: OptionalText,
+})
 const answers = { 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM }
 const IdOfPath = Type.Object({ id: Type.String({ format: 'uuid' }) }, closed)
 
@@ -87,7 +126,7 @@ export function reviewRoutes(
         summary: 'Reviews, newest first, or with order=oldest as a queue',
         tags: ['reviews'],
         querystring: ReviewQuery,
-        response: { 200: pageOf(Row), ...answers },
+        response: { 200: pageOf(ReviewSchema), ...answers },
       },
     },
     ({ query, apiKey }) => desk.list(meant(query, apiKey)),
@@ -100,7 +139,7 @@ export function reviewRoutes(
         summary: 'One review',
         tags: ['reviews'],
         params: IdOfPath,
-        response: { 200: Row, 404: PROBLEM, ...answers },
+        response: { 200: ReviewSchema, 404: PROBLEM, ...answers },
       },
     },
     async ({ params }) => found(await desk.show(params.id)),
@@ -115,7 +154,7 @@ export function reviewRoutes(
         tags: ['reviews'],
         params: IdOfPath,
         body: AnswerBody,
-        response: { 200: Row, 404: PROBLEM, 409: PROBLEM, ...answers },
+        response: { 200: ReviewSchema, 404: PROBLEM, 409: PROBLEM, ...answers },
       },
     },
     async ({ params, body, apiKey }) => {
@@ -144,7 +183,7 @@ export function reviewRoutes(
           },
           closed,
         ),
-        response: { 200: Row, 404: PROBLEM, 409: PROBLEM, ...answers },
+        response: { 200: ReviewSchema, 404: PROBLEM, 409: PROBLEM, ...answers },
       },
     },
     async ({ params, body, apiKey }) =>

@@ -3,7 +3,7 @@
 import { type TSchema, Type } from 'typebox'
 import { EFFECTS, MODES } from '../model/decision.ts'
 
-const nullable = (schema: ReturnType<typeof Type.String>) => Type.Union([schema, Type.Null()])
+export const nullable = (schema: TSchema): TSchema => Type.Union([schema, Type.Null()])
 const EffectSchema = Type.Enum([...EFFECTS])
 const OptionalEffect = Type.Union([EffectSchema, Type.Null()])
 
