@@ -6,6 +6,7 @@ import type { Kysely, Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { EXCEPTION_CONDITIONS, type ExceptionConditions, type Lifts } from '../model/exception.ts'
+import { bareName, pseudonymOf } from '../model/person.ts'
 import type { AuditRecord } from '../model/record.ts'
 import { SOURCES } from '../model/request.ts'
 import { StoredDirectory } from '../store/directory.ts'
@@ -24,7 +25,7 @@ import { directoryNames } from '../store/names.ts'
 import type { Tables } from '../store/tables.ts'
 import { findUser, userNames } from '../store/user-names.ts'
 import { type Actor, type AuditParts, auditRecord } from './audit.ts'
-import { identityOf, isSamePerson, nameOf, personWhoActs } from './identity.ts'
+import { isSamePerson, nameOf, personWhoActs } from './identity.ts'
 
 /** The policies in force, and the services of the catalogue: what an exception may name. */
 export interface Nameable {
@@ -273,6 +274,8 @@ export class Exceptions {
     }
     if (
       row.requester_key === personKey(nameOf(actor)) ||
+      // After an erasure the pseudonym stands where the id stood.
+      row.requested_by === pseudonymOf(personKey(by)) ||
       (await isSamePerson(transaction, tenant, by, row.requested_by))
     )
       refuse('you asked for this exception')
@@ -281,7 +284,7 @@ export class Exceptions {
         refuse('this exception is for you')
       return
     }
-    const own = await findUser(transaction, tenant, identityOf(actor)?.replace(/^os:/, '') ?? '')
+    const own = await findUser(transaction, tenant, bareName(by))
     if (own === undefined) return
     const directory = new StoredDirectory(transaction, tenant)
     const { user } = (await directory.find({ user_id: own.user_id })) ?? {}

@@ -2,11 +2,10 @@
 
 import { type Kysely, sql } from 'kysely'
 import { CordonError } from '../base/errors.ts'
+import { bareName, namedAs } from '../model/person.ts'
 import type { Tables } from '../store/tables.ts'
 import type { Actor } from './audit.ts'
 
-/** Before the name of a user of the operating system. */
-const OS_PREFIX = /^os:/
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /** The id of a user, or a login such as `os:maya`; undefined where it is no person who acts. */
@@ -27,8 +26,7 @@ export function personWhoActs(actor: Actor, what: string): string {
 
 /** What a key of the name is made of: the same for somebody who was removed and added again. */
 export function nameOf(actor: Actor): string {
-  const name = (actor.name ?? identityOf(actor) ?? '').replace(OS_PREFIX, '')
-  return `requester ${name.toLowerCase()}`
+  return namedAs('requester', actor.name ?? identityOf(actor) ?? '')
 }
 
 /** Everything that somebody goes by, in lower case: a user of the operating system also by the bare name. */
@@ -37,7 +35,7 @@ export async function namesOf(
   tenant: string,
   identity: string,
 ): Promise<ReadonlySet<string>> {
-  const names = [identity, identity.replace(OS_PREFIX, '')]
+  const names = [identity, bareName(identity)]
   if (UUID.test(identity)) {
     const { rows } = await sql<{ names: (string | null)[] }>`
       select array[name, email, external_id] as names from users where tenant = ${tenant} and user_id = ${identity}::uuid`.execute(

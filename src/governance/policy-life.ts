@@ -6,6 +6,7 @@
 
 import type { Transaction } from 'kysely'
 import { CordonError, type Problem } from '../base/errors.ts'
+import { namedAs, pseudonymOf } from '../model/person.ts'
 import type { PolicyStatus, StoredFile } from '../model/stored-policy.ts'
 import { isTest } from '../policy/describe.ts'
 import type { PolicyHead, PolicyVersions, VersionRow } from '../store/policy-versions.ts'
@@ -604,7 +605,12 @@ export class PolicyLife {
   }
 
   #isContributor({ contributors, contributor_keys: keys }: VersionRow, actor: Actor): boolean {
-    return contributors.includes(idOf(actor)) || keys.includes(this.#nameKey(actor))
+    const by = idOf(actor)
+    // After an erasure the pseudonym stands where the id stood.
+    const erased = pseudonymOf(this.#parts.personKey(by)) ?? by
+    return (
+      [by, erased].some((one) => contributors.includes(one)) || keys.includes(this.#nameKey(actor))
+    )
   }
 
   /**
@@ -612,8 +618,7 @@ export class PolicyLife {
    * name, is the same person.
    */
   #nameKey(actor: Actor): string {
-    const name = (actor.name ?? actor.login ?? idOf(actor)).replace(OS_PREFIX, '')
-    return this.#parts.personKey(`author ${name.toLowerCase()}`)
+    return this.#parts.personKey(namedAs('author', actor.name ?? actor.login ?? idOf(actor)))
   }
 
   /** The text as another version of the policy: it must stay what it was. */
@@ -664,8 +669,6 @@ const STATUS_WORDS: Readonly<Record<PolicyStatus, string>> = {
   active: 'active',
   archived: 'archived',
 }
-
-const OS_PREFIX = /^os:/
 
 export function titleOf({ policy_id: id, version }: VersionRow): string {
   return `"${id}" ${version}`

@@ -47,3 +47,23 @@ export function keyPrefixOf(pseudonym: string): string | undefined {
   for (const digit of digits) bits = (bits << 5n) | BigInt(ALPHABET.indexOf(digit))
   return bits.toString(16).padStart(PREFIX_DIGITS, '0')
 }
+
+/** Before the name of an account of the operating system. */
+const ACCOUNT = /^os:/
+
+export function isAccount(who: string): boolean {
+  return ACCOUNT.test(who)
+}
+
+/** The name of an account, or any other name, as names are compared: `os:Maya` and `maya` are one person. */
+export function bareName(who: string): string {
+  return who.replace(ACCOUNT, '').toLowerCase()
+}
+
+/**
+ * What keys of an author's or a requester's name are made of: by them somebody who was removed from the directory and added
+ * again is known, without being named.
+ */
+export function namedAs(part: 'author' | 'requester', name: string): string {
+  return `${part} ${bareName(name)}`
+}

@@ -7,16 +7,26 @@ import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { CordonError } from '../base/errors.ts'
 import { concerns, type ErasureOrder } from '../model/erasure.ts'
 import type { AuditRecord, LedgerRecord } from '../model/record.ts'
+import {
+  type Actors,
+  type ActTable,
+  actorsOf,
+  countActs,
+  eraseConflicts,
+  eraseEvents,
+  eraseExceptions,
+  eraseHolds,
+  eraseReviews,
+  eraseVersions,
+  policiesToErase,
+} from './erase-acts.ts'
 import { auditRow, AUDIT_COLUMNS, DECISION_COLUMNS, decisionRow, type Of } from './record-rows.ts'
 import type { Tables } from './tables.ts'
 import { type Columns, type Row, selectRows } from './unnest.ts'
 
 /** Rows with something of the people in them, by table. */
 export type ErasedRows = Readonly<
-  Record<
-    'decisions' | 'audit_events' | 'dead_letters' | 'violations' | 'reviews' | 'exceptions',
-    number
-  >
+  Record<'decisions' | 'audit_events' | 'dead_letters' | 'violations' | ActTable, number>
 >
 
 const STEP_ROWS = 500
@@ -65,8 +75,9 @@ export async function countRows(
     audit_events: await count('audit_events', seriesOf('audit_events', order)),
     dead_letters: (await patiently(db, (transaction) => deadLetters(transaction, order))).length,
     violations: await count('violations', violationsOf(order)),
-    reviews: await count('reviews', reviewsOf(order)),
-    exceptions: await count('exceptions', exceptionsOf(order)),
+    ...(await patiently(db, async (transaction) =>
+      countActs(transaction, order, await actorsOf(transaction, order)),
+    )),
   }
 }
 
@@ -86,15 +97,7 @@ export async function eraseRows(
     sql`update violations set user_name = null, resolution_notes = null
       where ${violationsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
   )
-  const reviews = await update(db, touched, (transaction) =>
-    sql`update reviews set person = '', comment = null
-      where ${reviewsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
-  )
-  // What was written about them; the exception itself holds on.
-  const exceptions = await update(db, touched, (transaction) =>
-    sql`update exceptions set reason = '', justification = '', comment = null, denial_reason = null, revocation_reason = null
-      where ${exceptionsOf(order)} returning tableoid::regclass::text as part`.execute(transaction),
-  )
+  const acts = await eraseActs(db, touched, order)
   // Made anew from what comes after.
   await update(db, touched, (transaction) =>
     sql`delete from person_risks where tenant = ${order.tenant} and person_key = any(${[...order.person_keys]}::text[])
@@ -111,14 +114,42 @@ export async function eraseRows(
         returning tableoid::regclass::text as part`.execute(transaction)
     }),
     violations,
-    reviews,
-    exceptions,
+    ...acts,
   }
   await giveBack(db, [...touched], embedded)
   await sql`
     update erasures set done_at = now(), erased = ${JSON.stringify(erased)}::jsonb
     where tenant = ${order.tenant} and erasure_id = ${order.erasure_id}`.execute(db)
   return erased
+}
+
+async function eraseActs(
+  db: Kysely<Tables>,
+  touched: Set<string>,
+  order: ErasureOrder,
+): Promise<Readonly<Record<ActTable, number>>> {
+  const actors = await patiently(db, (transaction) => actorsOf(transaction, order))
+  const erase = (
+    run: (
+      transaction: Transaction<Tables>,
+      order: ErasureOrder,
+      actors: Actors,
+    ) => Promise<{ readonly rows: readonly unknown[] }>,
+  ): Promise<number> => update(db, touched, (transaction) => run(transaction, order, actors))
+  let versions = 0
+  const steps = await patiently(db, (transaction) => policiesToErase(transaction, order, actors))
+  for (const ids of steps)
+    versions += await erase((transaction) => eraseVersions(transaction, order, actors, ids))
+  // Their heads, of which nothing is counted, because they show versions.
+  if (versions > 0) touched.add('policies')
+  return {
+    reviews: await erase(eraseReviews),
+    exceptions: await erase(eraseExceptions),
+    policy_versions: versions,
+    policy_conflicts: await erase(eraseConflicts),
+    policy_events: await erase(eraseEvents),
+    legal_holds: await erase(eraseHolds),
+  }
 }
 
 /** Transactions that began before the order was there do not know it, and may still bring rows. */
@@ -235,16 +266,6 @@ function namesOneOf(keys: readonly string[]): RawBuilder<unknown> {
 function violationsOf({ tenant, person_keys: keys, before }: Omit<ErasureOrder, 'erasure_id'>) {
   return sql`tenant = ${tenant} and person_key = any(${[...keys]}::text[]) and first_seen < ${new Date(before)}
     and (user_name is not null or resolution_notes is not null)`
-}
-
-function exceptionsOf({ tenant, person_keys: keys, before }: Omit<ErasureOrder, 'erasure_id'>) {
-  return sql`tenant = ${tenant} and person_key = any(${[...keys]}::text[]) and requested_at < ${new Date(before)}
-    and (reason <> '' or justification <> '' or coalesce(comment, denial_reason, revocation_reason) is not null)`
-}
-
-function reviewsOf({ tenant, person_keys: keys, before }: Omit<ErasureOrder, 'erasure_id'>) {
-  return sql`tenant = ${tenant} and person_key = any(${[...keys]}::text[]) and first_seen < ${new Date(before)}
-    and (person <> '' or comment is not null)`
 }
 
 async function update(

@@ -2,7 +2,7 @@
 
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { CordonError } from '../base/errors.ts'
-import { formerPersonKey, isPersonKey, keyPrefixOf } from '../model/person.ts'
+import { formerPersonKey, isAccount, isPersonKey, keyPrefixOf, namedAs } from '../model/person.ts'
 import { type LedgerRecord, peopleIn } from '../model/record.ts'
 import type { Tables } from './tables.ts'
 
@@ -71,7 +71,11 @@ async function byName(
   },
 ): Promise<FoundPerson> {
   const lower = [...new Set(names.map((name) => name.toLowerCase()))]
-  const people = [...new Set([...users, ...names, ...lower])]
+  const accounts = [...names, ...lower]
+    .filter((name) => !isAccount(name))
+    .map((name) => `os:${name}`)
+  const former = await formerIds({ db, tenant, personKey }, lower)
+  const people = [...new Set([...users, ...former, ...names, ...lower, ...accounts])]
   // Somebody who is in the directory goes by the id; a row with another id is another person of that name.
   const others = userId === undefined ? sql`` : sql`user_id is null and`
   const called = (columns: readonly string[]): RawBuilder<unknown> =>
@@ -89,6 +93,29 @@ async function byName(
     names,
     user_id: userId,
   }
+}
+
+/**
+ * Ids that the directory does not know any more, under which somebody of the name wrote policies or asked for exceptions:
+ * of these the key of the name is left.
+ */
+async function formerIds(
+  { db, tenant, personKey }: PeopleParts,
+  names: readonly string[],
+): Promise<readonly string[]> {
+  const keysOf = (part: 'author' | 'requester'): readonly string[] =>
+    names.map((name) => personKey(namedAs(part, name)))
+  const { rows } = await patiently(db, (transaction) =>
+    sql<{ id: string }>`
+      select id from (
+        select contributors[1] as id from policy_versions
+          where tenant = ${tenant} and cardinality(contributors) = 1 and contributor_keys && ${keysOf('author')}::text[]
+        union select requested_by from exceptions where tenant = ${tenant} and requester_key = any(${keysOf('requester')}::text[])) acted
+      where not exists (select from users where users.tenant = ${tenant} and users.user_id::text = id)`.execute(
+      transaction,
+    ),
+  )
+  return rows.map(({ id }) => id).filter((id) => UUID.test(id))
 }
 
 async function byAddress(

@@ -18,13 +18,15 @@ import {
   openOrders,
   ordersFor,
 } from '../../src/store/erasures.ts'
-import { insertException } from '../../src/store/exceptions.ts'
+import { decideException, insertException } from '../../src/store/exceptions.ts'
+import { placeHold } from '../../src/store/holds.ts'
 import { openStore, type Store, type StoreOptions } from '../../src/store/open.ts'
 import { findPerson, keysBehind } from '../../src/store/people-found.ts'
 import { RecordSink } from '../../src/store/records.ts'
 import { Reviews } from '../../src/store/reviews.ts'
 import { meansOf } from '../../src/store/series.ts'
 import type { Tables } from '../../src/store/tables.ts'
+import { statement, TestDesk } from '../support/policy-desk.ts'
 import { noPostgres, noTimescale, startPostgres } from '../support/postgres.ts'
 import { decisionRecord, ids, shippedOf, silent } from '../support/records.ts'
 
@@ -131,6 +133,10 @@ async function contract(
         violations: 13,
         reviews: 1,
         exceptions: 1,
+        policy_versions: 0,
+        policy_conflicts: 0,
+        policy_events: 0,
+        legal_holds: 0,
       })
       await place.ship([place.orderRecord(order)])
       const [open] = await openOrders(db)
@@ -167,6 +173,152 @@ async function contract(
         erasure_id: order.erasure_id,
         reason: 'request 17',
         store_done_at: Date,
+      })
+    },
+  )
+
+  await t.test(
+    'what she did: her words go, and the pseudonym stands where she stood',
+    async (t) => {
+      const place = placeIn(store, 'acts')
+      const { tenant, keyOf } = place
+      await sql`insert into person_secrets (tenant, secret) values (${tenant}, ${SECRET})`.execute(
+        db,
+      )
+      const zelda = { type: 'user', id: randomUUID(), name: 'zelda' } as const
+      const account = { type: 'user', login: 'os:zelda' } as const
+      const gone = { type: 'user', id: randomUUID(), name: 'Zelda' } as const
+      const ben = { type: 'user', id: randomUUID(), name: 'ben' } as const
+      for (const { id, name } of [zelda, ben])
+        await sql`insert into users (tenant, user_id, name) values (${tenant}, ${id}, ${name})`.execute(
+          db,
+        )
+      const desk = new TestDesk(db, tenant)
+      // So that the events of it wait in the store.
+      desk.ledger = 'full'
+      const git = { branch: 'zelda/uploads' }
+      await desk.life.create({ text: statement('hers'), change_summary: 'zelda wrote', git }, zelda)
+      await desk.life.submit({ policy_id: 'hers' }, 'zelda asks', undefined, account)
+      await desk.approve({ policy_id: 'hers' }, ben, 'ben agrees')
+      // Removed from the directory since.
+      await desk.life.create({ text: statement('old'), change_summary: 'zelda wrote' }, gone)
+      await desk.life.create({ text: statement('his'), change_summary: 'ben wrote' }, ben)
+      await desk.life.submit({ policy_id: 'his' }, undefined, undefined, ben)
+      await desk.approve({ policy_id: 'his' }, zelda, 'zelda agrees')
+      const exception = (requested_by: string, requester: string) =>
+        insertException(db, tenant, {
+          exception_id: ids.next(),
+          reason: `${requester} asks`,
+          justification: `${requester} needs it`,
+          user_id: randomUUID(),
+          person_key: keyOf('lee'),
+          department: null,
+          group_name: null,
+          policy_id: 'p',
+          ai_service_id: null,
+          lifts: 'policy',
+          conditions: null,
+          requested_by,
+          requester_key: keyOf(`requester ${requester}`),
+          effective_from: null,
+          effective_until: null,
+          review_id: null,
+        })
+      const said = (by: string, text: string) => ({ by, text })
+      const hers = await exception(zelda.id, 'zelda')
+      await decideException(db, tenant, hers.exception_id, 'approved', said(ben.id, 'ben says yes'))
+      await exception(gone.id, 'zelda')
+      const his = await exception(ben.id, 'ben')
+      await decideException(
+        db,
+        tenant,
+        his.exception_id,
+        'denied',
+        said('os:Zelda', 'zelda says no'),
+      )
+      const review = (by: string, name: string) =>
+        sql`
+      insert into reviews (tenant, review_id, person_key, person, service_id, policy_id, action, reason, status, first_decision_id,
+        answered_at, answered_by, comment, assigned_by, assigned_at)
+      values (${tenant}, ${ids.next()}, ${keyOf('lee')}, 'lee', 'chatgpt', '', ${ids.next()}, 'look', 'denied', ${randomUUID()}, now(), ${by},
+        ${`${name} answers`}, ${by}, now())`.execute(db)
+      await review(zelda.id, 'zelda')
+      await review(ben.id, 'ben')
+      for (const { id, name } of [zelda, ben])
+        await sql`
+        insert into policy_conflicts (tenant, policy_a_id, policy_b_id, conflict_type, conflict_details, severity, resolved, resolution_notes,
+          resolved_by, resolved_at, fingerprint)
+        values (${tenant}, 'hers', 'his', 'scope_overlap', '{}', 'low', true, ${`${name} meant it`}, ${id}, now(), ${ids.next()})`.execute(
+          db,
+        )
+      await placeHold(db, tenant, {
+        hold_id: ids.next(),
+        name: 'case 7',
+        person_keys: null,
+        time_from: null,
+        time_to: null,
+        reason: 'court',
+        created_by: 'zelda',
+      })
+
+      const { keys } = await findPerson({ db, tenant, personKey: keyOf }, { user: 'zelda' })
+      const counted = {
+        reviews: 1,
+        exceptions: 3,
+        policy_versions: 3,
+        policy_conflicts: 1,
+        policy_events: 4,
+        legal_holds: 1,
+      }
+      const order = place.order(keys)
+      t.match(await countRows(db, order), counted)
+      await place.ship([place.orderRecord(order)])
+      const open = (await openOrders(db)).find((each) => each.tenant === tenant)
+      if (open === undefined) return t.fail('no order')
+      t.match(await eraseRows(db, open, false), counted)
+      t.match(
+        await countRows(db, order),
+        Object.fromEntries(Object.keys(counted).map((table) => [table, 0])),
+      )
+      t.match((await erasureStates(db, tenant))[0]?.erased, counted, 'the report tells it')
+      const rows: string[] = []
+      for (const table of [...Object.keys(counted), 'policies'])
+        for (const { row } of (
+          await sql<{ row: string }>`
+          select to_jsonb(x)::text as row from ${sql.table(table)} x where tenant = ${tenant}`.execute(
+            db,
+          )
+        ).rows)
+          rows.push(row)
+      const all = rows.join('\n')
+      // An event is a record whose text is kept: ids are no names.
+      const others = rows.filter((row) => !row.includes('event_id')).join('\n')
+      t.notMatch(all, /zelda/i)
+      t.notMatch(others, new RegExp(`${zelda.id}|${gone.id}`))
+      for (const who of [zelda.id, 'os:zelda', 'os:Zelda', gone.id, 'zelda'])
+        t.ok(all.includes(pseudonymOf(keyOf(who)) ?? 'none'), who)
+      for (const words of ['ben agrees', 'ben wrote', 'ben says yes', 'ben asks', 'ben answers'])
+        t.ok(all.includes(words), words)
+      t.ok(all.includes('ben meant it'))
+      const { rows: orphans } = await sql`
+      select 1 from policies p join policy_versions v on v.tenant = p.tenant and v.policy_id = p.policy_id
+      where p.tenant = ${tenant} and p.comments is distinct from v.change_summary`.execute(db)
+      t.same(orphans, [], 'a policy shows what its version says')
+
+      // Two people stay two.
+      desk.ledger = 'open'
+      const submit = await desk.life.submit({ policy_id: 'old' }, undefined, undefined, ben)
+      const renamed = { ...gone, name: 'somebody' }
+      for (const author of [gone, renamed, account])
+        await t.rejects(
+          desk.life.approve({ policy_id: 'old' }, undefined, [submit.edition], author),
+          { code: 'OWN_VERSION' },
+        )
+      t.match(await desk.life.shelf.version({ policy_id: 'hers' }), {
+        contributors: [{ id: /^person-/, name: null }],
+        change_summary: null,
+        git: null,
+        history: [{ act: 'create' }, { act: 'submit' }, { act: 'approve', comment: 'ben agrees' }],
       })
     },
   )
@@ -259,7 +411,10 @@ async function contract(
       }
       const byAddress = await findPerson(parts, { address: '192.0.2.7' })
       t.same(byAddress.keys, [keyOf('192.0.2.7')], 'not who used it by name')
-      t.same((await findPerson(parts, { login: 'nobody' })).keys, [keyOf('nobody')])
+      t.same(
+        (await findPerson(parts, { login: 'nobody' })).keys,
+        ['nobody', 'os:nobody'].map(keyOf),
+      )
       t.same((await findPerson(parts, { person: key })).keys, [key])
       const pseudonym = pseudonymOf(stranger) ?? ''
       t.match(pseudonym, /^person-[a-z2-7]{12}$/)
