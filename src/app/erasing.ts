@@ -125,7 +125,7 @@ export class Erasing {
       this.#failed = false
     } catch (error) {
       const err = error instanceof Error ? error.message : String(error)
-      if (!this.#failed) log.error({ err }, 'an erasure could not be followed; it is tried again')
+      if (!this.#failed) log.error({ err }, 'erasures could not be followed; they are tried again')
       this.#failed = true
     }
   }
