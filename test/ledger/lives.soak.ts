@@ -5,7 +5,7 @@ import t from 'tap'
 import { live, step } from '../support/ledger-lives.ts'
 
 for (const fsync of ['batch', 'record', 'off'] as const) {
-  t.test(`fsync ${fsync}: random lives`, { timeout: 600_000 }, async (t) => {
+  t.test(`fsync ${fsync}: random lives`, { timeout: 1_500_000 }, async (t) => {
     const { failed, seed, counterexample, errorInstance } = fc.check(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => live(steps, fsync)),
       { numRuns: 2000 },
