@@ -14,6 +14,7 @@ import { COMPILED_DIR, type PolicyFolder, type SourceFile } from '../folder.ts'
 import { isObject } from '../metadata.ts'
 import { sharedMetadata } from './annotations.ts'
 import { capabilitiesWith } from './capabilities.ts'
+import { checkModules } from './checked.ts'
 import { Desk, NON_DETERMINISTIC, refused } from './desk.ts'
 import { groupByScope } from './grouping.ts'
 import { inParallel } from './in-parallel.ts'
@@ -131,14 +132,14 @@ export async function compileRego(
     const desk = await Desk.open(work, folder, options.toolchain, capabilities)
     const cache = cacheOf(options)
     const modules = await readModules(desk, folder, cache)
-    await desk.check()
+    const graph = new ModuleGraph(modules)
+    await checkModules(modules, graph, desk, cache, capabilities)
     refuseReserved(modules, folder)
     const policies = modules.filter(({ facts: { rules } }) =>
       rules.some((rule) => CONVENTION.has(rule)),
     )
     refuseTwice(policies)
     refuseShadowing(modules, folder)
-    const graph = new ModuleGraph(modules)
     const known = await describe(folder, policies, graph)
     const groups = groupByScope(known).map((group) => planOf(group, graph, desk, capabilities))
     const codes = await inParallel(

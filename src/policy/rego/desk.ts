@@ -35,6 +35,8 @@ export class Desk {
   readonly #folder: PolicyFolder
   readonly #toolchain: Toolchain
   readonly #copies: ReadonlyMap<SourceFile, string>
+  /** Those that lie on the desk, or are being put there. */
+  readonly #placed = new Map<SourceFile, Promise<void>>()
   readonly #originals: ReadonlyMap<string, SourceFile>
 
   private constructor(
@@ -50,7 +52,7 @@ export class Desk {
     this.#originals = new Map([...copies].map(([file, copy]) => [copy, file]))
   }
 
-  /** Copies the files into an empty folder; `capabilities`: what policies may call. */
+  /** In an empty folder, where files are copied to as they are wanted; `capabilities`: what policies may call. */
   static async open(
     work: string,
     folder: PolicyFolder,
@@ -67,15 +69,6 @@ export class Desk {
     await mkdir(join(work, 'sources'))
     await mkdir(join(work, 'answers'))
     await writeFile(join(work, 'capabilities.json'), capabilities)
-    const folders = new Set([...copies.values()].map((copy) => dirname(copy)))
-    for (const name of folders) await mkdir(join(work, 'sources', name), { recursive: true })
-    for (let at = 0; at < folder.rego.length; at += WRITTEN_AT_ONCE) {
-      await Promise.all(
-        folder.rego
-          .slice(at, at + WRITTEN_AT_ONCE)
-          .map((file) => writeFile(join(work, 'sources', copies.get(file) ?? ''), file.text)),
-      )
-    }
     return new Desk(work, folder, toolchain, copies)
   }
 
@@ -89,12 +82,13 @@ export class Desk {
     const batches: (readonly SourceFile[])[] = []
     for (let at = 0; at < files.length; at += PARSED_AT_ONCE)
       batches.push(files.slice(at, at + PARSED_AT_ONCE))
-    const facts = await inParallel(batches, (batch) => this.#parseSome(batch))
+    const facts = await inParallel(batches, (batch) => this.#parseSome(batch, files))
     return facts.flat()
   }
 
-  /** Throws POLICY_INVALID with OPA's own places where it finds anything in any file. */
-  async check(): Promise<void> {
+  /** Throws POLICY_INVALID with OPA's own places where it finds anything in these files. Before anything is built. */
+  async check(files: readonly SourceFile[]): Promise<void> {
+    await this.#place(files)
     const result = await this.#opa([
       'check',
       '--format',
@@ -115,6 +109,7 @@ export class Desk {
   ): Promise<Uint8Array> {
     const bundle = join(this.#work, `${key}.tar.gz`)
     const own = `../answers/${key}.rego`
+    await this.#place(modules.map(({ file }) => file))
     await writeFile(join(this.#work, 'answers', `${key}.rego`), answers)
     const result = await this.#opa([
       'build',
@@ -132,7 +127,10 @@ export class Desk {
     return fileOfBundle(await readFile(bundle), 'policy.wasm')
   }
 
-  async #parseSome(files: readonly SourceFile[]): Promise<readonly ModuleFacts[]> {
+  async #parseSome(
+    files: readonly SourceFile[],
+    all: readonly SourceFile[],
+  ): Promise<readonly ModuleFacts[]> {
     const input = JSON.stringify({ texts: files.map(({ text }) => text) })
     const query =
       '[module | some text in input.texts; module := rego.parse_module("policy.rego", text)]'
@@ -141,9 +139,27 @@ export class Desk {
       input,
     )
     if (code === 0) return (JSON.parse(stdout) as unknown[]).map(factsOf)
+    await this.#place(all)
     throw this.#refused(
       await this.#opa(['check', '--format', 'json', '--capabilities', '../capabilities.json', '.']),
     )
+  }
+
+  async #place(files: readonly SourceFile[]): Promise<void> {
+    for (let at = 0; at < files.length; at += WRITTEN_AT_ONCE)
+      await Promise.all(
+        files.slice(at, at + WRITTEN_AT_ONCE).map((file) => {
+          const placing = this.#placed.get(file) ?? this.#write(file)
+          this.#placed.set(file, placing)
+          return placing
+        }),
+      )
+  }
+
+  async #write(file: SourceFile): Promise<void> {
+    const path = join(this.#work, 'sources', this.nameOf(file))
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, file.text)
   }
 
   #opa(args: readonly string[], input?: string): Promise<RunResult> {

@@ -31,6 +31,19 @@ export class ModuleGraph {
     return [...seen]
   }
 
+  /**
+   * Where anything that OPA's compiler finds at a module comes from, the module included: those that it can use, those
+   * whose rules and packages may have one name, and those whose annotations hold for packages below; of these the same.
+   */
+  seen(module: Module): readonly Module[] {
+    const seen = new Set([module])
+    for (const each of seen) {
+      for (const other of this.#usedBy(each)) seen.add(other)
+      this.#collectNear(each, seen)
+    }
+    return [...seen]
+  }
+
   /** The paths of the input that a module can read; `['']`: all of it. */
   reads(module: Module): readonly string[] {
     return readsOf(this.needed([module]).map(({ facts }) => facts))
@@ -57,6 +70,18 @@ export class ModuleGraph {
     collectBelow(node, into)
   }
 
+  /** A rule of a package may have the name of a package below it, or of its rules. */
+  #collectNear(module: Module, into: Set<Module>): void {
+    let node = this.#root
+    for (const part of pathOf(module).split('/')) {
+      for (const above of node.modules)
+        if (above.facts.defines.includes(part) || above.file.text.includes('subpackages'))
+          into.add(above)
+      node = node.below.get(part) ?? EMPTY
+    }
+    for (const name of module.facts.defines) collectBelow(node.below.get(name) ?? EMPTY, into)
+  }
+
   #nodeOf(path: string): Node {
     let node = this.#root
     for (const part of path.split('/')) {
@@ -70,6 +95,8 @@ export class ModuleGraph {
     return node
   }
 }
+
+const EMPTY: Node = { modules: [], below: new Map() }
 
 function collectBelow({ modules, below }: Node, into: Set<Module>): void {
   for (const module of modules) into.add(module)

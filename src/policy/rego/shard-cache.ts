@@ -13,6 +13,8 @@ const HASH_BYTES = 32
 const KEPT_MS = 30 * 24 * 60 * 60 * 1000
 const FACTS = 'facts.json'
 const MOST_FACTS = 50_000
+const CHECKED = 'checked.json'
+const MOST_CHECKED = 100_000
 
 export class ShardCache {
   readonly #dir: string
@@ -73,6 +75,20 @@ export class ShardCache {
       { ...rest, reads: [...reads], refers: [...refers] },
     ])
     await this.#replace(FACTS, JSON.stringify(stored))
+  }
+
+  /** What OPA has found nothing in, as `checkModules` names it. */
+  async readChecked(): Promise<Set<string>> {
+    try {
+      return new Set(JSON.parse(await readFile(join(this.#dir, CHECKED), 'utf8')) as string[])
+    } catch {
+      return new Set()
+    }
+  }
+
+  /** The newest come last. */
+  async writeChecked(checked: ReadonlySet<string>): Promise<void> {
+    await this.#replace(CHECKED, JSON.stringify([...checked].slice(-MOST_CHECKED)))
   }
 
   /** Removes shards that nobody has read or written for a month. */
