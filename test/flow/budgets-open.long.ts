@@ -60,10 +60,10 @@ const answering: Answering = (request, response) => {
     return
   }
   response.setHeader('content-type', 'text/event-stream')
-  let isGone = false
-  response.on('close', () => (isGone = true))
+  const gone = new AbortController()
+  response.on('close', () => gone.abort())
   void (async () => {
-    for (let n = 0; n < EVENTS && !isGone; n++) {
+    for (let n = 0; n < EVENTS && !gone.signal.aborted; n++) {
       const event = `data: {"choices":[{"index":0,"delta":{"content":"${WORD}"}}]}\n\n`
       ;(response as { write(text: string): boolean }).write(event)
       await pause()
