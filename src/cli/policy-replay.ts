@@ -188,37 +188,37 @@ async function* pagesOf(
       Date.now(),
     )
     const lines = commands.recorded(period, signal)
-    yield* decisionsIn(untilAborted(lines, signal), undefined)
+    yield* decisionsIn(untilAborted(linesIn(lines), signal), undefined)
     return
   }
   const source = file === '-' ? io.in : fileAt(resolve(io.cwd, file), file)
   // Whoever is waited for at stdin is not waited for any longer.
   signal.addEventListener('abort', () => source.destroy())
-  yield* decisionsIn(untilAborted(textsOf(source), signal), {
+  yield* decisionsIn(untilAborted(linesIn(textsOf(source)), signal), {
     from: from === undefined ? -Infinity : Date.parse(from),
     to: to === undefined ? Infinity : Date.parse(to),
   })
 }
 
-/** What ends because it was cancelled ends well. */
+/** What ends because it was cancelled ends well, and behind its last whole line. */
 async function* untilAborted(
-  texts: AsyncIterable<string>,
+  lines: AsyncIterable<string>,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
   try {
-    yield* texts
+    yield* lines
   } catch (error) {
     if (!signal.aborted) throw error
   }
 }
 
 async function* decisionsIn(
-  texts: AsyncIterable<string>,
+  lines: AsyncIterable<string>,
   period: Period | undefined,
 ): AsyncGenerator<readonly (Recorded | undefined)[]> {
   let page: (Recorded | undefined)[] = []
   let number = 0
-  for await (const line of linesIn(texts)) {
+  for await (const line of lines) {
     number += 1
     const found = readExportLine(line)
     if (found === 'no decision') continue
