@@ -55,6 +55,9 @@ const Found = {
   type: Type.Enum([...CONFLICT_TYPES]),
   policy_a_id: Text,
   policy_b_id: nullable(Text),
+  together_with: Type.Array(Text, {
+    description: 'More that stand before the second, which only all of them together hide.',
+  }),
   severity: Type.Enum([...SEVERITIES]),
   evidence: Type.Enum([...EVIDENCE]),
   says: Text,
@@ -76,6 +79,7 @@ const SCAN = {
   policies: Type.Integer(),
   pairs: Type.Integer({ description: 'Pairs of policies whose scopes meet.' }),
   examined: Type.Integer(),
+  left_out: Type.Integer({ description: 'Pairs that may disagree and were not looked into.' }),
   complete: Type.Boolean(),
   notes: Type.Array(Text),
 }

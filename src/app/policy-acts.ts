@@ -90,7 +90,8 @@ export interface PolicyAnswers {
   files: ActiveFiles
   rollout: PolicyRollout
   conflicts: ConflictPage
-  scanConflicts: ConflictReport
+  /** Without the conflicts, which are asked for page by page. */
+  scanConflicts: Omit<ConflictReport, 'conflicts'>
   resolveConflict: ConflictRow
 }
 
@@ -191,8 +192,10 @@ export async function runPolicyAct(
       return desk.rollout()
     case 'conflicts':
       return desk.conflicts.list(act.filter)
-    case 'scanConflicts':
-      return desk.conflicts.scan()
+    case 'scanConflicts': {
+      const { conflicts: _, ...scan } = await desk.conflicts.scan()
+      return scan
+    }
     case 'resolveConflict':
       return desk.conflicts.resolve(act.id, act.notes, actor)
   }

@@ -29,6 +29,7 @@ export function conflictsCommand(policy: Command, io: Io, run: Run): void {
     .addOption(new Option('--combining <name>', 'combining algorithm').choices(COMBINING))
     .addOption(new Option('--severity <least>', 'from this one on').choices(SEVERITIES))
     .option('--policy <id>', 'only those in which it has a part')
+    .option('--limit <rows>', 'so many of them, the gravest first (default: 200; with --json all)')
     .option('--accepted <file>', 'an answer of --json: what is in it counts as resolved')
     .option('--stored', 'look over everything in force, policies of the store too')
     .option('--resolve <id>', 'say why a conflict of the store may stand')

@@ -1,6 +1,6 @@
 // `cordon policy conflicts`: of folders with nothing else, or of everything in force as the store keeps it.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { AsJson } from '../app/control.ts'
 import type { PolicyAct, PolicyActName, PolicyAnswers } from '../app/policy-acts.ts'
@@ -21,6 +21,7 @@ export interface ConflictsGiven extends Common {
   readonly combining?: Combining
   readonly severity?: Severity
   readonly policy?: string
+  readonly limit?: string
   readonly accepted?: string
   readonly stored?: boolean
   readonly resolve?: string
@@ -31,10 +32,14 @@ export interface ConflictsGiven extends Common {
 /** A conflict as it is shown; `resolved`: somebody has looked at it. */
 type Shown = Conflict & { readonly resolved: boolean; readonly conflict_id?: string }
 
-const MAX_FILE_BYTES = 64 * 1024 * 1024
+const MAX_FILE_BYTES = 256 * 1024 * 1024
 const PAGE = 1000
 /** More of low severity are not shown to people who did not ask for them. */
 const FEW = 20
+/** Rows of a table that nobody asked to be longer. */
+const ROWS = 200
+/** Before anything is told of how far it is. */
+const PATIENCE_MS = 3000
 
 export async function policyConflicts(
   io: Io,
@@ -61,17 +66,37 @@ async function tellFolders(
   const folders = foldersOf(io, dirs, config)
   const accepted = acceptedIn(io, options.accepted)
   const policies = await loadFrom(io, config, folders, options.combining ?? config.policy.combining)
+  // What was found until then is told.
+  const over = new AbortController()
+  const stop = (): void => over.abort()
+  process.once('SIGINT', stop)
   const report = await conflictsOf(
     policies,
     folders.map(readFolder),
     compileOptions(io.env, false).toolchain,
-    { catalogued: { services: readCatalogue(config, io.env).services } },
-  )
+    {
+      catalogued: { services: readCatalogue(config, io.env).services },
+      onProgress: progressOn(io),
+      signal: over.signal,
+    },
+  ).finally(() => process.off('SIGINT', stop))
   const shown = report.conflicts.map((conflict) => ({
     ...conflict,
     resolved: accepted.has(conflict.fingerprint),
   }))
   return tell(io, options, { ...report, conflicts: shown })
+}
+
+/** A line for each tenth, where it takes long. */
+function progressOn(io: Io): (part: number) => void {
+  const began = performance.now()
+  let told = 0
+  return (part) => {
+    const tenth = Math.floor(10 * part)
+    if (tenth <= told || tenth === 10 || performance.now() - began < PATIENCE_MS) return
+    told = tenth
+    io.err.write(`looked at ${10 * tenth} %\n`)
+  }
 }
 
 async function tellStored(io: Io, options: ConflictsGiven): Promise<ExitCode> {
@@ -103,6 +128,7 @@ interface Told {
   readonly policies: number
   readonly pairs: number
   readonly examined: number
+  readonly left_out: number
   readonly complete: boolean
   readonly notes: readonly string[]
 }
@@ -114,13 +140,15 @@ function tell(io: Io, options: ConflictsGiven, report: Told): ExitCode {
     options.policy === undefined
   const least = SEVERITIES.indexOf(options.severity ?? (isCrowd ? 'medium' : 'low'))
   const conflicts = report.conflicts.filter(
-    ({ severity, policy_a_id: a, policy_b_id: b }) =>
+    ({ severity, policy_a_id: a, policy_b_id: b, together_with }) =>
       SEVERITIES.indexOf(severity) >= least &&
-      (options.policy === undefined || options.policy === a || options.policy === b),
+      (options.policy === undefined || [a, b, ...together_with].includes(options.policy)),
   )
-  if (options.json === true) printJson(io, { ...report, conflicts })
+  const limit = limitOf(options)
+  const rows = limit === undefined ? conflicts : conflicts.slice(0, limit)
+  if (options.json === true) printJson(io, { ...report, conflicts: rows })
   else {
-    if (conflicts.length > 0)
+    if (rows.length > 0)
       printRows(
         io,
         false,
@@ -133,15 +161,21 @@ function tell(io: Io, options: ConflictsGiven, report: Told): ExitCode {
           'policies',
           'says',
         ],
-        conflicts.map((conflict) => ({
+        rows.map((conflict) => ({
           ...conflict,
           resolved: conflict.resolved ? 'yes' : '',
-          policies: [conflict.policy_a_id, conflict.policy_b_id].filter((id) => id !== null),
+          policies: [conflict.policy_a_id, ...conflict.together_with, conflict.policy_b_id].filter(
+            (id) => id !== null,
+          ),
         })),
       )
     io.err.write(
-      `${report.policies} policies, ${report.pairs} pairs whose scopes meet, ${conflicts.length} conflicts shown${report.complete ? '' : ', not all were looked for'}\n`,
+      `${report.policies} policies, ${report.pairs} pairs whose scopes meet, ${rows.length} conflicts shown${report.complete ? '' : ', not all were looked for'}\n`,
     )
+    if (rows.length < conflicts.length)
+      io.err.write(
+        `note: ${conflicts.length - rows.length} more are not shown: --limit, --severity, --policy, --json\n`,
+      )
     if (isCrowd && options.severity === undefined)
       io.err.write('note: those of low severity are not shown: --severity low\n')
     for (const note of report.notes) io.err.write(`note: ${note}\n`)
@@ -152,13 +186,24 @@ function tell(io: Io, options: ConflictsGiven, report: Told): ExitCode {
   return isBlocked ? 1 : 0
 }
 
+/** Undefined: all of them. */
+function limitOf({ limit, json }: ConflictsGiven): number | undefined {
+  if (limit === undefined) return json === true ? undefined : ROWS
+  const count = Number(limit)
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new CordonError('INPUT_INVALID', '--limit must be a whole number of at least 1')
+  return count
+}
+
 /** The fingerprints in an answer of `--json`. */
 function acceptedIn(io: Io, file: string | undefined): ReadonlySet<string> {
   if (file === undefined) return new Set()
   let value: unknown
   try {
-    const text = readFileSync(resolve(io.cwd, file), 'utf8')
-    value = text.length > MAX_FILE_BYTES ? undefined : JSON.parse(text)
+    const path = resolve(io.cwd, file)
+    if (statSync(path).size > MAX_FILE_BYTES)
+      throw new Error(`it has more than ${MAX_FILE_BYTES / 1024 / 1024} MiB`)
+    value = JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
     throw new CordonError(
       'INPUT_INVALID',

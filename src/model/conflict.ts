@@ -11,7 +11,7 @@ export const CONFLICT_TYPES = [
   'scope_overlap',
 ] as const
 /**
- * contradictory_action: both answer a request, and differently. shadowed: a higher tier always answers first.
+ * contradictory_action: both answer a request, and differently. shadowed: a higher tier always answers first, one policy or some together.
  * priority_ambiguity: what both say cannot be put in order. unreachable: it can never apply. scope_overlap: both are
  * asked for some requests.
  */
@@ -30,6 +30,8 @@ export interface Conflict {
   readonly policy_a_id: string
   /** Null where only one policy is concerned. */
   readonly policy_b_id: string | null
+  /** More of them: only together with the first one do they always answer before the second. */
+  readonly together_with: readonly string[]
   readonly severity: Severity
   readonly evidence: Evidence
   /** One sentence. */
@@ -46,9 +48,11 @@ export interface ConflictReport {
   readonly policies: number
   /** Pairs of policies whose scopes meet. */
   readonly pairs: number
-  /** Of those, how many were looked into. */
+  /** Pairs that may disagree, of those and of others that may meet, and were looked into. */
   readonly examined: number
-  /** Whether all were. */
+  /** Pairs that may disagree and were not looked into. */
+  readonly left_out: number
+  /** Whether everything was looked into. */
   readonly complete: boolean
   /** What was not looked at, and why. */
   readonly notes: readonly string[]

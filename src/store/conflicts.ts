@@ -49,7 +49,8 @@ const RANK = sql.raw(
   `array_position(array[${SEVERITIES.map((each) => `'${each}'`).join()}], severity)`,
 )
 const COLUMNS = sql.raw(
-  `conflict_id, conflict_type, policy_a_id, policy_b_id, severity, evidence, conflict_details->>'says' as says, witness,
+  `conflict_id, conflict_type, policy_a_id, policy_b_id, severity, evidence, conflict_details->>'says' as says,
+   conflict_details->>'together_with' as together_with, witness,
    fingerprint, present, resolved, resolution_notes, resolved_by, resolved_at, detected_at, last_seen`,
 )
 
@@ -68,22 +69,34 @@ export class StoredConflicts {
    */
   async keep(report: ConflictReport, whole: boolean): Promise<void> {
     const { conflicts, ...scan } = report
+    const began = await sql<{ now: string }>`select clock_timestamp()::text as now`.execute(
+      this.#db,
+    )
+    const since = began.rows[0]?.now ?? ''
+    // Each batch by itself: they may be many, and others want the store meanwhile.
+    for (let from = 0; from < conflicts.length; from += BATCH) {
+      const rows = conflicts.slice(from, from + BATCH).map((conflict) => this.#values(conflict))
+      await sql`
+        insert into policy_conflicts (tenant, conflict_type, policy_a_id, policy_b_id, severity, evidence, conflict_details,
+          witness, fingerprint)
+        values ${sql.join(rows)}
+        on conflict (tenant, conflict_type, policy_a_id, policy_b_id, fingerprint) do update set
+          severity = excluded.severity, evidence = excluded.evidence, conflict_details = excluded.conflict_details,
+          witness = excluded.witness, present = true, last_seen = clock_timestamp()`.execute(
+        this.#db,
+      )
+    }
+    if (whole) await this.#endScan(scan, since)
+  }
+
+  /** What this look did not find is gone. */
+  async #endScan(scan: Omit<ConflictReport, 'conflicts'>, since: string): Promise<void> {
     await this.#db.transaction().execute(async (transaction) => {
-      if (whole)
-        await sql`update policy_conflicts set present = false where tenant = ${this.#tenant} and present`.execute(
-          transaction,
-        )
-      for (let from = 0; from < conflicts.length; from += BATCH) {
-        const rows = conflicts.slice(from, from + BATCH).map((conflict) => this.#values(conflict))
-        await sql`
-          insert into policy_conflicts (tenant, conflict_type, policy_a_id, policy_b_id, severity, evidence, conflict_details,
-            witness, fingerprint)
-          values ${sql.join(rows)}
-          on conflict (tenant, conflict_type, policy_a_id, policy_b_id, fingerprint) do update set
-            severity = excluded.severity, evidence = excluded.evidence, conflict_details = excluded.conflict_details,
-            witness = excluded.witness, present = true, last_seen = now()`.execute(transaction)
-      }
-      if (!whole) return
+      await sql`
+        update policy_conflicts set present = false
+        where tenant = ${this.#tenant} and present and last_seen < ${since}::timestamptz`.execute(
+        transaction,
+      )
       await sql`
         delete from policy_conflicts where tenant = ${this.#tenant} and not present
           and (not resolved or last_seen < now() - ${GONE_FOR}::interval)`.execute(transaction)
@@ -102,9 +115,7 @@ export class StoredConflicts {
       this.#db,
     )
     const [row] = rows
-    return row === undefined
-      ? undefined
-      : { ...(JSON.parse(row.report) as Omit<LastScan, 'scanned_at'>), scanned_at: row.scanned_at }
+    return row === undefined ? undefined : { ...scanOf(row.report), scanned_at: row.scanned_at }
   }
 
   /** The gravest first. Throws INPUT_INVALID for a cursor of another list. */
@@ -173,10 +184,20 @@ export class StoredConflicts {
   }
 
   #values(conflict: Conflict): RawBuilder<unknown> {
-    const { type, policy_a_id: a, policy_b_id: b, severity, evidence, says, witness } = conflict
-    return sql`(${this.#tenant}, ${type}, ${a}, ${b ?? ''}, ${severity}, ${evidence}, ${JSON.stringify({ says })}::jsonb,
+    const { type, policy_a_id: a, policy_b_id: b, severity, evidence, witness } = conflict
+    const { says, together_with } = conflict
+    const details = JSON.stringify({ says, together_with })
+    return sql`(${this.#tenant}, ${type}, ${a}, ${b ?? ''}, ${severity}, ${evidence}, ${details}::jsonb,
       ${witness === null ? null : JSON.stringify(witness)}, ${conflict.fingerprint})`
   }
+}
+
+/** Looks of a former release do not tell what they left out. */
+function scanOf(report: string): Omit<LastScan, 'scanned_at'> {
+  const scan = JSON.parse(report) as Omit<LastScan, 'scanned_at' | 'left_out'> & {
+    readonly left_out?: number
+  }
+  return { ...scan, left_out: scan.left_out ?? 0 }
 }
 
 interface Row {
@@ -187,6 +208,8 @@ interface Row {
   readonly severity: Severity
   readonly evidence: Evidence
   readonly says: string
+  /** JSON; rows of former releases have none. */
+  readonly together_with: string | null
   readonly witness: string | null
   readonly fingerprint: string
   readonly present: boolean
@@ -205,6 +228,7 @@ function rowOf(row: Row): ConflictRow {
     ...rest,
     type,
     policy_b_id: b === '' ? null : b,
+    together_with: JSON.parse(row.together_with ?? '[]') as readonly string[],
     witness: witness === null ? null : (JSON.parse(witness) as Readonly<Record<string, unknown>>),
     status: present ? (row.resolved ? 'resolved' : 'open') : 'gone',
   }
@@ -219,7 +243,11 @@ function conditionsOf(filter: ConflictFilter): RawBuilder<unknown>[] {
     ...(type === undefined ? [] : [sql`conflict_type = ${type}`]),
     ...(severity === undefined ? [] : [sql`severity = ${severity}`]),
     ...(evidence === undefined ? [] : [sql`evidence = ${evidence}`]),
-    ...(policy === undefined ? [] : [sql`(policy_a_id = ${policy} or policy_b_id = ${policy})`]),
+    ...(policy === undefined
+      ? []
+      : [
+          sql`(policy_a_id = ${policy} or policy_b_id = ${policy} or conflict_details->'together_with' @> to_jsonb(${policy}::text))`,
+        ]),
   ]
 }
 

@@ -17,6 +17,7 @@ function found(name: string, severity: Severity, more: Partial<Conflict> = {}): 
     type: 'contradictory_action',
     policy_a_id: `${name}-a`,
     policy_b_id: `${name}-b`,
+    together_with: [],
     severity,
     evidence: 'proven',
     says: `${name} says so`,
@@ -27,7 +28,15 @@ function found(name: string, severity: Severity, more: Partial<Conflict> = {}): 
 }
 
 function report(...conflicts: readonly Conflict[]): ConflictReport {
-  return { conflicts, policies: 2, pairs: 1, examined: 1, complete: true, notes: ['a note'] }
+  return {
+    conflicts,
+    policies: 2,
+    pairs: 1,
+    examined: 1,
+    left_out: 0,
+    complete: true,
+    notes: ['a note'],
+  }
 }
 
 onEachStore(async (t, { db }) => {

@@ -37,6 +37,16 @@ export function shows(conflict: Conflict, set: PolicySet): boolean {
   }
 }
 
+/** Of one that is shadowed: where it is among those that answered, so is one that stands before it. */
+export function isHiddenIn(conflict: Conflict, answered: ReadonlySet<string>): boolean {
+  const { type, policy_a_id: a, policy_b_id: b, together_with: others } = conflict
+  return (
+    type !== 'shadowed' ||
+    !answered.has(b ?? '') ||
+    [a, ...others].some((each) => answered.has(each))
+  )
+}
+
 function entryOf({ policies_evaluated }: Verdict, id: string | null): PolicyEvaluated | undefined {
   return policies_evaluated.find(({ policy_id }) => policy_id === id)
 }

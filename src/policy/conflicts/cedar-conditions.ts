@@ -22,11 +22,23 @@ const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') 
 
 type Node = Readonly<Record<string, unknown>>
 
-/** `statement`: its text. */
-export function cedarCondition(statement: string): Condition {
+/** `statement`: its text. `body`: the statement without its annotations, in one spelling. */
+export function cedarCondition(statement: string): {
+  readonly condition: Condition
+  readonly body: string
+} {
   const parsed = cedar.policyToJson(statement)
-  if (parsed.type === 'failure') return OPAQUE
-  const { principal, action, resource, conditions } = parsed.json
+  if (parsed.type === 'failure') return { condition: OPAQUE, body: statement }
+  const { annotations: _, ...body } = parsed.json
+  return { condition: conditionOfPolicy(body), body: JSON.stringify(body) }
+}
+
+function conditionOfPolicy({
+  principal,
+  action,
+  resource,
+  conditions,
+}: Pick<CedarWasm.PolicyJson, 'principal' | 'action' | 'resource' | 'conditions'>): Condition {
   return both(
     headCondition('principal', principal),
     headCondition('action', action),

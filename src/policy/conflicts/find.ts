@@ -1,44 +1,30 @@
 // Conflicts between policies: which pairs may disagree, whether they can, and a request that shows it.
 //
-// Pairs come from the scope index, those first in which a refusal may be void. Reasoning over the conditions says "never",
-// or proposes a request; the policies themselves are asked whether it shows the conflict. Only such requests are told.
+// Each policy alone first, then pairs out of the scope index, those first in which a refusal may be void, and what stands
+// before each policy. Reasoning over the conditions says "never", or proposes a request; the policies themselves are asked
+// whether it shows the conflict. Only such requests are told.
 
 import { createHash } from 'node:crypto'
 import { Pace } from '../../base/pace.ts'
-import type { Conflict, ConflictReport, ConflictType, Evidence } from '../../model/conflict.ts'
+import type { Conflict, ConflictReport } from '../../model/conflict.ts'
 import { CONFLICT_TYPES } from '../../model/conflict.ts'
-import { type Effect, SEVERITIES, type Severity } from '../../model/decision.ts'
-import { byCodePoint, type CombineOptions, type Evaluated } from '../combine.ts'
-import type { PolicyOutcome } from '../engine.ts'
-import { ambiguityBetween } from './ambiguity.ts'
-import { type Atom, both, type Condition } from './condition.ts'
+import { type Effect, SEVERITIES } from '../../model/decision.ts'
+import type { CombineOptions } from '../combine.ts'
+import { Behind } from './behind.ts'
+import { Between, type Found } from './between.ts'
+import { after, countAfter } from './bits.ts'
 import { plainDocument } from './fields.ts'
-import { likeness, type Pass, PASSES } from './passes.ts'
+import { Pairs, type Row } from './pairs.ts'
 import { Catalogue, type Catalogued, nobodyMeant } from './reach.ts'
-import {
-  add,
-  after,
-  type Bits,
-  countAfter,
-  covers,
-  intersect,
-  scopeCondition,
-  ScopeMeetings,
-} from './scopes.ts'
+import { type Document, type Judge, Requests } from './requests.ts'
 import { tries } from './search.ts'
-import {
-  contradictionSeverity,
-  type Pair,
-  shadowSeverity,
-  unreachableSeverity,
-} from './severity.ts'
+import { unreachableSeverity } from './severity.ts'
 import { solve } from './solve.ts'
 import type { PolicySource } from './sources.ts'
+import { Ways } from './ways.ts'
 
-/** What answers a request: the policies of one revision. */
-export interface Judged {
+export interface Judged extends Judge {
   readonly combining: CombineOptions
-  outcomes(document: unknown, json?: Uint8Array, only?: ReadonlySet<string>): readonly Evaluated[]
 }
 
 export interface FindOptions {
@@ -54,200 +40,220 @@ export interface FindOptions {
   /** Milliseconds; what was not looked into by then is told. */
   readonly limitMs?: number
   readonly signal?: AbortSignal
+  /** How much is done, from 0 to 1; never less than before. */
+  readonly onProgress?: (part: number) => void
 }
 
 const LIMIT_MS = 60_000
-const MAX_CONFLICTS = 5000
-const MAX_EXAMINED = 1_000_000
-const MAX_OVERLAPS = 500
-/** Combinations of alternatives of a pair. */
-const MAX_COMBINED = 256
-/** Proposals of reasoning that are put to the policies, for a pair. */
-const MAX_PROPOSALS = 16
-/** Requests that are tried for a pair, and for all pairs. */
-const MAX_TRIES = 120
+const MAX_CONFLICTS = 50_000
+const MAX_OVERLAPS = 2000
 const MAX_RECORDED = 200
-const ALL_TRIES = 200_000
-const EFFECTS: readonly Effect[] = ['ALLOW', 'REVIEW', 'DENY']
+/** Requests that are tried so that a policy answers at all; and of all policies. */
+const MAX_TRIES = 16
+const ALL_TRIES = 20_000
+/** Ways of a policy that are put to everybody. */
+const MAX_WAYS = 4
+/** Between two looks at the clock; asking policies counts as so many pairs. */
+const PAIRS_A_TURN = 256
+const ASKING = 32
 
 export async function findConflicts(options: FindOptions): Promise<ConflictReport> {
   return new Finder(options).run()
-}
-
-interface Witness {
-  readonly document: Record<string, unknown>
-  readonly evidence: Evidence
-  readonly a: PolicyOutcome
-  readonly b: PolicyOutcome
 }
 
 class Finder {
   readonly #options: FindOptions
   readonly #sources: readonly PolicySource[]
   readonly #combining: CombineOptions['combining']
-  readonly #scopes: readonly Condition[]
-  readonly #meetings: ScopeMeetings
-  readonly #catalogue: Catalogue
-  readonly #candidates: Bits | undefined
-  readonly #found: Conflict[] = []
-  readonly #done = new Set<number>()
+  readonly #pairs: Pairs
+  readonly #requests: Requests
+  readonly #between: Between
+  readonly #behind: Behind
+  readonly #found: Found[] = []
   readonly #notes: string[]
   readonly #until: number
-  #examined = 0
-  #tries = 0
-  #complete = true
   readonly #pace = new Pace()
+  readonly #silent = new Set<string>()
+  #tries = 0
+  #examined = 0
+  #leftOut = 0
+  #complete = true
+  #turn = 0
+  #asked = 0
 
   constructor(options: FindOptions) {
     const { sources, policies, candidates, notes = [], limitMs = LIMIT_MS } = options
     this.#options = options
     this.#sources = sources
-    this.#combining = policies.combining.combining
-    this.#scopes = sources.map(({ policy }) => scopeCondition(policy.scope))
-    this.#meetings = new ScopeMeetings(sources.map(({ policy }) => policy.scope))
-    this.#catalogue = new Catalogue(options.catalogued?.services ?? [])
-    this.#candidates =
-      candidates === undefined ? undefined : this.#bits(({ policy }) => candidates.has(policy.id))
+    const { combining } = policies.combining
+    this.#combining = combining
+    const catalogue = new Catalogue(options.catalogued?.services ?? [])
+    this.#pairs = new Pairs({ sources, combining, candidates, catalogue })
+    this.#requests = new Requests(policies, sources)
+    this.#between = new Between(sources, combining, this.#requests, new Ways())
+    this.#behind = new Behind({
+      sources,
+      combining,
+      requests: this.#requests,
+      between: this.#between,
+      pairs: this.#pairs,
+    })
     this.#notes = [...notes]
     this.#until = performance.now() + limitMs
   }
 
   async run(): Promise<ConflictReport> {
+    for (const document of (this.#options.recorded ?? []).slice(0, MAX_RECORDED))
+      if (isDocument(document)) this.#requests.put(document)
     await this.#alone()
-    for (const pass of PASSES)
-      for (const kind of ['sure', 'maybe'] as const)
-        for (const [a, b] of this.#pairs(pass, kind)) {
-          if (!(await this.#mayGoOn())) return this.#report()
-          this.#examined += 1
-          this.#found.push(...this.#between(a, b))
-        }
+    await this.#contradictions()
+    await this.#hidden()
     await this.#overlaps()
+    this.#progress(1)
     return this.#report()
   }
 
-  #report(): ConflictReport {
+  async #report(): Promise<ConflictReport> {
+    const { untried } = this.#between
+    if (untried > 0) {
+      this.#complete = false
+      this.#notes.push(`for ${untried} pairs no requests were tried: there are too many`)
+    }
+    const conflicts: Conflict[] = []
+    for (const found of this.#found) {
+      conflicts.push(this.#named(found))
+      await this.#pace.point()
+    }
     let pairs = 0
-    for (const index of this.#sources.keys())
-      pairs += countAfter(this.#partners(index, this.#meetings.of(index).sure), index)
+    for (const index of this.#sources.keys()) {
+      pairs += countAfter(this.#pairs.surelyMet(index), index)
+      await this.#pace.point()
+    }
+    const places = new Map(this.#sources.map(({ policy }, index) => [policy.id, index]))
     return {
-      conflicts: this.#found.toSorted(
-        (a, b) =>
-          SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity) ||
-          CONFLICT_TYPES.indexOf(a.type) - CONFLICT_TYPES.indexOf(b.type) ||
-          byCodePoint(a.policy_a_id, b.policy_a_id) ||
-          byCodePoint(a.policy_b_id ?? '', b.policy_b_id ?? ''),
-      ),
+      conflicts: inOrder(conflicts, (id) => places.get(id) ?? 0),
       policies: this.#sources.length,
       pairs,
       examined: this.#examined,
+      left_out: this.#leftOut,
       complete: this.#complete,
       notes: this.#notes,
     }
   }
 
-  /** Lets others have their turn; false: it is time to end. */
-  async #mayGoOn(): Promise<boolean> {
-    const { signal } = this.#options
-    await this.#pace.point()
-    if (signal?.aborted === true) return this.#stop('it was cancelled')
-    if (performance.now() > this.#until) return this.#stop('the time was over')
-    if (this.#examined >= MAX_EXAMINED)
-      return this.#stop(`there are more than ${MAX_EXAMINED} that may disagree`)
-    return (
-      this.#found.length < MAX_CONFLICTS ||
-      this.#stop(`there are more than ${MAX_CONFLICTS} conflicts`)
-    )
-  }
-
-  #stop(why: string): false {
-    if (this.#complete) this.#notes.push(`not all pairs were looked into: ${why}`)
-    this.#complete = false
-    return false
-  }
-
-  // Which pairs.
-
-  #bits(holds: (source: PolicySource) => boolean): Bits {
-    const bits = this.#meetings.none()
-    for (const [index, source] of this.#sources.entries()) if (holds(source)) add(bits, index)
-    return bits
-  }
-
-  /** Of those that meet, those that have to be looked at. */
-  #partners(index: number, met: Bits): Bits {
-    const id = this.#sources[index]?.policy.id ?? ''
-    if (this.#candidates !== undefined && this.#options.candidates?.has(id) !== true)
-      intersect(met, this.#candidates)
-    return met
-  }
-
-  *#pairs(pass: Pass, kind: 'sure' | 'maybe'): Generator<readonly [a: number, b: number]> {
-    const count = this.#sources.length
-    const cache = new Map<string, Bits>()
-    for (const [index, source] of this.#sources.entries()) {
-      const wanted = pass(source, this.#combining)
-      if (wanted === undefined) continue
-      // Policies that are alike in what a pass asks of them want the same partners.
-      const key = likeness(source)
-      let bits = cache.get(key)
-      if (bits === undefined) cache.set(key, (bits = this.#bits(wanted)))
-      const met = this.#partners(index, this.#meetings.of(index)[kind])
-      intersect(met, bits)
-      for (const other of after(met, index)) {
-        if (this.#done.has(index * count + other)) continue
-        this.#done.add(index * count + other)
-        if (!this.#neverBoth(index, other)) yield [index, other]
-      }
+  #named({ type, a, b, others = [], severity, evidence, says, witness }: Found): Conflict {
+    const hash = createHash('sha256')
+    const digests = [a.digest, b?.digest ?? '', ...others.map(({ digest }) => digest)]
+    for (const part of [type, this.#combining, ...digests]) hash.update(`${part}\0`)
+    return {
+      type,
+      policy_a_id: a.policy.id,
+      policy_b_id: b?.policy.id ?? null,
+      together_with: others.map(({ policy }) => policy.id),
+      severity,
+      evidence,
+      says,
+      witness,
+      fingerprint: hash.digest('hex'),
     }
   }
 
-  /** No service of the catalogue lies in both. */
-  #neverBoth(index: number, other: number): boolean {
-    const [a, b] = [this.#sources[index]?.policy.scope, this.#sources[other]?.policy.scope]
-    return a !== undefined && b !== undefined && this.#catalogue.neverBoth(a, b)
+  /** Lets others have their turn; why it is time to end, or undefined. */
+  async #whyStop(work = PAIRS_A_TURN): Promise<string | undefined> {
+    const asked = this.#requests.asked
+    this.#turn += work + ASKING * (asked - this.#asked)
+    this.#asked = asked
+    if (this.#turn < PAIRS_A_TURN) return undefined
+    this.#turn = 0
+    await this.#pace.point()
+    if (this.#options.signal?.aborted === true) return 'it was cancelled'
+    return performance.now() > this.#until ? 'the time was over' : undefined
+  }
+
+  #stopped(what: string, why: string): void {
+    this.#complete = false
+    this.#notes.push(`${what} not looked into: ${why}`)
+  }
+
+  #progress(part: number): void {
+    this.#options.onProgress?.(part)
   }
 
   // One policy.
 
   async #alone(): Promise<void> {
     for (const [index, source] of this.#sources.entries()) {
-      if (this.#options.candidates?.has(source.policy.id) === false) continue
-      if (!(await this.#mayGoOn())) return
-      const why = this.#unreachable(index, source)
-      if (why === undefined) continue
-      const witness = this.#withoutAnswer(index, source)
+      if (!this.#pairs.isChosen(index)) continue
+      const why = await this.#whyStop(ASKING)
+      if (why !== undefined) {
+        this.#stopped(`${this.#sources.length - index} policies were`, why)
+        return
+      }
+      this.#progress((0.2 * index) / this.#sources.length)
+      this.#makeHeard(index, source)
+      const never = this.#unreachable(index, source)
+      if (never === undefined) continue
+      const witness = this.#withoutAnswer(index)
       this.#found.push({
-        ...this.#conflict('unreachable', source, undefined),
+        type: 'unreachable',
+        a: source,
+        b: undefined,
         severity: unreachableSeverity(source.policy, [...source.answers.keys()]),
         evidence: witness === null ? 'possible' : 'proven',
-        says: `${source.policy.id} can never apply: ${why}`,
+        says: `${source.policy.id} can never apply: ${never}`,
         witness,
       })
     }
   }
 
+  /** Puts requests to everybody to which this policy gives each of its answers, where that is not known yet. */
+  #makeHeard(index: number, source: PolicySource): void {
+    for (const effect of source.answers.keys()) {
+      const isHeard = (): boolean => this.#requests.gives(index, effect)
+      for (const { atoms } of this.#between.waysOf(index, effect).slice(0, MAX_WAYS)) {
+        if (isHeard()) break
+        const solved = solve(atoms)
+        if (solved.verdict === 'found') this.#requests.put(solved.document)
+      }
+      if (!isHeard() && source.answers.get(effect)?.every(({ exact }) => exact) === false)
+        this.#tryAlone(index, source, effect)
+    }
+  }
+
+  #tryAlone(index: number, source: PolicySource, effect: Effect): void {
+    const kind = `${source.kind} ${effect}`
+    const [start] = this.#between.scopeOf(index)
+    const solved = start === undefined ? undefined : solve(start.atoms)
+    if (this.#silent.has(kind) || solved?.verdict !== 'found') return
+    for (const document of tries(solved.document, [source], MAX_TRIES)) {
+      if (this.#tries >= ALL_TRIES) return
+      this.#tries += 1
+      if (this.#requests.alone(document, index)?.effect !== effect) continue
+      this.#requests.put(document)
+      return
+    }
+    this.#silent.add(kind)
+  }
+
   #unreachable(index: number, source: PolicySource): string | undefined {
     const meant = nobodyMeant(source.policy, this.#options.catalogued)
     if (meant !== undefined) return meant
-    if (source.impossible || this.#isNever(index, source))
-      return 'its conditions contradict each other'
-    return undefined
-  }
-
-  #isNever(index: number, { speaks, obliges }: PolicySource): boolean {
-    const all = both(this.#scopes[index] ?? [], [...speaks, ...obliges])
-    return all.every(({ atoms }) => solve(atoms).verdict === 'never')
+    return source.impossible || this.#between.waysOf(index, 'any').length === 0
+      ? 'its conditions contradict each other'
+      : undefined
   }
 
   /** A request as the policy's scope wants it, which it does not answer. */
-  #withoutAnswer(index: number, { policy }: PolicySource): Record<string, unknown> | null {
-    const proposals = (this.#scopes[index] ?? []).flatMap(({ atoms }) => {
+  #withoutAnswer(index: number): Document | null {
+    const proposals = this.#between.scopeOf(index).flatMap(({ atoms }) => {
       const solved = solve(atoms)
       return solved.verdict === 'found' ? [solved.document] : []
     })
     for (const document of [...proposals, plainDocument()]) {
-      const outcome = this.#ask(document, policy.id).get(policy.id)
-      const isSilent = outcome === undefined || isNothing(outcome)
+      const said = this.#requests.alone(document, index)
+      const isSilent =
+        said === undefined ||
+        (said.error === null && said.effect === null && said.obligations.length === 0)
       if (isSilent) return document
     }
     return null
@@ -255,331 +261,107 @@ class Finder {
 
   // Two policies.
 
-  #between(indexA: number, indexB: number): readonly Conflict[] {
-    const [a, b] = [this.#sources[indexA], this.#sources[indexB]]
-    if (a === undefined || b === undefined) return []
-    const scopes = both(this.#scopes[indexA] ?? [], this.#scopes[indexB] ?? [])
-    const pair: Pair = { a: a.policy, b: b.policy, combining: this.#combining }
-    const contradiction = this.#contradiction(a, b, scopes, pair)
-    return [
-      ...(contradiction === undefined ? [] : [contradiction.conflict]),
-      ...this.#shadow(a, b, this.#scopes[indexB] ?? [], scopes, pair, contradiction?.witness),
-      ...this.#ambiguity(a, b, scopes, pair),
-    ]
-  }
-
-  #contradiction(
-    a: PolicySource,
-    b: PolicySource,
-    scopes: Condition,
-    pair: Pair,
-  ): { readonly conflict: Conflict; readonly witness: Witness | undefined } | undefined {
-    const combos = EFFECTS.flatMap((saysA) =>
-      EFFECTS.filter(
-        (saysB) => saysA !== saysB && a.answers.has(saysA) && b.answers.has(saysB),
-      ).map((saysB) => ({
-        saysA,
-        saysB,
-        severity: contradictionSeverity(pair, saysA, saysB, 'proven'),
-      })),
-    ).toSorted((x, y) => SEVERITIES.indexOf(y.severity) - SEVERITIES.indexOf(x.severity))
-    const differ = (x: PolicyOutcome, y: PolicyOutcome): boolean =>
-      x.effect !== null && y.effect !== null && x.effect !== y.effect
-    let open: (typeof combos)[number] | undefined
-    for (const combo of combos) {
-      const answer = this.#reason(
-        a,
-        b,
-        [scopes, a.answers.get(combo.saysA) ?? [], b.answers.get(combo.saysB) ?? []],
-        differ,
-      )
-      if (answer === 'open') open ??= combo
-      else if (answer !== 'never') return this.#contradicting(a, b, pair, answer)
+  async #contradictions(): Promise<void> {
+    let step = 0
+    let why: string | undefined
+    let grave = 0
+    for (const row of this.#pairs.rows()) {
+      step += 1
+      this.#progress(0.2 + (0.6 * step) / this.#pairs.steps)
+      const left = why === undefined ? await this.#row(row) : { why, count: this.#count(row, -1) }
+      why = left.why
+      this.#leftOut += left.count
+      if (row.grave) grave += left.count
     }
-    if (open === undefined) return undefined
-    const witness = this.#search(a, b, scopes, differ)
-    if (witness !== undefined) return this.#contradicting(a, b, pair, witness)
-    const { saysA, saysB } = open
-    return {
-      conflict: {
-        ...this.#conflict('contradictory_action', a, b),
-        severity: contradictionSeverity(pair, saysA, saysB, 'possible'),
-        evidence: 'possible',
-        says: `${named(a)} may say ${saysA} where ${named(b)} says ${saysB}; no request was found that shows it`,
-        witness: null,
-      },
-      witness: undefined,
+    if (why === undefined) return
+    const of = grave === 0 ? '' : `, ${grave} of them such that a refusal may be void`
+    this.#stopped(`${this.#leftOut} pairs that may disagree${of}, were`, why)
+  }
+
+  /** Looks into all pairs of a row, or tells how many were left and why. */
+  async #row(row: Row): Promise<{ readonly why: string | undefined; readonly count: number }> {
+    const { index, partners } = row
+    for (const other of after(partners, index)) {
+      const why =
+        this.#found.length >= MAX_CONFLICTS
+          ? `there are more than ${MAX_CONFLICTS} conflicts`
+          : await this.#whyStop(1)
+      if (why !== undefined) return { why, count: this.#count(row, other - 1) }
+      if (this.#pairs.neverBoth(index, other)) continue
+      this.#examined += 1
+      const contradiction = this.#between.contradiction(index, other)
+      if (contradiction !== undefined) this.#found.push(contradiction)
+      const ambiguity = this.#between.ambiguity(index, other)
+      if (ambiguity !== undefined) this.#found.push(ambiguity)
     }
+    return { why: undefined, count: 0 }
   }
 
-  #contradicting(
-    a: PolicySource,
-    b: PolicySource,
-    pair: Pair,
-    witness: Witness,
-  ): { readonly conflict: Conflict; readonly witness: Witness } {
-    const saysA = witness.a.effect ?? 'ALLOW'
-    const saysB = witness.b.effect ?? 'ALLOW'
-    const isFirst = this.#combining === 'priority_tiers' && pair.a.priority > pair.b.priority
-    const end =
-      pair.a.mode !== 'enforce' || pair.b.mode !== 'enforce'
-        ? ''
-        : isFirst
-          ? `, and the first one decides`
-          : `, and the stricter one decides`
-    return {
-      conflict: {
-        ...this.#conflict('contradictory_action', a, b),
-        severity: contradictionSeverity(pair, saysA, saysB, witness.evidence),
-        evidence: witness.evidence,
-        says: `${named(a)} says ${saysA} where ${named(b)} says ${saysB}${end}`,
-        witness: witness.document,
-      },
-      witness,
+  #count({ index, partners }: Row, from: number): number {
+    return countAfter(partners, Math.max(index, from))
+  }
+
+  /** Policies that never decide. */
+  async #hidden(): Promise<void> {
+    for (const index of this.#sources.keys()) {
+      const why = await this.#whyStop(ASKING)
+      if (why !== undefined) {
+        const left = this.#sources.length - index
+        this.#stopped(`whether they ever decide, ${left} policies were`, why)
+        return
+      }
+      this.#progress(0.8 + (0.1 * index) / this.#sources.length)
+      this.#found.push(...this.#behind.of(index))
     }
-  }
-
-  #shadow(
-    a: PolicySource,
-    b: PolicySource,
-    scopeB: Condition,
-    scopes: Condition,
-    pair: Pair,
-    known: Witness | undefined,
-  ): readonly Conflict[] {
-    const isBehind =
-      this.#combining === 'priority_tiers' &&
-      a.policy.mode === 'enforce' &&
-      a.policy.priority > b.policy.priority &&
-      b.answers.size > 0
-    if (!isBehind || !covers(a.policy.scope, b.policy.scope)) return []
-    const premises = both(scopeB, b.speaks)
-    if (premises.length === 0 || !premises.every(({ atoms }) => implies(atoms, a.speaks))) return []
-    const answer =
-      known ??
-      this.#reason(
-        a,
-        b,
-        [scopes, a.speaks, b.speaks],
-        (x, y) => x.effect !== null && y.effect !== null,
-      )
-    if (typeof answer === 'string') return []
-    const saysA = answer.a.effect ?? 'ALLOW'
-    const saysB = answer.b.effect ?? 'ALLOW'
-    return [
-      {
-        ...this.#conflict('shadowed', a, b),
-        severity: shadowSeverity(pair, saysA, saysB, 'proven'),
-        evidence: 'proven',
-        says: `${named(b)} never decides: whenever it has an answer, ${named(a)} has answered before (${saysA} instead of ${saysB})`,
-        witness: answer.document,
-      },
-    ]
-  }
-
-  #ambiguity(a: PolicySource, b: PolicySource, scopes: Condition, pair: Pair): readonly Conflict[] {
-    const isTogether =
-      this.#combining !== 'priority_tiers' || a.policy.priority === b.policy.priority
-    const isCounted = a.policy.mode === 'enforce' && b.policy.mode === 'enforce'
-    if (!isTogether || !isCounted) return []
-    const shows = (x: PolicyOutcome, y: PolicyOutcome): boolean =>
-      ambiguityBetween(pair, x, y) !== undefined
-    const anyOf = (source: PolicySource): Condition => [...source.speaks, ...source.obliges]
-    let answer = this.#reason(a, b, [scopes, anyOf(a), anyOf(b)], shows)
-    if (answer === 'open' && a.mayOblige && b.mayOblige)
-      answer = this.#search(a, b, scopes, shows) ?? 'open'
-    if (typeof answer === 'string') return []
-    const ambiguity = ambiguityBetween(pair, answer.a, answer.b)
-    if (ambiguity === undefined) return []
-    return [
-      {
-        ...this.#conflict('priority_ambiguity', a, b),
-        severity: ambiguity.severity,
-        evidence: answer.evidence,
-        says: `${named(a)} and ${b.policy.id} ${ambiguity.says}`,
-        witness: answer.document,
-      },
-    ]
   }
 
   async #overlaps(): Promise<void> {
-    const known = new Set(
-      this.#found.map(({ policy_a_id: a, policy_b_id: b }) => `${a}\0${b ?? ''}`),
-    )
+    const known = new Set(this.#found.map(({ a, b }) => `${a.policy.id}\0${b?.policy.id ?? ''}`))
     let told = 0
     let left = 0
     for (const [index, a] of this.#sources.entries()) {
-      if (!(await this.#mayGoOn())) return
-      const met = this.#partners(index, this.#meetings.of(index).sure)
+      const why = await this.#whyStop(ASKING)
+      if (why !== undefined) return
+      this.#progress(0.9 + (0.1 * index) / this.#sources.length)
+      const met = this.#pairs.surelyMet(index)
       if (told >= MAX_OVERLAPS) {
         left += countAfter(met, index)
         continue
       }
       for (const other of after(met, index)) {
-        const b = this.#sources[other]
-        if (b === undefined || known.has(`${a.policy.id}\0${b.policy.id}`)) continue
-        if (this.#neverBoth(index, other)) continue
-        if (told >= MAX_OVERLAPS) {
-          left += 1
-          continue
+        if (told >= MAX_OVERLAPS || (await this.#whyStop(1)) !== undefined) {
+          left += countAfter(met, Math.max(index, other - 1))
+          break
         }
-        const witness = this.#askingBoth(
-          a,
-          b,
-          both(this.#scopes[index] ?? [], this.#scopes[other] ?? []),
-        )
-        if (witness === undefined) continue
+        const id = this.#sources[other]?.policy.id ?? ''
+        if (known.has(`${a.policy.id}\0${id}`) || this.#pairs.neverBoth(index, other)) continue
+        const overlap = this.#between.overlap(index, other)
+        if (overlap === undefined) continue
         told += 1
-        this.#found.push({
-          ...this.#conflict('scope_overlap', a, b),
-          severity: 'low' satisfies Severity,
-          evidence: 'proven',
-          says: `${named(a)} and ${named(b)} are both asked for some requests`,
-          witness,
-        })
+        this.#found.push(overlap)
       }
     }
     if (left > 0) this.#notes.push(`${left} more pairs are asked for some requests together`)
   }
+}
 
-  #askingBoth(
-    a: PolicySource,
-    b: PolicySource,
-    scopes: Condition,
-  ): Record<string, unknown> | undefined {
-    for (const { atoms } of scopes.slice(0, MAX_PROPOSALS)) {
-      const solved = solve(atoms)
-      if (solved.verdict !== 'found') continue
-      const asked = this.#ask(solved.document, a.policy.id, b.policy.id)
-      if (asked.size === 2) return solved.document
-    }
-    return undefined
-  }
-
-  // Requests.
-
-  /** `never`: proven. `open`: neither proven nor shown. */
-  #reason(
-    a: PolicySource,
-    b: PolicySource,
-    conditions: readonly Condition[],
-    shows: (a: PolicyOutcome, b: PolicyOutcome) => boolean,
-  ): Witness | 'never' | 'open' {
-    const size = conditions.reduce((count, { length }) => count * length, 1)
-    if (size === 0) return 'never'
-    if (size > MAX_COMBINED) return 'open'
-    let isOpen = false
-    let proposals = 0
-    for (const { atoms, exact } of product(conditions)) {
-      const solved = solve(atoms)
-      if (solved.verdict === 'never') continue
-      isOpen = true
-      if (solved.verdict === 'unknown' || proposals >= MAX_PROPOSALS) continue
-      proposals += 1
-      const asked = this.#ask(solved.document, a.policy.id, b.policy.id)
-      const [saysA, saysB] = [asked.get(a.policy.id), asked.get(b.policy.id)]
-      if (saysA !== undefined && saysB !== undefined && shows(saysA, saysB))
-        return {
-          document: solved.document,
-          evidence: exact ? 'proven' : 'witnessed',
-          a: saysA,
-          b: saysB,
-        }
-    }
-    return isOpen ? 'open' : 'never'
-  }
-
-  #search(
-    a: PolicySource,
-    b: PolicySource,
-    scopes: Condition,
-    shows: (a: PolicyOutcome, b: PolicyOutcome) => boolean,
-  ): Witness | undefined {
-    for (const document of this.#requests(a, b, scopes)) {
-      if (this.#tries >= ALL_TRIES) {
-        this.#stop('too many requests were tried')
-        return undefined
-      }
-      this.#tries += 1
-      const asked = this.#ask(document, a.policy.id, b.policy.id)
-      const [saysA, saysB] = [asked.get(a.policy.id), asked.get(b.policy.id)]
-      if (saysA !== undefined && saysB !== undefined && shows(saysA, saysB))
-        return { document, evidence: 'witnessed', a: saysA, b: saysB }
-    }
-    return undefined
-  }
-
-  *#requests(
-    a: PolicySource,
-    b: PolicySource,
-    scopes: Condition,
-  ): Generator<Record<string, unknown>> {
-    const { recorded = [] } = this.#options
-    for (const document of recorded.slice(0, MAX_RECORDED))
-      if (typeof document === 'object' && document !== null)
-        yield document as Record<string, unknown>
-    const starts = scopes.slice(0, 4).flatMap(({ atoms }) => {
-      const solved = solve(atoms)
-      return solved.verdict === 'found' ? [solved.document] : []
-    })
-    for (const start of starts) yield* tries(start, [a, b], Math.ceil(MAX_TRIES / starts.length))
-  }
-
-  /** What those of the policies say that are asked; an error is no answer here. */
-  #ask(document: unknown, ...ids: readonly string[]): ReadonlyMap<string, PolicyOutcome> {
-    const said = this.#options.policies.outcomes(document, undefined, new Set(ids))
-    return new Map(
-      said.flatMap(({ policy, outcome }) =>
-        outcome.error === null ? [[policy.id, outcome] as const] : [],
-      ),
+/** The gravest first, then by type, then as the policies stand. */
+export function inOrder(
+  conflicts: readonly Conflict[],
+  placeOf: (id: string) => number,
+): readonly Conflict[] {
+  // One number each: comparing names takes seconds where they are many.
+  const orderOf = ({ severity, type, policy_a_id: a, policy_b_id: b }: Conflict): number =>
+    [CONFLICT_TYPES.indexOf(type), placeOf(a), b === null ? 0 : placeOf(b)].reduce(
+      (order, each) => order * 1e5 + each,
+      SEVERITIES.length - SEVERITIES.indexOf(severity),
     )
-  }
-
-  #conflict(
-    type: ConflictType,
-    a: PolicySource,
-    b: PolicySource | undefined,
-  ): Pick<Conflict, 'type' | 'policy_a_id' | 'policy_b_id' | 'fingerprint'> {
-    const hash = createHash('sha256')
-    for (const part of [type, this.#combining, a.digest, b?.digest ?? '']) hash.update(`${part}\0`)
-    return {
-      type,
-      policy_a_id: a.policy.id,
-      policy_b_id: b?.policy.id ?? null,
-      fingerprint: hash.digest('hex'),
-    }
-  }
+  return conflicts
+    .map((conflict) => ({ conflict, order: orderOf(conflict) }))
+    .toSorted((x, y) => x.order - y.order)
+    .map(({ conflict }) => conflict)
 }
 
-function named({ policy: { id, priority, mode } }: PolicySource): string {
-  return `${id} (priority ${priority}${mode === 'enforce' ? '' : `, ${mode}`})`
-}
-
-function isNothing({ effect, obligations }: PolicyOutcome): boolean {
-  return effect === null && obligations.length === 0
-}
-
-/** Whether the conclusion holds whenever the premises do, as far as it can be proven. */
-function implies(premises: readonly Atom[], conclusion: Condition): boolean {
-  if (solve(premises).verdict === 'never') return true
-  return conclusion.some(
-    ({ atoms, exact }) =>
-      exact &&
-      atoms.every(
-        ({ path, test, holds }) =>
-          !path.includes('#') &&
-          solve([...premises, { path, test, holds: !holds }]).verdict === 'never',
-      ),
-  )
-}
-
-function* product(conditions: readonly Condition[]): Generator<Condition[number]> {
-  const [first, ...rest] = conditions
-  if (first === undefined) {
-    yield { atoms: [], exact: true }
-    return
-  }
-  for (const one of first)
-    for (const other of product(rest))
-      yield { atoms: [...one.atoms, ...other.atoms], exact: one.exact && other.exact }
+function isDocument(value: unknown): value is Document {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

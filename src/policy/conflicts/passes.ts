@@ -1,7 +1,7 @@
-// Which pairs of policies are looked into, those first in which a refusal may be void.
+// In which order pairs of policies are looked into: those first in which a refusal may be void.
 
+import type { Effect } from '../../model/decision.ts'
 import type { Combining } from '../combine.ts'
-import type { Conjunction } from './condition.ts'
 import type { PolicySource } from './sources.ts'
 
 /** Whom a policy is to be compared with; undefined: with nobody. */
@@ -11,7 +11,7 @@ export type Pass = (
 ) => ((b: PolicySource) => boolean) | undefined
 
 /** A refusal that counts, behind something weaker that comes first. */
-const voided: Pass = ({ policy, answers }, combining) => {
+export const voided: Pass = ({ policy, answers }, combining) => {
   if (combining !== 'priority_tiers' || policy.mode !== 'enforce') return undefined
   if (!answers.has('ALLOW') && !answers.has('REVIEW')) return undefined
   return (b) =>
@@ -20,37 +20,40 @@ const voided: Pass = ({ policy, answers }, combining) => {
     (b.answers.has('DENY') || (answers.has('ALLOW') && b.answers.has('REVIEW')))
 }
 
-/** Anything that may be answered differently. */
-const differing: Pass = ({ answers }) =>
-  answers.size === 0
-    ? undefined
-    : (b) => [...b.answers.keys()].some((effect) => answers.size > 1 || !answers.has(effect))
-
-/** The same answer, where it matters whose it is: obligations, reviews, severities; and one behind the other. */
-const alike: Pass = ({ policy, answers, mayOblige, speaks }, combining) => {
-  const isTiered = combining === 'priority_tiers'
-  const isBroad = isTiered && policy.mode === 'enforce' && speaks.some(isBroadly)
-  return (b) => {
-    const isSameTier = !isTiered || b.policy.priority === policy.priority
-    if (!isSameTier) return isBroad && b.policy.priority < policy.priority && b.answers.size > 0
-    return (
-      (mayOblige && b.mayOblige) ||
-      (answers.has('REVIEW') && b.answers.has('REVIEW')) ||
-      b.policy.severity !== policy.severity
-    )
-  }
+/** ALLOW and DENY in one tier. */
+const level: Pass = ({ policy, answers }, combining) => {
+  const opposite = (['ALLOW', 'DENY'] as const).filter((effect) =>
+    answers.has(effect === 'ALLOW' ? 'DENY' : 'ALLOW'),
+  )
+  if (combining !== 'priority_tiers' || opposite.length === 0) return undefined
+  return (b) =>
+    b.policy.priority === policy.priority && opposite.some((effect) => b.answers.has(effect))
 }
 
-export const PASSES: readonly Pass[] = [voided, differing, alike]
+/** Anything that may be answered differently. */
+const differing: Pass = ({ answers }) => {
+  const other = EFFECTS.filter((effect) => answers.size > 1 || !answers.has(effect))
+  return answers.size === 0 ? undefined : (b) => other.some((effect) => b.answers.has(effect))
+}
+
+/** The same answer in one tier, where it matters whose it is. */
+const alike: Pass = (a, combining) => (b) =>
+  (combining !== 'priority_tiers' || b.policy.priority === a.policy.priority) &&
+  mayBeAmbiguous(a, b)
+
+const EFFECTS: readonly Effect[] = ['ALLOW', 'REVIEW', 'DENY']
+
+export const PASSES: readonly Pass[] = [voided, level, differing, alike]
+
+/** Obligations, reviews, and severities of what is refused. */
+export function mayBeAmbiguous(a: PolicySource, b: PolicySource): boolean {
+  if (a.mayOblige && b.mayOblige) return true
+  if (a.answers.has('REVIEW') && b.answers.has('REVIEW')) return true
+  return a.policy.severity !== b.policy.severity && a.answers.has('DENY') && b.answers.has('DENY')
+}
 
 /** What the passes look at: policies that are alike in it are compared with the same others. */
-export function likeness({ policy, answers, mayOblige, speaks }: PolicySource): string {
+export function likeness({ policy, answers, mayOblige }: PolicySource): string {
   const { priority, mode, severity } = policy
-  const effects = [...answers.keys()].join('+')
-  return [priority, mode, severity, effects, mayOblige, speaks.some(isBroadly)].join()
-}
-
-/** It answers for much, so that others may stand behind it. */
-function isBroadly({ atoms, exact }: Conjunction): boolean {
-  return exact && atoms.length <= 2
+  return [priority, mode, severity, [...answers.keys()].join('+'), mayOblige].join()
 }

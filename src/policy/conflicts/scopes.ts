@@ -5,6 +5,7 @@
 // there any two names may meet, so that only "both name it, or one names nothing" is sure.
 
 import { type Scope, SCOPE_KEYS, type ScopeKey } from '../../model/policy.ts'
+import { add, type Bits, intersect, subtract } from './bits.ts'
 import { anyMember, both, type Condition, either, oneOf, test } from './condition.ts'
 
 const SINGLE: ReadonlySet<ScopeKey> = new Set([
@@ -60,17 +61,6 @@ function orNone(path: string, names: readonly string[]): readonly Condition[] {
   return names.includes(UNKNOWN) ? [test(path, { is: 'present' }, false)] : []
 }
 
-/** Whether every request in the scope of `inner` is in that of `outer`. */
-export function covers(outer: Scope, inner: Scope): boolean {
-  return SCOPE_KEYS.every((key) => {
-    const wide = outer[key] ?? []
-    const narrow = inner[key] ?? []
-    return wide.length === 0 || (narrow.length > 0 && narrow.every((name) => wide.includes(name)))
-  })
-}
-
-export type Bits = Uint32Array
-
 /** For each policy, which others its scope meets. */
 export class ScopeMeetings {
   readonly #scopes: readonly Scope[]
@@ -78,7 +68,8 @@ export class ScopeMeetings {
   readonly #dimensions: readonly {
     readonly key: ScopeKey
     readonly open: Bits
-    readonly named: ReadonlyMap<string, Bits>
+    /** Those that name something. */
+    readonly named: ReadonlyMap<string, readonly number[]>
   }[]
 
   constructor(scopes: readonly Scope[]) {
@@ -86,14 +77,14 @@ export class ScopeMeetings {
     this.#words = Math.ceil(scopes.length / 32)
     this.#dimensions = SCOPE_KEYS.map((key) => {
       const open = this.none()
-      const named = new Map<string, Bits>()
+      const named = new Map<string, number[]>()
       for (const [index, scope] of scopes.entries()) {
         const names = scope[key] ?? []
         if (names.length === 0) add(open, index)
         for (const name of names) {
-          let bits = named.get(name)
-          if (bits === undefined) named.set(name, (bits = this.none()))
-          add(bits, index)
+          const known = named.get(name)
+          if (known === undefined) named.set(name, [index])
+          else known.push(index)
         }
       }
       return { key, open, named }
@@ -113,12 +104,11 @@ export class ScopeMeetings {
       const names = this.#scopes[index]?.[key] ?? []
       if (names.length === 0 || named.size === 0) continue
       allowed.set(open)
-      for (const name of names) unite(allowed, named.get(name) ?? open)
+      for (const name of names) for (const other of named.get(name) ?? []) add(allowed, other)
       intersect(sure, allowed)
       if (SINGLE.has(key)) intersect(maybe, allowed)
     }
-    for (let word = 0; word < this.#words; word++)
-      maybe[word] = (maybe[word] ?? 0) & ~(sure[word] ?? 0)
+    subtract(maybe, sure)
     this.#trim(sure)
     this.#trim(maybe)
     return { sure, maybe }
@@ -129,37 +119,5 @@ export class ScopeMeetings {
     const rest = this.#scopes.length % 32
     if (rest !== 0 && this.#words > 0)
       bits[this.#words - 1] = (bits[this.#words - 1] ?? 0) & (2 ** rest - 1)
-  }
-}
-
-export function add(bits: Bits, index: number): void {
-  bits[index >> 5] = (bits[index >> 5] ?? 0) | (1 << (index & 31))
-}
-
-function unite(bits: Bits, other: Bits): void {
-  for (let word = 0; word < bits.length; word++) bits[word] = (bits[word] ?? 0) | (other[word] ?? 0)
-}
-
-export function intersect(bits: Bits, other: Bits): void {
-  for (let word = 0; word < bits.length; word++) bits[word] = (bits[word] ?? 0) & (other[word] ?? 0)
-}
-
-/** How many stand behind an index. */
-export function countAfter(bits: Bits, index: number): number {
-  let count = 0
-  for (let word = index >> 5; word < bits.length; word++) {
-    let rest = bits[word] ?? 0
-    if (word === index >> 5) rest &= ~((2 << (index & 31)) - 1)
-    for (; rest !== 0; rest &= rest - 1) count += 1
-  }
-  return count
-}
-
-/** The indexes behind one, ascending. */
-export function* after(bits: Bits, index: number): Generator<number> {
-  for (let word = index >> 5; word < bits.length; word++) {
-    let rest = bits[word] ?? 0
-    if (word === index >> 5) rest &= ~((2 << (index & 31)) - 1)
-    for (; rest !== 0; rest &= rest - 1) yield word * 32 + 31 - Math.clz32(rest & -rest)
   }
 }

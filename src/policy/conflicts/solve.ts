@@ -21,9 +21,10 @@ export type Solved =
   | { readonly verdict: 'unknown' }
   | { readonly verdict: 'found'; readonly document: Record<string, unknown> }
 
-interface Tests {
-  readonly positive: Test[]
-  readonly negative: Test[]
+/** What is asked of one field. */
+export interface Tests {
+  readonly positive: readonly Test[]
+  readonly negative: readonly Test[]
 }
 
 const NEVER: Solved = { verdict: 'never' }
@@ -32,18 +33,10 @@ const UNKNOWN: Solved = { verdict: 'unknown' }
 const STEPS = 64
 
 export function solve(atoms: readonly Atom[]): Solved {
-  const fields = new Map<string, Tests>()
-  for (const { path, test, holds } of atoms) {
-    const tests = fields.get(path) ?? { positive: [], negative: [] }
-    fields.set(path, tests)
-    ;(holds ? tests.positive : tests.negative).push(test)
-  }
-  const absent = [...fields].flatMap(([path, { negative }]) =>
-    negative.some(({ is }) => is === 'present') ? [path] : [],
-  )
+  const fields = testsOf(atoms)
+  const absent = [...fields].flatMap(([path, tests]) => (isAbsent(tests) ? [path] : []))
   const set = [...fields].filter(([, { positive }]) => positive.length > 0)
-  for (const [path] of set)
-    if (absent.some((gone) => path === gone || path.startsWith(`${gone}.`))) return NEVER
+  for (const [path] of set) if (absent.some((gone) => liesIn(path, gone))) return NEVER
 
   const chosen: [path: string, value: unknown][] = []
   let isKnown = true
@@ -57,6 +50,59 @@ export function solve(atoms: readonly Atom[]): Solved {
   return { verdict: 'found', document: documentWith(chosen, absent, fields) }
 }
 
+/** By field. */
+export function testsOf(atoms: readonly Atom[]): ReadonlyMap<string, Tests> {
+  const fields = new Map<string, { positive: Test[]; negative: Test[] }>()
+  for (const { path, test, holds } of atoms) {
+    const tests = fields.get(path) ?? { positive: [], negative: [] }
+    fields.set(path, tests)
+    ;(holds ? tests.positive : tests.negative).push(test)
+  }
+  return fields
+}
+
+/** It must not be there. */
+export function isAbsent({ negative }: Tests): boolean {
+  return negative.some(({ is }) => is === 'present')
+}
+
+/** Whether a field is the other one or a part of it. */
+export function liesIn(path: string, other: string): boolean {
+  return path === other || path.startsWith(`${other}.`)
+}
+
+/** Whether no value of the field passes: a proof, as `solve` gives it, for one field alone. */
+export function isNeverAt(path: string, tests: Tests): boolean {
+  return tests.positive.length > 0 && (isAbsent(tests) || choose(path, tests) === 'never')
+}
+
+/** Whether a document passes all tests; false too where nobody can tell. */
+export function fulfils(document: unknown, atoms: readonly Atom[]): boolean {
+  const items = Map.groupBy(
+    atoms.filter(({ path }) => path.includes('#')),
+    ({ path }) => /^[^#]*#\w+/.exec(path)?.[0] ?? path,
+  )
+  return (
+    atoms.every(
+      (atom) => atom.path.includes('#') || holdsFor(valueAt(document, atom.path), atom),
+    ) &&
+    [...items].every(([name, own]) => {
+      const list = listOf(valueAt(document, name.replace(/\.#\w+$/, '')))
+      // `#1.count` is read below an item, and `#1` is the item itself.
+      return list.some((item) =>
+        own.every((atom) => {
+          const below = atom.path.slice(name.length + 1)
+          return !below.includes('#') && holdsFor(below === '' ? item : valueAt(item, below), atom)
+        }),
+      )
+    })
+  )
+}
+
+function holdsFor(value: unknown, { test, holds }: Atom): boolean {
+  return value === undefined ? !holds : passes(test, value) === holds
+}
+
 type Choice = 'never' | 'unknown' | { readonly value: unknown }
 
 function choose(path: string, tests: Tests): Choice {
@@ -68,7 +114,8 @@ function choose(path: string, tests: Tests): Choice {
   if (lists.length > 0) return pickMembers(lists, tests)
   if (positive.some(({ is }) => isComparison(is))) return pickNumber(field, tests)
   const patterns = positive.flatMap((test) => (test.is === 'like' ? [test.pattern] : []))
-  if (patterns.length > 0) return pick(textsLike(patterns), tests, false)
+  if (patterns.length > 0)
+    return areApart(patterns) ? 'never' : pick(textsLike(patterns), tests, false)
   // A bound that must not hold is one, where the field is a number.
   if (field?.kind === 'whole' && negative.some(({ is }) => isComparison(is)))
     return pickNumber(field, tests)
@@ -234,6 +281,18 @@ function matches(pattern: readonly (string | null)[], text: string): boolean {
     part === null ? '[^]*' : part.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`),
   )
   return new RegExp(`^${source.join('')}$`, 'u').test(text)
+}
+
+/** No text begins, or ends, in two ways. */
+function areApart(patterns: readonly (readonly (string | null)[])[]): boolean {
+  const heads = patterns.map(([first]) => first ?? '')
+  const tails = patterns.map((pattern) => pattern.at(-1) ?? '')
+  const [head, tail] = [longest(heads), longest(tails)]
+  return heads.some((each) => !head.startsWith(each)) || tails.some((each) => !tail.endsWith(each))
+}
+
+function longest(texts: readonly string[]): string {
+  return texts.reduce((one, other) => (other.length > one.length ? other : one), '')
 }
 
 /** Texts that may fit all patterns: each filled with nothing or something, and one after the other. */

@@ -18,6 +18,10 @@ export interface PolicySource {
   readonly policy: PolicyMetadata
   /** The same as long as the policy does not change, sha256 in hex. */
   readonly digest: string
+  /** The same as long as nothing changes that its answers may hang on, sha256 in hex. */
+  readonly hangsOn: string
+  /** Equal only for policies that say the same of every request, sha256 in hex. */
+  readonly kind: string
   /** Where it gives each answer, at most. */
   readonly answers: ReadonlyMap<Effect, Condition>
   /** Where it gives any answer. */
@@ -78,11 +82,14 @@ function impossibleIn({ policies, warnings }: CedarFile): ReadonlySet<number> {
 }
 
 function cedarSource({ metadata, text, outcome }: CedarPolicy, impossible: boolean): PolicySource {
-  const condition = cedarCondition(text)
+  const { condition, body } = cedarCondition(text)
   const { effect, obligations } = outcome
+  const said = [String(effect), stringifyExact(obligations)]
   return {
     policy: metadata,
-    digest: digestOf(String(effect), stringifyExact(obligations), text),
+    digest: digestOf(...said, text),
+    hangsOn: digestOf(...said, text),
+    kind: digestOf(...said, body, stringifyExact(metadata.scope)),
     answers: new Map(effect === null ? [] : [[effect, condition]]),
     speaks: effect === null ? NEVER : condition,
     obliges: effect === null ? condition : NEVER,
@@ -126,13 +133,15 @@ async function readRego(
         const policy = mine.get(file.path)
         if (policy === undefined) continue
         const own = [file, ...files.filter((each) => each !== file)]
+        const reach = reachOfRego(policy, own, folder)
         known.set(
           policy.id,
           trees === undefined
-            ? unread(policy, file)
+            ? unread(policy, file, reach)
             : regoSource(
                 policy,
                 file,
+                reach,
                 own.map((each) => trees.get(each)),
                 folder,
               ),
@@ -166,9 +175,32 @@ function packageOf({ text }: SourceFile): string {
   return /^\s*package\s+([^\s#;]+)/m.exec(text)?.[1] ?? ''
 }
 
+type Reach = Pick<PolicySource, 'kind' | 'hangsOn'>
+
+const HEAD = /^\s*(?:package\s|import\s+(?:rego\.v1|future\.keywords)\b).*$/gm
+
+/** A package that is one file and names nothing beside its input hangs on nothing else, whatever it is called. */
+function reachOfRego(
+  { id, scope }: PolicyMetadata,
+  files: readonly SourceFile[],
+  folder: PolicyFolder,
+): Reach {
+  const texts = files.map(({ text }) => text)
+  const [code = ''] = texts.map((text) => withoutComments(text).replaceAll(HEAD, ''))
+  // A raw text may have lines that only look like comments.
+  return files.length > 1 || /`|\b(?:data|import|metadata)\b/.test(code)
+    ? { kind: digestOf(id, code), hangsOn: digestOf(...texts, folder.digest) }
+    : { kind: digestOf(code.trim(), stringifyExact(scope)), hangsOn: digestOf(...texts) }
+}
+
+function withoutComments(code: string): string {
+  return code.replaceAll(/^\s*#.*$/gm, '')
+}
+
 function regoSource(
   policy: PolicyMetadata,
   { text }: SourceFile,
+  reach: Reach,
   modules: readonly unknown[],
   { data }: PolicyFolder,
 ): PolicySource {
@@ -176,6 +208,7 @@ function regoSource(
   return {
     policy,
     digest: digestOf(text),
+    ...reach,
     answers,
     speaks: either(...answers.values()),
     obliges,
@@ -186,8 +219,8 @@ function regoSource(
 }
 
 /** Without its tree anything may be; the words in it still are what requests are tried with. */
-function unread(policy: PolicyMetadata, { text }: SourceFile): PolicySource {
-  const code = text.replaceAll(/^\s*#.*$/gm, '')
+function unread(policy: PolicyMetadata, { text }: SourceFile, reach: Reach): PolicySource {
+  const code = withoutComments(text)
   const effects = ALL.filter((effect) =>
     new RegExp(String.raw`^\s*(?:default\s+)?(?:${WORDS[effect]}|decision)\b`, 'm').test(code),
   )
@@ -197,6 +230,7 @@ function unread(policy: PolicyMetadata, { text }: SourceFile): PolicySource {
   return {
     policy,
     digest: digestOf(text),
+    ...reach,
     answers: new Map(effects.map((effect) => [effect, OPAQUE])),
     speaks: OPAQUE,
     obliges: /^\s*obligations\b/m.test(code) ? OPAQUE : NEVER,
