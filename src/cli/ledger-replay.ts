@@ -102,7 +102,7 @@ function print(io: Io, options: ReplayCommand, counts: ReplayCounts): void {
     `${read} records of ${writers} writers read, ${fresh} of them new to the store:\n` +
       `  ${stored.decision} decisions, ${stored.outcome} outcomes, ${stored.audit} audit events, ${stored.gap} gap records\n` +
       `  ${aside} set aside, ${missing} missing from the segments\n` +
-      `People, keys and reviews are not in the ledger: docs/guides/move-to-another-database.md\n`,
+      `People, keys, stored policies and reviews are not in the ledger: docs/guides/move-to-another-database.md\n`,
   )
 }
 

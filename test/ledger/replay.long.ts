@@ -128,7 +128,7 @@ t.test('the command', { skip: noPostgres() }, async (t) => {
   const again = await run(['ledger', 'replay', ledger, archive, '--into', into])
   t.equal(again.code, 0)
   t.match(again.out, /0 of them new to the store/)
-  t.match(again.out, /People, keys and reviews are not in the ledger/)
+  t.match(again.out, /People, keys, stored policies and reviews are not in the ledger/)
   const none = await run(['ledger', 'replay', t.testdirName, '--into', into])
   t.equal(none.code, 3)
   t.match(none.err, /there is no such folder/)
