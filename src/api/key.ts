@@ -53,11 +53,10 @@ export class KeyRing {
     this.#now = now
   }
 
-  /** The key of a request that holds one of the scopes, or each of them; throws UNAUTHENTICATED or FORBIDDEN. */
+  /** The key of a request that holds one scope of each list; throws UNAUTHENTICATED or FORBIDDEN. */
   async require(
     request: FastifyRequest,
-    scopes: readonly string[],
-    wanted: 'one' | 'each' = 'one',
+    ...lists: readonly (readonly string[])[]
   ): Promise<ApiKey> {
     const token = bearerOf(request.headers.authorization)
     if (token === undefined)
@@ -67,9 +66,10 @@ export class KeyRing {
     const key = isFresh ? known.key : await this.#ask(token, known)
     if (key === undefined) throw new CordonError('UNAUTHENTICATED', 'this API key is not known')
     const held = key.scopes
-    const isHeld = (scope: string): boolean => grants(held, scope)
-    if (!(wanted === 'one' ? scopes.some(isHeld) : scopes.every(isHeld))) {
-      const named = scopes.join(wanted === 'one' ? ' or ' : ' and ')
+    if (!lists.every((scopes) => scopes.some((scope) => grants(held, scope)))) {
+      // A comma, where "and" could be read with one half of an "or".
+      const and = lists.some((scopes) => scopes.length > 1) ? ', and ' : ' and '
+      const named = lists.map((scopes) => scopes.join(' or ')).join(and)
       throw new CordonError('FORBIDDEN', `this API key lacks the scope ${named}`)
     }
     return key
@@ -110,10 +110,11 @@ export function requires(ring: KeyRing, ...scopes: string[]) {
   }
 }
 
-/** The same where all of the scopes are needed. */
-export function requiresEach(ring: KeyRing, ...scopes: string[]) {
+/** The same where all of the scopes are needed; of a list one of them. */
+export function requiresEach(ring: KeyRing, ...scopes: (string | readonly string[])[]) {
+  const lists = scopes.map((each) => (typeof each === 'string' ? [each] : each))
   return async (request: FastifyRequest, _reply: FastifyReply): Promise<void> => {
-    request.apiKey = await ring.require(request, scopes, 'each')
+    request.apiKey = await ring.require(request, ...lists)
   }
 }
 

@@ -199,14 +199,15 @@ export function replayRoutes(
   app: FastifyInstance,
   { keys, replays }: { readonly keys: KeyRing; readonly replays: ReplayDesk },
 ): void {
-  // It tells of policies as well as of what people did.
-  const onRequest = requiresEach(keys, 'policies:read', 'decisions:read')
+  // It tells of policies as well as of what people did. To run one takes a core for a while: nothing for a key that only reads.
+  const reads = requiresEach(keys, ['policies:read', 'policies:approve'], 'decisions:read')
+  const runs = requiresEach(keys, ['policies:write', 'policies:approve'], 'decisions:read')
   const tags = ['replays']
 
   app.post<{ Body: Static<typeof ReplayBody> | null }>(
     '/v1/replays',
     {
-      onRequest,
+      onRequest: runs,
       schema: {
         summary: 'Run policies over recorded decisions: what would be decided otherwise',
         tags,
@@ -225,7 +226,7 @@ export function replayRoutes(
   }>(
     '/v1/policies/:id/versions/:version/replay',
     {
-      onRequest,
+      onRequest: runs,
       schema: {
         summary: 'The same for a stored version, as it would be after its activation',
         tags,
@@ -247,7 +248,7 @@ export function replayRoutes(
   app.get(
     '/v1/replays',
     {
-      onRequest,
+      onRequest: reads,
       schema: {
         summary: 'Replays of this process, newest first, without their reports',
         tags,
@@ -259,7 +260,7 @@ export function replayRoutes(
   app.get<{ Params: Static<typeof Id> }>(
     '/v1/replays/:id',
     {
-      onRequest,
+      onRequest: reads,
       schema: {
         summary: 'How far a replay is, and what it has seen so far',
         tags,
@@ -272,7 +273,7 @@ export function replayRoutes(
   app.delete<{ Params: Static<typeof Id> }>(
     '/v1/replays/:id',
     {
-      onRequest,
+      onRequest: runs,
       schema: {
         summary: 'Cancel a replay; what it has seen so far can still be read',
         tags,
@@ -285,7 +286,7 @@ export function replayRoutes(
   app.get<{ Params: Static<typeof PolicyId>; Querystring: Static<typeof ShadowQuery> }>(
     '/v1/policies/:id/shadow',
     {
-      onRequest,
+      onRequest: reads,
       schema: {
         summary: 'What a policy in warn or audit would have changed',
         tags,

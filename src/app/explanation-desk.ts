@@ -104,7 +104,9 @@ export class ExplanationDesk {
       trace: async (policies, document) =>
         failedExpressions(await folders(), toolchain, policies, document),
     })
-    const told = former === undefined ? explanation : withoutFolder(explanation, former.dir)
+    const { policy } = current()
+    const dirs = [...policy.dirs, ...this.#parts.folders('all')]
+    const told = withoutFolders(explanation, former === undefined ? dirs : [former.dir, ...dirs])
     return { explanation: told, words: inWords(told) }
   }
 
@@ -194,12 +196,15 @@ async function foldersOf(
   }
 }
 
-/** Files of a former revision, named as they were in the store. */
-function withoutFolder(explanation: Explanation, dir: string): Explanation {
-  const named = <T extends { readonly file?: string }>(each: T): T =>
-    each.file?.startsWith(`${dir}/`) === true
-      ? { ...each, file: each.file.slice(dir.length + 1) }
-      : each
+/** Files as they are named in their folders: where those lie on this machine is nobody's who asks by the API. */
+function withoutFolders(explanation: Explanation, dirs: readonly string[]): Explanation {
+  const named = <T extends { readonly file?: string }>(each: T): T => {
+    const { file } = each
+    const dir = dirs.find((one) => file?.startsWith(`${one}/`) === true)
+    return file === undefined || dir === undefined
+      ? each
+      : { ...each, file: file.slice(dir.length + 1) }
+  }
   return {
     ...explanation,
     candidates: explanation.candidates.map((candidate) => ({

@@ -1,6 +1,6 @@
 // The life of stored policies over an open store: who may do what, what is tried, and what becomes of it.
 
-import { CordonError, type Problem } from '../base/errors.ts'
+import { CordonError } from '../base/errors.ts'
 import type { IdSource } from '../base/ids.ts'
 import type { Config } from '../config/schema.ts'
 import { Conflicts } from '../governance/conflicts.ts'
@@ -60,8 +60,8 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
     load: () => loadOptions(current(), env, [...current().policy.dirs, ...bundleFolders()]),
   })
   // Whoever only tries a text keeps nobody waiting who ends what is in force.
-  const checkChange = inLane((files) => publisher.checkFiles(files), MAX_CHANGES)
-  const checkTrial = inLane((files) => publisher.checkFiles(files), MAX_TRIALS)
+  const [changes, trials] = [lane(MAX_CHANGES), lane(MAX_TRIALS)]
+  const checkTrial = (files: readonly StoredFile[]) => trials(() => publisher.checkFiles(files))
   const life = new PolicyLife({
     db: store.db,
     tenant,
@@ -91,8 +91,9 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   })
   const activation = new PolicyActivation({
     life,
-    check: checkChange,
-    conflicts: (files, policyIds) => conflicts.refusals(files, policyIds),
+    check: (files) => changes(() => publisher.checkFiles(files)),
+    // It loads the same files once more, and takes as long.
+    conflicts: (files, policyIds) => changes(() => conflicts.refusals(files, policyIds)),
     publish: (files, change, db) => publisher.publish(files, change, db),
     onPublished,
   })
@@ -105,18 +106,16 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
   return { life, activation, push, conflicts, rollout: () => policyRollout(revisions) }
 }
 
-type Check = (files: readonly StoredFile[]) => Promise<readonly Problem[]>
-
 /** Compilers take seconds and a core: one at a time in a lane, and not without an end. Throws TOO_BUSY. */
-function inLane(check: Check, maxWaiting: number): Check {
+function lane(maxWaiting: number): <T>(run: () => Promise<T>) => Promise<T> {
   const trying = inTurn()
   let waiting = 0
-  return async (files) => {
+  return async (run) => {
     if (waiting >= maxWaiting)
       throw new CordonError('TOO_BUSY', `${waiting} changes of policies wait to be tried already`)
     waiting += 1
     try {
-      return await trying(() => check(files))
+      return await trying(run)
     } finally {
       waiting -= 1
     }

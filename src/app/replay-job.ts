@@ -101,8 +101,7 @@ export class ThreadedReplays implements ReplayJobs {
     this.#parts = parts
   }
 
-  /** Throws TOO_MANY while others run, INPUT_INVALID for files that lie nowhere. */
-  prepare(order: ReplayOrder): PreparedReplay {
+  prepare(): PreparedReplay {
     const running = [...this.#jobs.values()].filter((job) => job.running !== undefined).length
     if (running + this.#prepared >= MOST_RUNNING)
       throw new CordonError(
@@ -110,17 +109,21 @@ export class ThreadedReplays implements ReplayJobs {
         `${MOST_RUNNING} replays run here already: wait for one to end, or cancel one`,
       )
     const replay_id = this.#parts.nextId()
-    const folder = writeDraft(order.files)
+    let filled: { readonly order: ReplayOrder; readonly folder: string } | undefined
     this.#prepared += 1
     return {
       replay_id,
+      fill: (order) => {
+        filled = { order, folder: writeDraft(order.files) }
+      },
       start: () => {
+        if (filled === undefined) throw new CordonError('INTERNAL', 'a replay without policies')
         this.#prepared -= 1
-        return this.#start(replay_id, order, folder)
+        return this.#start(replay_id, filled.order, filled.folder)
       },
       giveUp: () => {
         this.#prepared -= 1
-        rmSync(folder, { recursive: true, force: true })
+        if (filled !== undefined) rmSync(filled.folder, { recursive: true, force: true })
       },
     }
   }

@@ -2,6 +2,7 @@
 // names people by id and key; what they and their things are called, and what was written about them, is in the part
 // that can be erased.
 
+import { createHash } from 'node:crypto'
 import type { AuditRecord, PersonalPart } from '../model/record.ts'
 
 export interface Actor {
@@ -41,6 +42,10 @@ export interface AuditParts {
   /** The key of a user by id. */
   readonly personKey: (person: string) => string
 }
+
+/** Half of what a record of the ledger may have (src/ledger/encode.ts). */
+const MAX_EVENT_BYTES = 128 * 1024
+const MAX_NAME = 256
 
 /** What is no person keeps its name in the text: an import's kind, a setting, the command line. */
 const NAMED_AFTER_PEOPLE = new Set(['user', 'api_key'])
@@ -107,4 +112,43 @@ function keyOf(
 ): { readonly person_key?: string } {
   if (given !== undefined) return { person_key: given }
   return type === 'user' && id !== undefined ? { person_key: personKey(id) } : {}
+}
+
+/**
+ * What the ledger would refuse for ever is told without what makes it so large: `left_out` has its SHA-256 and size. Of the
+ * data a version stays.
+ */
+export function fitting(record: AuditRecord): AuditRecord {
+  if (Buffer.byteLength(JSON.stringify(record)) <= MAX_EVENT_BYTES) return record
+  const { data, changes, personal, target, ...act } = record
+  const actor = personal?.actor_name
+  return {
+    ...act,
+    ...(target === undefined
+      ? {}
+      : {
+          target: {
+            type: target.type,
+            ...(target.id === undefined ? {} : { id: target.id }),
+            ...(target.person_key === undefined ? {} : { person_key: target.person_key }),
+          },
+        }),
+    data: {
+      ...(data?.['version'] === undefined ? {} : { version: data['version'] }),
+      left_out: digestOf(JSON.stringify({ data, changes })),
+    },
+    ...(actor === undefined ? {} : { personal: { actor_name: cut(actor) } }),
+  }
+}
+
+/** What stands in an event for a longer value. */
+export function digestOf(json: string): { readonly sha256: string; readonly bytes: number } {
+  return {
+    sha256: createHash('sha256').update(json).digest('hex'),
+    bytes: Buffer.byteLength(json),
+  }
+}
+
+export function cut(name: string): string {
+  return name.length <= MAX_NAME ? name : `${name.slice(0, MAX_NAME).toWellFormed()}…`
 }

@@ -25,7 +25,7 @@ import { directoryNames } from '../store/names.ts'
 import { PolicyVersions } from '../store/policy-versions.ts'
 import { recordedPages } from '../store/recorded.ts'
 import type { Tables } from '../store/tables.ts'
-import { type Actor, type AuditParts, auditRecord } from './audit.ts'
+import { type Actor, type AuditParts, auditRecord, fitting } from './audit.ts'
 import { personWhoActs } from './identity.ts'
 
 export interface ConflictsParts extends AuditParts {
@@ -117,7 +117,7 @@ export class Conflicts {
       )
     const by = personWhoActs(actor, 'resolves a conflict')
     const row = await this.#stored.resolve(id, notes, by, (resolved) =>
-      this.#parts.audit(this.#resolution(resolved, notes, actor)),
+      this.#parts.audit(fitting(this.#resolution(resolved, notes, actor))),
     )
     if (row === undefined) throw new CordonError('NOT_FOUND', 'no such conflict')
     return row

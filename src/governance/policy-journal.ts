@@ -2,13 +2,12 @@
 // ends in between leaves the event to the next one, so no change is without its event; one that ends while it tells may
 // tell it twice, with the same id.
 
-import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Transaction } from 'kysely'
 import type { AuditRecord } from '../model/record.ts'
 import type { PolicyVersions, VersionMetadata, VersionRow } from '../store/policy-versions.ts'
 import type { Tables } from '../store/tables.ts'
-import { type Actor, type AuditParts, auditRecord } from './audit.ts'
+import { type Actor, type AuditParts, auditRecord, cut, digestOf, fitting } from './audit.ts'
 
 export interface JournalParts extends AuditParts {
   /** Resolves when the event is kept. */
@@ -31,11 +30,10 @@ export interface PolicyEvent {
 
 /** What a change has left for another process, after this long. */
 const LEFT_MS = 5000
-/** Half of what a record of the ledger may have (src/ledger/encode.ts). */
-const MAX_EVENT_BYTES = 128 * 1024
 /** A longer value stands in an event by its hash. */
 const MAX_VALUE_BYTES = 4096
-const MAX_NAME = 256
+/** What somebody wrote, which stands in the part that can be erased; branches are often called after people. */
+const BY_HAND = ['change_summary', 'git_branch'] as const
 
 export class PolicyJournal {
   readonly #parts: JournalParts
@@ -85,10 +83,14 @@ export class PolicyJournal {
     comment,
   }: PolicyEvent): AuditRecord {
     const branch = after.git_branch ?? undefined
+    const words = before === undefined ? [] : BY_HAND.filter((key) => before[key] !== after[key])
+    const former = Object.fromEntries(
+      words.flatMap((key) => (before?.[key] == null ? [] : [[key, before[key]]])),
+    )
     const byHand = {
       ...(comment === undefined || comment === '' ? {} : { comment }),
-      // Branches are often called after people.
       ...(branch === undefined || before?.git_branch === branch ? {} : { git_branch: branch }),
+      ...(Object.keys(former).length === 0 ? {} : { before: former }),
     }
     const changes = changesBetween(before, after)
     return auditRecord(this.#parts, {
@@ -98,39 +100,15 @@ export class PolicyJournal {
       target: { type: 'policy', id: after.policy_id, name: cut(after.rule_metadata.name) },
       action,
       result,
-      data: { version: after.version, ...data },
+      data: {
+        version: after.version,
+        ...(words.length === 0 ? {} : { changed: words }),
+        ...data,
+      },
       ...(result === 'failure' || changes === undefined ? {} : { changes }),
       ...(Object.keys(byHand).length === 0 ? {} : { personalData: byHand }),
     })
   }
-}
-
-/** What the ledger would refuse for ever is told without what makes it so large. */
-function fitting(record: AuditRecord): AuditRecord {
-  if (Buffer.byteLength(JSON.stringify(record)) <= MAX_EVENT_BYTES) return record
-  const { data, changes, personal, target, ...act } = record
-  const actor = personal?.actor_name
-  return {
-    ...act,
-    ...(target === undefined
-      ? {}
-      : {
-          target: { type: target.type, ...(target.id === undefined ? {} : { id: target.id }) },
-        }),
-    data: { version: data?.['version'], left_out: digestOf(JSON.stringify({ data, changes })) },
-    ...(actor === undefined ? {} : { personal: { actor_name: cut(actor) } }),
-  }
-}
-
-function digestOf(json: string): { readonly sha256: string; readonly bytes: number } {
-  return {
-    sha256: createHash('sha256').update(json).digest('hex'),
-    bytes: Buffer.byteLength(json),
-  }
-}
-
-function cut(name: string): string {
-  return name.length <= MAX_NAME ? name : `${name.slice(0, MAX_NAME).toWellFormed()}…`
 }
 
 /** Of a new version all of it, else what is other than before; of texts only what tells them apart. */

@@ -77,17 +77,19 @@ export interface ReplayJob {
   readonly report: ReplayReport | null
 }
 
-/** One of its two acts ends it. */
+/** A place that is kept: `start` behind `fill`, or `giveUp`, ends it. */
 export interface PreparedReplay {
   readonly replay_id: string
+  /** Lays the policies where the job finds them; throws INPUT_INVALID for files that lie nowhere. */
+  readonly fill: (order: ReplayOrder) => void
   readonly start: () => ReplayJob
   readonly giveUp: () => void
 }
 
 /** Who runs them. */
 export interface ReplayJobs {
-  /** Keeps a place for a job until it starts or is given up. */
-  prepare(order: ReplayOrder): PreparedReplay
+  /** Keeps a place for a job, before anything is read for it. Throws TOO_MANY while others run. */
+  prepare(): PreparedReplay
   /** Newest first, without their reports. */
   list(): readonly ReplayJob[]
   get(id: string): ReplayJob | undefined
@@ -121,16 +123,11 @@ export class Replays {
     const { audit, now } = this.#parts
     const jobs = this.#jobs
     const period = periodOf(range, now())
-    const { files, isAlone } = await this.files(policies)
     const named = namedOf(policies)
-    const job = jobs.prepare({
-      policies: named,
-      files,
-      isAlone,
-      period,
-      limit: limit ?? Infinity,
-    })
+    const job = jobs.prepare()
     try {
+      const { files, isAlone } = await this.files(policies)
+      job.fill({ policies: named, files, isAlone, period, limit: limit ?? Infinity })
       await audit(
         auditRecord(this.#parts, {
           event_type: 'policy_replayed',

@@ -61,6 +61,8 @@ t.test('explanations and conflicts of a Cordon that runs', async (t) => {
   await t.test('under the revision in force', async (t) => {
     const told = await explanation(cordon, reads, id)
     t.match(told.type, /^application\/json/)
+    t.match(told.text, '"file":"ours.cedar"')
+    t.notMatch(told.text, place.dir, 'no place of this machine')
     t.match(JSON.parse(told.text), {
       decision_id: id,
       decision: 'DENY',

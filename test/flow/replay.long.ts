@@ -28,10 +28,11 @@ const place = await new Place().withStore()
 place.configure(company(place, 9))
 const cordon = await place.start()
 await hire(place)
-const [write, key, policiesOnly] = await Promise.all([
+const [write, key, policiesOnly, reader] = await Promise.all([
   keyWith(place, 'decisions:write'),
+  keyWith(place, 'decisions:read,policies:write', 'maya'),
+  keyWith(place, 'policies:write', 'maya'),
   keyWith(place, 'decisions:read,policies:read'),
-  keyWith(place, 'policies:read'),
 ])
 mkdirSync(join(place.dir, 'stricter'))
 place.write('stricter/all.cedar', STRICTER)
@@ -177,6 +178,11 @@ t.test('what cannot be asked is told', async (t) => {
   ] as const)
     t.equal((await cordon.call('/v1/replays', key, body)).status, status, JSON.stringify(body))
   t.equal((await cordon.call('/v1/replays', policiesOnly, {})).status, 403)
+  t.match(await cordon.call('/v1/replays', reader, {}), {
+    status: 403,
+    body: { detail: /policies:write or policies:approve, and decisions:read$/ },
+  })
+  t.equal((await cordon.call('/v1/replays', reader)).status, 200)
   const gone = await cordon.call('/v1/replays/0199aaaa-0000-7000-8000-000000000001', key)
   t.equal(gone.status, 404)
   t.match(gone.body['detail'], /memory of the Cordon/)
