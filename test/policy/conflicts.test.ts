@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Conflict, ConflictReport } from '../../src/model/conflict.ts'
 import type { Catalogued } from '../../src/policy/conflicts/reach.ts'
-import { bruteForce, conflictsIn } from '../support/cedar-conflicts.ts'
+import { bruteForce, conflictsIn, lookIn } from '../support/cedar-conflicts.ts'
 import { shows } from '../support/conflicts.ts'
 
 /** Those of a type, as `a b severity evidence`. */
@@ -176,6 +176,50 @@ t.test('a fingerprint follows the two texts, and nothing else', async (t) => {
     await of(`${ALLOW_ALL}\n${DENY_ALL.replace('deny', 'deny')} `.replace('"100"', '"101"')),
     one,
   )
+})
+
+t.test(
+  'a second look compares only what has changed, and tells the same as a first one',
+  async (t) => {
+    const policies = Array.from(
+      { length: 24 },
+      (_, at) =>
+        `@id("p${at}") @priority("${100 + (at % 3)}") ${at % 2 === 0 ? 'permit' : 'forbid'}(principal, action, resource) when { resource has risk_score && resource.risk_score > ${at} };`,
+    )
+    const told = ({ report }: Awaited<ReturnType<typeof lookIn>>): readonly string[] =>
+      report.conflicts
+        .filter(({ type }) => type !== 'scope_overlap')
+        .map(({ fingerprint, type, policy_a_id: a }) => `${type} ${a} ${fingerprint}`)
+        .toSorted()
+    const first = await lookIn(policies.join('\n'))
+    const changed = policies.with(5, ALLOW_ALL).slice(0, -1).join('\n')
+    const second = await lookIn(changed, first)
+    const anew = await lookIn(changed)
+    t.same(told(second), told(anew))
+    t.equal(second.report.pairs, anew.report.pairs)
+    t.ok(second.report.examined < 23, 'one policy with each other one at most')
+    t.ok(anew.report.examined > 100)
+    const same = await lookIn(changed, second)
+    t.equal(same.report.examined, 0)
+    t.same(told(same), told(anew))
+    const catalogued: Catalogued = { services: [{ id: 'chatgpt' }] }
+    const other = await lookIn(changed, same, catalogued)
+    t.equal(other.report.examined, anew.report.examined, 'another catalogue: everything anew')
+  },
+)
+
+t.test('texts that begin in two ways are no one text', async (t) => {
+  const pair = async (one: string, other: string) =>
+    told(
+      await conflictsIn(`
+      @id("one") permit(principal, action, resource) when { resource has host && resource.host like "${one}" };
+      @id("other") forbid(principal, action, resource) when { resource has host && resource.host like "${other}" };`),
+      'contradictory_action',
+    ).length
+  t.equal(await pair('api.*', 'chat.*'), 0)
+  t.equal(await pair('*.example', '*.test'), 0)
+  t.equal(await pair('api.*', '*.example'), 1)
+  t.equal(await pair('api.*', 'api.eu.*'), 1)
 })
 
 t.test('brute force over a small domain agrees', async () => {

@@ -5,7 +5,7 @@ import type { ConflictReport } from '../../src/model/conflict.ts'
 import { CedarEngine } from '../../src/policy/cedar/engine.ts'
 import { readCedar } from '../../src/policy/cedar/read.ts'
 import { type Combining, COMBINING } from '../../src/policy/combine.ts'
-import { conflictsOf } from '../../src/policy/conflicts/of-folders.ts'
+import { conflictsOf, type Look, lookAgain } from '../../src/policy/conflicts/of-folders.ts'
 import type { Catalogued } from '../../src/policy/conflicts/reach.ts'
 import type { PolicyFolder } from '../../src/policy/folder.ts'
 import { PolicySet } from '../../src/policy/policy-set.ts'
@@ -42,6 +42,15 @@ export async function conflictsIn(
   const { combining, ...rest } = options
   const { set, folder } = cedarSet(text, combining)
   return { ...(await conflictsOf(set, [folder], NO_OPA, rest)), set }
+}
+
+export async function lookIn(
+  text: string,
+  former?: Look,
+  catalogued: Catalogued = {},
+): Promise<Look> {
+  const { set, folder } = cedarSet(text)
+  return lookAgain(former, set, [folder], NO_OPA, { catalogued })
 }
 
 const GROUPS = [[], ['a'], ['b'], ['a', 'b']]
