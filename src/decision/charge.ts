@@ -35,6 +35,12 @@ interface Account extends Item {
   readonly parts: Part[]
 }
 
+/** A count that nothing was added to yet, and what is. */
+interface Begun {
+  readonly account: Account
+  readonly cost: number
+}
+
 /** Steps in which a running answer is counted: taken in advance where it may end, so that not every word has to be asked for. */
 const ADVANCE = { requests: 0, tokens: 256, bytes: 64 * 1024 } as const
 
@@ -66,11 +72,8 @@ export class Charge {
       const missing = this.#accounts.filter(
         ({ parts, asked: { cost } }) => cost > 0 && total(parts) === 0,
       )
-      if (missing.length === 0) return
-      const asked = missing.map((account) => ({ ...account.asked, holds: false }))
-      const { counted } = await this.#counter.take(asked)
-      for (const [index, account] of missing.entries())
-        account.parts.push(...partsOf(account, counted[index]))
+      if (missing.length > 0)
+        await this.#begin(missing.map((account) => ({ account, cost: account.asked.cost })))
     })
   }
 
@@ -126,13 +129,16 @@ export class Charge {
   /** Brings each count to what it should be, the newest part first; undefined: it is right. */
   async #correct(wanted: (item: Item) => number | undefined): Promise<void> {
     const changes: Change[] = []
+    const begun: Begun[] = []
     for (const account of this.#accounts) {
       const { parts, asked } = account
       const amount = wanted(account)
-      const last = parts.at(-1)
-      if (amount === undefined || last === undefined) continue
+      if (amount === undefined) continue
       let by = Math.max(0, Math.ceil(amount)) - total(parts)
-      if (by > 0) {
+      const last = parts.at(-1)
+      // A count that nothing was added to has no slot yet.
+      if (by > 0 && (last === undefined || total(parts) === 0)) begun.push({ account, cost: by })
+      else if (by > 0 && last !== undefined) {
         last.amount += by
         changes.push({ key: asked.key, slot: last.slot, by })
       }
@@ -145,6 +151,17 @@ export class Charge {
       }
     }
     if (changes.length > 0) await this.#counter.adjust(changes)
+    if (begun.length > 0) await this.#begin(begun)
+  }
+
+  async #begin(begun: readonly Begun[]): Promise<void> {
+    const { counted } = await this.#counter.take(
+      begun.map(({ account: { asked }, cost }) => ({ ...asked, cost, holds: false })),
+    )
+    for (const [index, { account, cost }] of begun.entries()) {
+      const at = counted[index]
+      if (at !== undefined) add(account.parts, { slot: at.slot, amount: cost })
+    }
   }
 
   #next(step: () => Promise<void>): void {

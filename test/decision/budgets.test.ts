@@ -441,3 +441,24 @@ t.test(
     t.match((await opens())?.beyond, { reason: /is used up/ })
   },
 )
+
+t.test('a conversation that ends before a step is full is counted', async (t) => {
+  for (const unit of ['tokens', 'bytes'] as const) {
+    const { budgets } = rig([aBudget({ unit, limit: 1000 })])
+    const asking = {
+      person: () => 'p1',
+      cost: { tokens: 0, answerTokens: 0, bytes: 0 },
+      enforced: true,
+      isConversation: true,
+    }
+    const input = anInput({ action: 'access_ai_service' })
+    const begun = await budgets.take(input, asking)
+    begun?.charge?.pass()
+    begun?.charge?.settle({ tokens: 7, bytes: 7 })
+    await settled()
+    t.match(await budgets.take(input, asking), { input: { b: { used: 7 } } })
+    begun?.charge?.settle({ tokens: 5, bytes: 5 })
+    await settled()
+    t.match(await budgets.take(input, asking), { input: { b: { used: 5 } } })
+  }
+})
