@@ -36,7 +36,7 @@ export function pushCommands(policy: Command, io: Io, run: Run): void {
     .option('--commit <id>', 'record this commit')
     .option('--branch <name>', 'record this branch')
     .option('--summary <text>', 'what it changes')
-    .option('--submit', 'ask for approval of what was written')
+    .option('--submit', 'ask for approval of what is a draft in the end')
     .option('--dry-run', 'only tell what would be written')
     .action((dir: string, options: Pushing) =>
       run(async () => (await load()).policyPush(io, dir, options))(),

@@ -163,14 +163,18 @@ async function keep(
   actor: Actor,
 ): Promise<PushedFile> {
   const { read, latest, result } = wanted
-  const written = result === 'unchanged' ? undefined : await write(life, wanted, push, actor)
-  const file = told(wanted, written)
+  let state = result === 'unchanged' ? undefined : await write(life, wanted, push, actor)
   const isDraft =
-    file.status === 'draft' && (written !== undefined || latest?.text_sha256 === read.sha256)
-  if (push.submit !== true || !isDraft || file.version === null) return file
-  const name = { policy_id: read.policy_id, version: file.version }
-  const { status } = await life.submit(name, push.change_summary, undefined, actor, true)
-  return { ...file, status }
+    state === undefined
+      ? latest?.status === 'draft' && latest.text_sha256 === read.sha256
+      : state.status === 'draft'
+  const version = (state ?? latest)?.version
+  if (push.submit === true && isDraft && version !== undefined) {
+    const name = { policy_id: read.policy_id, version }
+    state = await life.submit(name, push.change_summary, undefined, actor, true)
+  }
+  // Of what is taken back nothing was written.
+  return told(wanted, push.dry_run === true ? undefined : state)
 }
 
 async function write(

@@ -126,7 +126,7 @@ export async function compileRego(
   folder: PolicyFolder,
   options: CompileOptions,
 ): Promise<CompiledRego> {
-  const work = await mkdtemp(join(tmpdir(), 'cordon-rego-'))
+  const work = await workFolder()
   try {
     const capabilities = await capabilitiesFor(options)
     const desk = await Desk.open(work, folder, options.toolchain, capabilities)
@@ -174,6 +174,20 @@ export async function compileRego(
     return { manifest, shards: withData(folder, manifest, codes) }
   } finally {
     await rm(work, { recursive: true, force: true })
+  }
+}
+
+/** Where OPA works. Throws CONFIG_INVALID. */
+async function workFolder(): Promise<string> {
+  try {
+    return await mkdtemp(join(tmpdir(), 'cordon-rego-'))
+  } catch (error) {
+    const why = error instanceof Error ? error.message : 'unknown error'
+    throw new CordonError(
+      'CONFIG_INVALID',
+      `Rego cannot be compiled, because ${tmpdir()} takes no files (${why}): set TMPDIR to a folder that can be written to`,
+      { cause: error },
+    )
   }
 }
 

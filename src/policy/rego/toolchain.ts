@@ -2,6 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { accessSync, constants, mkdirSync } from 'node:fs'
+import { devNull } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
 import { CordonError } from '../../base/errors.ts'
 
@@ -67,8 +68,22 @@ export class Toolchain {
     const { toolsDir } = this.#options
     return new CordonError(
       'POLICY_TOOLCHAIN_MISSING',
-      `${what}, or put opa ${OPA_VERSION} on PATH or into ${toolsDir}`,
+      `${what}, or put opa ${OPA_VERSION} on PATH${isNowhere(toolsDir) ? '' : ` or into ${toolsDir}`}`,
     )
+  }
+
+  #makeToolsDir(): void {
+    const { toolsDir } = this.#options
+    try {
+      mkdirSync(toolsDir, { recursive: true })
+    } catch (error) {
+      const why = error instanceof Error ? error.message : 'unknown error'
+      throw this.#missing(
+        isNowhere(toolsDir)
+          ? 'OPA is not installed, and there is no folder of our own to build it into, because there is no home and the one among the temporary files is not ours alone: set HOME or XDG_CACHE_HOME'
+          : `OPA is not installed, and its folder cannot be made (${why}): set HOME or XDG_CACHE_HOME to a folder that can be written to`,
+      )
+    }
   }
 
   async #install(): Promise<string> {
@@ -76,7 +91,7 @@ export class Toolchain {
       throw this.#missing(
         'OPA is not installed, and neither is Go, which would build it: install Go',
       )
-    mkdirSync(this.#options.toolsDir, { recursive: true })
+    this.#makeToolsDir()
     const env = { ...this.#options.env, GOBIN: this.#options.toolsDir, GOFLAGS: '-mod=mod' }
     const { stderr } = await run('go', ['install', MODULE], { env })
     const said = stderr.trim().split('\n').at(-1) ?? ''
@@ -131,6 +146,11 @@ function run(
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input)
   })
+}
+
+/** A place in which nothing can be: src/config/cache.ts names it where no folder is ours alone. */
+function isNowhere(folder: string): boolean {
+  return folder.startsWith(join(devNull, '/'))
 }
 
 function isExecutable(file: string): boolean {

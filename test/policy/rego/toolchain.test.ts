@@ -1,6 +1,7 @@
 // What is said where OPA is missing, and what builds it.
 
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { devNull } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { readFolder } from '../../../src/policy/folder.ts'
@@ -23,6 +24,23 @@ t.test('without OPA and without Go, both are named', async (t) => {
   const toolsDir = t.testdir()
   const toolchain = new Toolchain({ env: { PATH: toolsDir }, toolsDir, mayInstall: true })
   await t.rejects(toolchain.opa(), { ...MISSING, message: /neither is Go.*install Go/ })
+})
+
+t.test('where it can be built and not be put, the message says which folder to give', async (t) => {
+  const { env } = goThat(t.testdir({ file: '' }), 'exit 1')
+  const into = (toolsDir: string): Toolchain => new Toolchain({ env, toolsDir, mayInstall: true })
+  const inFile = join(t.testdirName, 'file', 'tools')
+  await t.rejects(into(inFile).opa(), {
+    ...MISSING,
+    message: /cannot be made \(ENOTDIR.*set HOME or XDG_CACHE_HOME/,
+  })
+  const { message } = await into(join(devNull, 'cordon/tools'))
+    .opa()
+    .then(
+      () => ({ message: '' }),
+      (error: Error) => error,
+    )
+  t.match(message, /no folder of our own.*set HOME or XDG_CACHE_HOME.*on PATH$/)
 })
 
 t.test('where Go fails, its last words are passed on', async (t) => {
