@@ -228,7 +228,7 @@ function notAskedLine({ policy_id: id, missed }: NotAsked): string {
         : seen.length === 0
           ? 'there is none'
           : `it is ${listed(seen.map(plain))}`
-    return `${dimension} must be ${listed(all)}, and ${is}`
+    return `${dimension} must be ${listed(all, 'or')}, and ${is}`
   })
   return `  ${id}: ${why.join('; ')}`
 }
@@ -247,10 +247,10 @@ function cut(text: string): string {
 }
 
 /** `a`, `a and b`, `a, b and 3 more`. */
-export function listed(words: readonly string[]): string {
+export function listed(words: readonly string[], word: 'and' | 'or' = 'and'): string {
   const first = words.slice(0, MAX_NAMED)
   const rest = words.length - first.length
   const all = rest > 0 ? [...first, `${rest} more`] : first
   const last = all.at(-1) ?? ''
-  return all.length <= 1 ? last : `${all.slice(0, -1).join(', ')} and ${last}`
+  return all.length <= 1 ? last : `${all.slice(0, -1).join(', ')} ${word} ${last}`
 }

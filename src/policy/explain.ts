@@ -380,7 +380,7 @@ function candidateOf(vote: Vote, around: Surroundings): ExplainedCandidate {
     why:
       hidden.length > 0
         ? `cannot tell: the record does not have ${listed(hidden)}, which it reads; then it said ${effect ?? 'nothing'}`
-        : whyOf(vote, rules, clauses),
+        : whyOf(vote, part, rules, clauses),
     // What a policy does with half of what it saw says nothing about what it did with all of it.
     ...(rules === undefined || hidden.length > 0 ? {} : { rules }),
     ...(clauses === undefined || hidden.length > 0 ? {} : { clauses }),
@@ -424,6 +424,7 @@ const ANSWERING = new Set(['decision', 'deny', 'review', 'allow'])
 
 function whyOf(
   { policy, effect, error, obligations }: Vote,
+  part: ExplainedCandidate['part'],
   rules: readonly ExplainedRule[] | undefined,
   clauses: readonly ExplainedClause[] | undefined,
 ): string {
@@ -431,7 +432,12 @@ function whyOf(
     return `it failed, which counts as ${effect === null ? 'no answer' : effect}: ${error}`
   const answering = rules?.filter(({ rule }) => ANSWERING.has(rule)) ?? []
   const holding = answering.filter(({ outcome }) => outcome === 'holds').map(({ rule }) => rule)
-  const adds = obligations.length > 0 ? '; it adds its obligations' : ''
+  const adds =
+    obligations.length === 0
+      ? ''
+      : part === 'adds obligations'
+        ? '; it adds its obligations'
+        : '; its obligations do not count here'
   if (effect !== null) {
     if (policy.language === 'cedar') return 'all its parts hold'
     return holding.length === 0

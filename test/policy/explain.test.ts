@@ -288,3 +288,15 @@ t.test('an explanation names only places that are filled in', async (t) => {
   t.match(problemsOf(statement('x'.repeat(1001))), [/1 to 1000 characters/])
   t.match(problemsOf(statement('')), [/1 to 1000 characters/])
 })
+
+t.test('what only obliges says whether that counts, and names are one or the other', async (t) => {
+  t.match(candidate(await about(INPUT), 'coach')?.why, /it adds its obligations$/)
+  t.match(candidate(await about(SECRET), 'coach')?.why, /its obligations do not count here$/)
+  const scoped = cedarSet(
+    '@id("p") permit(principal, action in [Cordon::Action::"paste", Cordon::Action::"upload_file"], resource);',
+  )
+  t.match(
+    inWords(await explain(scoped, INPUT)),
+    /p: actions must be paste or upload_file, and it is send_prompt/,
+  )
+})
