@@ -301,7 +301,8 @@ function evaluate(
   count: number,
   input: EngineInput,
 ): PolicyOutcome[] {
-  const outcomes = Array.from<PolicyOutcome>({ length: count }).fill(NO_OUTCOME)
+  const outcomes: PolicyOutcome[] = []
+  for (let place = 0; place < count; place++) outcomes.push(NO_OUTCOME)
   for (const { engine, indexes, places } of questions) {
     const answers = askSafely(engine, indexes, input)
     for (let at = 0; at < places.length; at++) outcomes[places[at] ?? 0] = answers[at] ?? NO_OUTCOME

@@ -18,6 +18,7 @@ import {
 import { isObject, readObligations } from '../metadata.ts'
 import { type ReadTree, readTree } from '../projection.ts'
 import { BUDGET_MS, type Quarantine, type QuarantineListener } from '../quarantine.ts'
+import { InputImage } from './input-image.ts'
 import type { CompiledPolicy } from './manifest.ts'
 import { ruleName } from './rule-functions.ts'
 import type { Answer, RuleFailure, Shard, ShardFailure } from './wasm.ts'
@@ -83,11 +84,14 @@ export class RegoEngine implements Engine {
       this.#questions.set(indexes, questions)
     }
     const outcomes = indexes.map(() => NO_SUCH_POLICY)
-    let json: Uint8Array | string = ''
-    let of: ReadTree | undefined
+    let seen: ShardInput = ''
+    let reads: ReadTree | undefined
     for (const question of questions) {
-      if (of !== question.reads) json = jsonFor((of = question.reads), input)
-      this.#ask(question, json, outcomes)
+      if (reads !== question.reads) {
+        reads = question.reads
+        seen = inputFor(reads, input)
+      }
+      this.#ask(question, seen, outcomes)
     }
     return outcomes
   }
@@ -115,7 +119,7 @@ export class RegoEngine implements Engine {
   }
 
   /** The input is parsed once in the shard; an error throws the instance away, so it must be set again. */
-  #ask({ shard, asked }: ShardQuestion, json: Uint8Array | string, into: PolicyOutcome[]): void {
+  #ask({ shard, asked }: ShardQuestion, input: ShardInput, into: PolicyOutcome[]): void {
     let problem: ShardFailure | undefined
     let isSet = false
     const quarantine = this.#quarantine
@@ -127,7 +131,7 @@ export class RegoEngine implements Engine {
         continue
       }
       if (!isSet) {
-        problem = shard.setInput(json)
+        problem = shard.setInput(input)
         isSet = true
       }
       const outcome: RegoOutcome = problem === undefined ? outcomeOf(who) : failed(problem.error)
@@ -137,7 +141,7 @@ export class RegoEngine implements Engine {
       if (problem === undefined && outcome.error !== null) isSet = false
     }
     if (quarantine !== undefined && performance.now() - began > BUDGET_MS)
-      strikeSlow(shard, asked, json, quarantine)
+      strikeSlow(shard, asked, input, quarantine)
     shard.rest()
   }
 
@@ -160,9 +164,14 @@ export class RegoEngine implements Engine {
 
 const NO_SUCH_POLICY = failed('no such policy')
 
+type ShardInput = Uint8Array | string | InputImage
+
 /** As much of the input as is read. */
-function jsonFor(reads: ReadTree, input: EngineInput): Uint8Array | string {
-  return reads.whole ? input.json() : (input.part?.(reads) ?? input.json())
+function inputFor(reads: ReadTree, input: EngineInput): ShardInput {
+  const { part } = input
+  return part === undefined
+    ? input.json()
+    : new InputImage(input.document, reads, () => part(reads))
 }
 
 /** An outcome; `isLimit`: the policy ran into a limit. */
@@ -200,12 +209,12 @@ function failedOf({ compiled }: RegoPolicy, { error, isLimit, at }: RuleFailure)
 function strikeSlow(
   shard: Shard,
   asked: ShardQuestion['asked'],
-  json: Uint8Array | string,
+  input: ShardInput,
   quarantine: Quarantine,
 ): void {
   for (const { who } of asked) {
     if (who.rules === undefined || quarantine.problemOf(who.index) !== undefined) continue
-    if (shard.setInput(json) !== undefined) return
+    if (shard.setInput(input) !== undefined) return
     const before = process.threadCpuUsage()
     const answer = shard.answer(who.rules, who.answer)
     const { user, system } = process.threadCpuUsage(before)

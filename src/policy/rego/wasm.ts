@@ -7,6 +7,7 @@
 
 import { CordonError } from '../../base/errors.ts'
 import { meter } from './fuel.ts'
+import { INPUT_START, InputImage } from './input-image.ts'
 import { OPEN_SHARDS } from './open-shards.ts'
 import { SortedIteration } from './order.ts'
 import { NEXT_MEMBER_ID, redirect, REDIRECTED } from './redirect.ts'
@@ -66,9 +67,12 @@ interface Instance {
 }
 
 const PAGE_BYTES = 65_536
-const INITIAL_PAGES = 4
+/** Address space; what is not used takes no memory. */
+const INITIAL_PAGES = 16
 /** 64 MiB an instance. */
 const MAX_PAGES = 1024
+/** Of a block of OPA's allocator. */
+const BLOCK_HEAD = 12
 /** What a long input made of the memory is given back, beyond what the data documents need. */
 const KEPT_BYTES = 4 * 1024 * 1024
 /** Data documents that take some milliseconds to read. */
@@ -203,22 +207,43 @@ export class Shard {
     return this.#places.get(name)
   }
 
-  /** Parses the input that the following evaluations see; an error says why it could not. */
-  setInput(json: Uint8Array | string): ShardFailure | undefined {
+  /** Sets the input that the following evaluations see; an error says why it could not. */
+  setInput(input: Uint8Array | string | InputImage): ShardFailure | undefined {
     try {
-      const { exports, memory, base } = this.#current()
-      const size = typeof json === 'string' ? Buffer.byteLength(json) : json.length
-      exports.fuel.value = Math.min(FUEL_MAX, FUEL + size * FUEL_PER_INPUT_BYTE)
-      exports.opa_heap_ptr_set(base)
-      const address = exports.opa_malloc(size)
-      memory.write(address, json)
-      this.#input = exports.opa_json_parse(address, size)
-      this.#heap = exports.opa_heap_ptr_get()
-      return this.#input === 0 ? { error: 'the input is no JSON', isLimit: false } : undefined
+      const instance = this.#current()
+      if (input instanceof InputImage) {
+        const start = Math.max(INPUT_START, instance.base)
+        const placed = input.at(start)
+        if (placed === undefined) return this.#parse(instance, input.json())
+        this.#place(instance, start, placed.bytes)
+        this.#input = placed.root
+        return undefined
+      }
+      return this.#parse(instance, input)
     } catch (error) {
       this.close()
       return failureOf(error)
     }
+  }
+
+  #parse({ exports, memory, base }: Instance, json: Uint8Array | string): ShardFailure | undefined {
+    const size = typeof json === 'string' ? Buffer.byteLength(json) : json.length
+    exports.fuel.value = Math.min(FUEL_MAX, FUEL + size * FUEL_PER_INPUT_BYTE)
+    exports.opa_heap_ptr_set(base)
+    const address = exports.opa_malloc(size)
+    memory.write(address, json)
+    this.#input = exports.opa_json_parse(address, size)
+    this.#heap = exports.opa_heap_ptr_get()
+    return this.#input === 0 ? { error: 'the input is no JSON', isLimit: false } : undefined
+  }
+
+  /** The image is one block for OPA's allocator, whose head is overwritten by that of the first block in it. */
+  #place({ exports, memory }: Instance, start: number, bytes: Uint8Array): void {
+    exports.fuel.value = FUEL
+    exports.opa_heap_ptr_set(start)
+    exports.opa_malloc(bytes.length - BLOCK_HEAD)
+    memory.write(start, bytes)
+    this.#heap = exports.opa_heap_ptr_get()
   }
 
   /** The value of an entrypoint for the input set last. After an error the input must be set again. */
