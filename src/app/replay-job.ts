@@ -109,21 +109,21 @@ export class ThreadedReplays implements ReplayJobs {
         `${MOST_RUNNING} replays run here already: wait for one to end, or cancel one`,
       )
     const replay_id = this.#parts.nextId()
-    let filled: { readonly order: ReplayOrder; readonly folder: string } | undefined
+    let taken: { readonly order: ReplayOrder; readonly folder: string } | undefined
     this.#prepared += 1
     return {
       replay_id,
-      fill: (order) => {
-        filled = { order, folder: writeDraft(order.files) }
+      take: (order) => {
+        taken = { order, folder: writeDraft(order.files) }
       },
       start: () => {
-        if (filled === undefined) throw new CordonError('INTERNAL', 'a replay without policies')
+        if (taken === undefined) throw new CordonError('INTERNAL', 'a replay without policies')
         this.#prepared -= 1
-        return this.#start(replay_id, filled.order, filled.folder)
+        return this.#start(replay_id, taken.order, taken.folder)
       },
       giveUp: () => {
         this.#prepared -= 1
-        if (filled !== undefined) rmSync(filled.folder, { recursive: true, force: true })
+        if (taken !== undefined) rmSync(taken.folder, { recursive: true, force: true })
       },
     }
   }

@@ -77,11 +77,11 @@ export interface ReplayJob {
   readonly report: ReplayReport | null
 }
 
-/** A place that is kept: `start` behind `fill`, or `giveUp`, ends it. */
+/** A place that is kept: `start` behind `take`, or `giveUp`, ends it. */
 export interface PreparedReplay {
   readonly replay_id: string
   /** Lays the policies where the job finds them; throws INPUT_INVALID for files that lie nowhere. */
-  readonly fill: (order: ReplayOrder) => void
+  readonly take: (order: ReplayOrder) => void
   readonly start: () => ReplayJob
   readonly giveUp: () => void
 }
@@ -127,7 +127,7 @@ export class Replays {
     const job = jobs.prepare()
     try {
       const { files, isAlone } = await this.files(policies)
-      job.fill({ policies: named, files, isAlone, period, limit: limit ?? Infinity })
+      job.take({ policies: named, files, isAlone, period, limit: limit ?? Infinity })
       await audit(
         auditRecord(this.#parts, {
           event_type: 'policy_replayed',

@@ -318,13 +318,16 @@ t.test('the trail of what is governed', async (t) => {
       )
   }
   // Words stand in the part that can be erased, what they were before too.
-  t.match(kept.filter(({ event_type: type }) => type === 'policy_edited').at(-1), {
-    event_data: {
-      changed: ['change_summary'],
-      before: { change_summary: 'the first' },
-      comment: 'x',
+  t.match(
+    kept.findLast(({ event_type: type }) => type === 'policy_edited'),
+    {
+      event_data: {
+        changed: ['change_summary'],
+        before: { change_summary: 'the first' },
+        comment: 'x',
+      },
     },
-  })
+  )
   for (const event of kept)
     if (/^(?:policy|exception|review)_/.test(String(event['event_type'])))
       t.ok(event['actor_name'], `${String(event['event_type'])} tells who`)

@@ -12,8 +12,8 @@ t.test('the audit event is kept before the job begins', async (t) => {
   const jobs: ReplayJobs = {
     prepare: () => ({
       replay_id: 'r1',
-      fill: ({ files }) => {
-        done.push(`filled with ${files.length}`)
+      take: ({ files }) => {
+        done.push(`took ${files.length}`)
       },
       start: () => {
         done.push('started')
@@ -46,10 +46,10 @@ t.test('the audit event is kept before the job begins', async (t) => {
     },
   })
   await replays.start({}, { type: 'system' })
-  t.same(done.splice(0), ['filled with 0', 'recorded r1', 'started'])
+  t.same(done.splice(0), ['took 0', 'recorded r1', 'started'])
   isFull = true
   await t.rejects(replays.start({}, { type: 'system' }), { code: 'STORE_UNAVAILABLE' })
-  t.same(done.splice(0), ['filled with 0', 'given up'])
+  t.same(done.splice(0), ['took 0', 'given up'])
   isFull = false
   const none = { policy_id: 'none', version: '1.0.0' }
   await t.rejects(replays.start({ policies: none }, { type: 'system' }), { code: 'NOT_FOUND' })
