@@ -45,7 +45,7 @@ function tryCedar(
   { policies, reads, isTogether }: Extract<TrialJob, { kind: 'cedar' }>,
   skip: readonly number[],
 ): TrialAnswer {
-  const engine = new CedarEngine(policies)
+  const engine = new CedarEngine(policies, true)
   const all = [...policies.keys()]
   const questions = isTogether === true ? [all] : all.map((index) => [index])
   const answer = tryAll(questions.length, skip, reads, (document) => {

@@ -74,7 +74,12 @@ t.test(
 
 /** One statement as its author wrote it, over the whole request, by Cedar's stateless interface. */
 function askAlone({ outcome }: CedarPolicy, text: string, input: unknown): PolicyOutcome {
-  const request = requestMaker([''], everything(input))(input)
+  const looks = {
+    reads: [''],
+    entities: everything(input),
+    lists: { sought: new Map(), whole: [''] },
+  }
+  const request = requestMaker([looks])(input)
   const answer = cedar.isAuthorized({
     ...request,
     validateRequest: false,
@@ -88,13 +93,11 @@ function askAlone({ outcome }: CedarPolicy, text: string, input: unknown): Polic
 }
 
 /** Every name in the document as an entity of every type. */
-function everything(input: unknown): Set<string> {
+function everything(input: unknown): readonly string[] {
   const names = JSON.stringify(input, big).match(/"[^"]*"/g) ?? []
-  return new Set(
-    names.flatMap((name) =>
-      ['Group', 'Role', 'Department', 'Category', 'Vendor'].map((type) =>
-        entityKey(`Cordon::${type}`, JSON.parse(name) as string),
-      ),
+  return [...names, '"unknown"'].flatMap((name) =>
+    ['User', 'Action', 'Service', 'Group', 'Role', 'Department', 'Category', 'Vendor'].map((type) =>
+      entityKey(`Cordon::${type}`, JSON.parse(name) as string),
     ),
   )
 }

@@ -313,7 +313,11 @@ const READS: readonly (readonly [statement: string, reads: readonly string[]])[]
   ],
   [
     'permit(principal, action, resource) when { (if principal == principal then principal else principal) has email };',
-    ['user'],
+    ['user', 'user.id'],
+  ],
+  [
+    'permit(principal, action, resource) when { principal == Cordon::User::"a" || Cordon::Service::"b" != resource };',
+    ['resource.id', 'user.id'],
   ],
   ['permit(principal, action, resource) when { {a: context}.a has source };', ['']],
 ]

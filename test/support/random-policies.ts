@@ -230,6 +230,24 @@ const CEDAR_CONDITIONS: readonly ((dice: Dice) => string)[] = [
   () => '(context has content && context.content has bytes && context.content.bytes * 9000 > 1000)',
   () => '(principal has known && principal.known)',
   () => '(principal has groups && principal.groups.contains("sales"))',
+  (dice) =>
+    `(principal has groups && ${dice.of([
+      `principal.groups.containsAny(["${dice.of(GROUPS)}", "nobody"])`,
+      `principal.groups.containsAll(["${dice.of(GROUPS)}", "${dice.of(GROUPS)}"])`,
+      'principal.groups.isEmpty()',
+      `principal.groups == ["${dice.of(GROUPS)}"]`,
+      `["${dice.of(GROUPS)}", "${dice.of(GROUPS)}"].containsAll(principal.groups)`,
+      'principal has roles && principal.groups.containsAny(principal.roles)',
+    ])})`,
+  (dice) =>
+    dice.of([
+      'principal == Cordon::User::"u-1"',
+      'principal != Cordon::User::"u-2"',
+      'action == Cordon::Action::"paste"',
+      `resource == Cordon::Service::"${dice.of(SERVICES)}"`,
+      '[principal].contains(Cordon::User::"u-1")',
+      'principal has department && principal.department has path && principal.department.path.contains("Acme")',
+    ]),
   () =>
     '(principal has department && principal.department has name && principal.department.name == "Legal")',
   (dice) => `principal in Cordon::Group::"${dice.of(GROUPS)}"`,

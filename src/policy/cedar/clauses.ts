@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
 import type { ClauseValue } from '../engine.ts'
 import { requestMaker } from './entities.ts'
-import type { CedarPolicy } from './read.ts'
+import { type CedarPolicy, looksOf } from './read.ts'
 
 const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') as typeof CedarWasm
 
@@ -64,11 +64,11 @@ function policyOf(head: Head, conditions: readonly CedarWasm.Clause[]): CedarWas
 }
 
 function ask(
-  { metadata, entities }: CedarPolicy,
+  policy: CedarPolicy,
   document: unknown,
   policies: readonly CedarWasm.PolicyJson[],
 ): (at: number) => { readonly holds: boolean; readonly error?: string } {
-  const request = requestMaker(metadata.reads, new Set(entities))(document)
+  const request = requestMaker([looksOf(policy)])(document)
   const answer = cedar.isAuthorized({
     ...request,
     validateRequest: false,

@@ -4,9 +4,14 @@
 // candidates together: they make a cell, prepared in the wasm once. Cells that come together again and again are
 // prepared as one set, which saves calls. Sets live in the wasm under names for good: names are used again, and
 // the sets are bounded in number and in statements; the one that was not used for longest goes first.
+//
+// A request holds only what these statements can tell apart, so that most people come to few requests; what Cedar
+// answered to one is remembered. Errors are not.
 
+import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type * as CedarWasm from '@cedar-policy/cedar-wasm/nodejs'
+import { LRUCache } from 'lru-cache'
 import type { PolicyMetadata } from '../../model/policy.ts'
 import {
   type Engine,
@@ -18,7 +23,7 @@ import {
 } from '../engine.ts'
 import { clausesOf } from './clauses.ts'
 import { type CedarRequest, requestMaker } from './entities.ts'
-import type { CedarPolicy } from './read.ts'
+import { type CedarPolicy, looksOf } from './read.ts'
 
 const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') as typeof CedarWasm
 
@@ -28,6 +33,12 @@ const MAX_STATEMENTS = 20_000
 /** Cells that came together so often are worth a set of their own, which takes as long to prepare as some calls. */
 const WORTH_A_SET = 8
 
+/** Answers with their requests, as far as their size can be told. */
+const REMEMBERED_BYTES = 16 * 1024 * 1024
+/** A longer request comes once. */
+const LONGEST_REQUEST = 2048
+const LONGEST_NAME = 64
+
 /** Names of sets in the wasm that no engine of this thread uses. */
 const FREE_NAMES: string[] = []
 let names = 0
@@ -35,6 +46,8 @@ let names = 0
 /** Statements that are asked with one call. */
 interface Group {
   readonly key: string
+  /** The same for the same statements, in few characters. */
+  readonly name: string
   readonly indexes: readonly number[]
   readonly requestFor: (document: unknown) => CedarRequest
 }
@@ -44,6 +57,12 @@ interface Slice extends Group {
   readonly cells: readonly Group[]
   readonly places: ReadonlyMap<string, number>
   asked: number
+}
+
+/** What statements of a group say, by their numbers as texts. */
+interface Answer {
+  readonly satisfied: readonly string[]
+  readonly errors: readonly CedarWasm.AuthorizationError[]
 }
 
 /** A group in the wasm. */
@@ -61,9 +80,11 @@ export class CedarEngine implements Engine {
   /** Prepared sets by the keys of their groups, the least recently used first. */
   readonly #sets = new Map<string, PreparedSet>()
   #statements = 0
+  readonly #answers: LRUCache<string, readonly string[]> | undefined
 
-  /** The policies must be valid: `readCedar` says so. */
-  constructor(policies: readonly CedarPolicy[]) {
+  /** The policies must be valid: `readCedar` says so. `isTrial`: how long Cedar takes is what is asked, each time. */
+  constructor(policies: readonly CedarPolicy[], isTrial = false) {
+    this.#answers = isTrial ? undefined : rememberedAnswers()
     this.#policies = policies
     this.policies = policies.map(({ metadata }) => metadata)
     const byScope = new Map<string, number[]>()
@@ -92,7 +113,7 @@ export class CedarEngine implements Engine {
         for (const index of group.indexes) place(outcomes, slice, String(index), failed(answer))
         continue
       }
-      for (const id of answer.reason)
+      for (const id of answer.satisfied)
         place(outcomes, slice, id, this.#policies[Number(id)]?.outcome ?? SILENT)
       for (const { policyId, error } of answer.errors)
         place(outcomes, slice, policyId, failed(error.message))
@@ -108,19 +129,30 @@ export class CedarEngine implements Engine {
   /** Frees what the wasm holds for this engine. */
   close(): void {
     for (const key of this.#sets.keys()) this.#drop(key)
+    this.#answers?.clear()
   }
 
-  #ask(group: Group, document: unknown): CedarWasm.Diagnostics | string {
+  #ask(group: Group, document: unknown): Answer | string {
+    const request = group.requestFor(document)
+    const key = `${group.name} ${JSON.stringify(request)}`
+    const satisfied = this.#answers?.get(key)
+    if (satisfied !== undefined) return { satisfied, errors: [] }
+    const answer = this.#askCedar(group, request)
+    if (typeof answer !== 'string' && answer.errors.length === 0 && key.length <= LONGEST_REQUEST)
+      this.#answers?.set(key, answer.satisfied)
+    return answer
+  }
+
+  #askCedar(group: Group, request: CedarRequest): Answer | string {
     try {
-      const name = this.#prepared(group)
       const answer = cedar.statefulIsAuthorized({
-        ...group.requestFor(document),
-        preparsedPolicySetId: name,
+        ...request,
+        preparsedPolicySetId: this.#prepared(group),
         validateRequest: false,
       } as unknown as CedarWasm.StatefulAuthorizationCall)
-      return answer.type === 'success'
-        ? answer.response.diagnostics
-        : (answer.errors[0]?.message ?? 'Cedar gave no answer')
+      if (answer.type === 'failure') return answer.errors[0]?.message ?? 'Cedar gave no answer'
+      const { reason, errors } = answer.response.diagnostics
+      return { satisfied: reason, errors }
     } catch (error) {
       return error instanceof Error ? `Cedar failed: ${error.message}` : 'Cedar failed'
     }
@@ -148,15 +180,14 @@ export class CedarEngine implements Engine {
 
   #groupOf(indexes: readonly number[]): Group {
     const policies = indexes.flatMap((index) => this.#policies[index] ?? [])
+    const key = indexes.join()
     let requestFor: Group['requestFor'] | undefined
     return {
-      key: indexes.join(),
+      key,
+      name: key.length <= LONGEST_NAME ? key : createHash('sha256').update(key).digest('base64'),
       indexes,
       requestFor: (document) => {
-        requestFor ??= requestMaker(
-          policies.flatMap(({ metadata }) => metadata.reads),
-          new Set(policies.flatMap(({ entities }) => entities)),
-        )
+        requestFor ??= requestMaker(policies.map(looksOf))
         return requestFor(document)
       },
     }
@@ -201,6 +232,13 @@ export class CedarEngine implements Engine {
     FREE_NAMES.push(set.name)
     this.#statements -= set.size
   }
+}
+
+function rememberedAnswers(): LRUCache<string, readonly string[]> {
+  return new LRUCache({
+    maxSize: REMEMBERED_BYTES,
+    sizeCalculation: (satisfied, key) => 2 * key.length + 16 * satisfied.length + 200,
+  })
 }
 
 function place(

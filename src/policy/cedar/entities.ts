@@ -24,8 +24,28 @@ interface EntityId {
 }
 
 type Convert = (value: unknown) => unknown
-type Shape = Readonly<Record<string, Convert>>
+/** Of each attribute how it is converted, or what it is made of. */
+interface Shape {
+  readonly [key: string]: Convert | Shape
+}
 type Fields = readonly (readonly [key: string, convert: Convert])[]
+
+/** What statements look at. */
+export interface Looks {
+  /** Paths of the input document; `''`: all of it. */
+  readonly reads: readonly string[]
+  /** The entities that they name, as `entityKey` writes them. */
+  readonly entities: readonly string[]
+  readonly lists: ListLooks
+}
+
+/** What statements look at in lists of texts. */
+export interface ListLooks {
+  /** By the path of a list, texts that are sought in it. */
+  readonly sought: ReadonlyMap<string, readonly string[]>
+  /** Paths at which more is looked at than whether such texts are there. */
+  readonly whole: readonly string[]
+}
 
 const MIN_LONG = -(2n ** 63n)
 const MAX_LONG = 2n ** 63n - 1n
@@ -64,7 +84,7 @@ const USER: Shape = {
   email: text,
   known: bool,
   status: text,
-  department: recordOf(DEPARTMENT),
+  department: DEPARTMENT,
   groups: texts,
   roles: texts,
   employee_type: text,
@@ -92,7 +112,12 @@ const SERVICE: Shape = {
   method: text,
   model: text,
 }
-const FINDING: Shape = { type: text, category: text, count: long, confidence: decimal }
+const FINDING: Fields = Object.entries({
+  type: text,
+  category: text,
+  count: long,
+  confidence: decimal,
+})
 const CONTENT: Shape = {
   classified: bool,
   parsed: bool,
@@ -113,7 +138,7 @@ const FACTORS: Shape = {
   history: long,
   time: long,
 }
-const RISK: Shape = { score: long, level: text, own_score: long, factors: recordOf(FACTORS) }
+const RISK: Shape = { score: long, level: text, own_score: long, factors: FACTORS }
 const CONTEXT: Shape = {
   source: text,
   ip_address: address,
@@ -122,25 +147,24 @@ const CONTEXT: Shape = {
   location_type: text,
   geo_location: text,
   tenant: text,
-  time: recordOf(TIME),
-  risk: recordOf(RISK),
+  time: TIME,
+  risk: RISK,
 }
 
 const UNKNOWN = 'unknown'
 
-/** Makes requests with what a set of statements can look at, because Cedar takes time for every value. */
-export function requestMaker(
-  reads: readonly string[],
-  entities: ReadonlySet<string>,
-): (document: unknown) => CedarRequest {
-  const userFields = fieldsRead(USER, 'user', reads)
-  const resourceFields = fieldsRead(SERVICE, 'resource', reads)
-  const contextFields = fieldsRead(CONTEXT, 'context', reads)
-  const contentFields = fieldsRead(CONTENT, 'content', reads)
+/** Makes requests with what statements can look at, because Cedar takes time for every value, every text of a list. */
+export function requestMaker(looks: readonly Looks[]): (document: unknown) => CedarRequest {
+  const reads = looks.flatMap((each) => each.reads)
+  const seen = (shape: Shape, part: string): Fields => fieldsRead(shape, part, reads, looks)
+  const userFields = seen(USER, 'user')
+  const resourceFields = seen(SERVICE, 'resource')
+  const contextFields = seen(CONTEXT, 'context')
+  const contentFields = seen(CONTENT, 'content')
   const wantsContent = reads.some(
     (path) => path === '' || path === 'content' || path.startsWith('content.'),
   )
-  const named = byType(entities)
+  const named = byType(looks.flatMap(({ entities }) => entities))
   /** Only parents that a statement names can matter. */
   const parents = (type: string, names: unknown): EntityId[] => {
     const wanted = named.get(`Cordon::${type}`)
@@ -152,13 +176,25 @@ export function requestMaker(
     }
     return [...found].map((name) => entity(type, name))
   }
+  const uidOf = (type: string): ((id: unknown) => EntityId) => {
+    const wanted = named.get(`Cordon::${type}`) ?? NOBODY
+    const other = entity(type, notAmong(wanted))
+    // An id that no statement names is like every other one: equal answers can be told to be equal.
+    return (value) => {
+      const id = idOf(value)
+      return wanted.has(id) ? entity(type, id) : other
+    }
+  }
+  const userOf = uidOf('User')
+  const serviceOf = uidOf('Service')
+  const actionOf = uidOf('Action')
   return (document) => {
     const input = isObject(document) ? document : {}
     const user = isObject(input['user']) ? input['user'] : {}
     const resource = isObject(input['resource']) ? input['resource'] : {}
     const department = isObject(user['department']) ? user['department'] : {}
-    const principal = entity('User', idOf(user['id']))
-    const service = entity('Service', idOf(resource['id']))
+    const principal = userOf(user['id'])
+    const service = serviceOf(resource['id'])
     const context = record(contextFields, input['context'])
     if (wantsContent && isObject(input['content']))
       context['content'] = record(contentFields, input['content'])
@@ -173,7 +209,7 @@ export function requestMaker(
     ]
     return {
       principal,
-      action: entity('Action', idOf(input['action'])),
+      action: actionOf(input['action']),
       resource: service,
       context,
       // One without attributes and parents is as one that is not there.
@@ -190,7 +226,15 @@ export function entityKey(type: string, id: string): string {
   return `${type}\0${id}`
 }
 
-function byType(entities: ReadonlySet<string>): ReadonlyMap<string, ReadonlySet<string>> {
+const NOBODY: ReadonlySet<string> = new Set()
+
+function notAmong(names: ReadonlySet<string>): string {
+  let name = 'other'
+  while (names.has(name)) name += '-'
+  return name
+}
+
+function byType(entities: readonly string[]): ReadonlyMap<string, ReadonlySet<string>> {
   const named = new Map<string, Set<string>>()
   for (const key of entities) {
     const at = key.indexOf('\0')
@@ -202,16 +246,36 @@ function byType(entities: ReadonlySet<string>): ReadonlyMap<string, ReadonlySet<
   return named
 }
 
-function fieldsRead(shape: Shape, part: string, reads: readonly string[]): Fields {
-  return Object.entries(shape).filter(([key]) =>
-    reads.some(
-      (path) =>
-        path === '' ||
-        path === part ||
-        path === `${part}.${key}` ||
-        path.startsWith(`${part}.${key}.`),
-    ),
-  )
+/** The fields below a path that are read, of lists that are only searched what is sought in them. */
+function fieldsRead(
+  shape: Shape,
+  path: string,
+  reads: readonly string[],
+  looks: readonly Looks[],
+): Fields {
+  return Object.entries(shape).flatMap(([key, convert]): [string, Convert][] => {
+    const at = `${path}.${key}`
+    const isWhole = reads.some((read) => read === '' || isAbove(read, at))
+    if (!isWhole && !reads.some((read) => read.startsWith(`${at}.`))) return []
+    if (typeof convert !== 'function')
+      return [[key, recordOf(fieldsRead(convert, at, reads, looks))]]
+    return [[key, convert === texts ? searched(at, looks) : convert]]
+  })
+}
+
+/** The list at a path, without texts that nobody looks for: none of them can be missed. */
+function searched(path: string, looks: readonly Looks[]): Convert {
+  if (looks.some(({ lists }) => lists.whole.some((whole) => whole === '' || isAbove(whole, path))))
+    return texts
+  const sought = new Set(looks.flatMap(({ lists }) => lists.sought.get(path) ?? []))
+  return (value) =>
+    Array.isArray(value)
+      ? value.map(text).filter((item) => typeof item === 'string' && sought.has(item))
+      : undefined
+}
+
+function isAbove(above: string, path: string): boolean {
+  return path === above || path.startsWith(`${above}.`)
 }
 
 function entity(type: string, id: string): EntityId {
@@ -232,8 +296,7 @@ function record(fields: Fields, value: unknown): Record<string, unknown> {
   return out
 }
 
-function recordOf(shape: Shape): Convert {
-  const fields = Object.entries(shape)
+function recordOf(fields: Fields): Convert {
   return (value) => (isObject(value) ? record(fields, value) : undefined)
 }
 

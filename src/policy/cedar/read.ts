@@ -14,8 +14,9 @@ import type { PolicyOutcome } from '../engine.ts'
 import type { SourceFile } from '../folder.ts'
 import { readMetadata, readObligations } from '../metadata.ts'
 import { SharedValues } from '../shared-values.ts'
+import type { ListLooks, Looks } from './entities.ts'
 import { impliedScope, namedEntities } from './heads.ts'
-import { readsOfCedar } from './reads.ts'
+import { listLooksOf, readsOfCedar } from './reads.ts'
 import { splitStatements, type Statement } from './statements.ts'
 
 const cedar = createRequire(import.meta.url)('@cedar-policy/cedar-wasm/nodejs') as typeof CedarWasm
@@ -45,8 +46,14 @@ export interface CedarPolicy {
   readonly text: string
   /** Entities that it names, as `entityKey` writes them. */
   readonly entities: readonly string[]
+  readonly lists: ListLooks
   /** What it says where it is satisfied. */
   readonly outcome: PolicyOutcome
+}
+
+/** What it looks at of a request. */
+export function looksOf({ metadata, entities, lists }: CedarPolicy): Looks {
+  return { reads: metadata.reads, entities, lists }
 }
 
 export interface CedarFile {
@@ -329,6 +336,7 @@ function readStatement(
     metadata,
     text: `${text.slice(0, effectAt)}permit${text.slice(effectAt + 'permit'.length)}`,
     entities: namedEntities(parsed.json),
+    lists: listLooksOf(parsed.json),
     outcome: { effect: answer.effect, reasons, obligations, error: null },
   }
   return { statement, policy, hasOwnId: raw['id'] !== undefined, said: undefined }

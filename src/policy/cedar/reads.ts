@@ -1,6 +1,7 @@
-// Which parts of the input document a Cedar statement can read, from its JSON form.
+// Which parts of the input document a Cedar statement can read, and what it looks for in lists, from its JSON form.
 
 import { isObject } from '../metadata.ts'
+import type { ListLooks } from './entities.ts'
 
 const PARTS: Readonly<Record<string, string>> = {
   principal: 'user',
@@ -53,6 +54,15 @@ function walk(node: unknown, reads: Set<string>): void {
     reads.add(inputPath(path))
     return
   }
+  for (const test of [node['=='], node['!=']]) {
+    if (!isObject(test)) continue
+    for (const side of [test['left'], test['right']]) {
+      const compared = entityVariable(side)
+      if (compared === undefined) walk(side, reads)
+      else reads.add(compared === 'action' ? 'action' : `${PARTS[compared]}.id`)
+    }
+    return
+  }
   for (const test of [node['in'], node['is']]) {
     if (!isObject(test) || !isObject(test['left'])) continue
     const variable = test['left']['Var']
@@ -62,6 +72,57 @@ function walk(node: unknown, reads: Set<string>): void {
     return
   }
   for (const value of Object.values(node)) walk(value, reads)
+}
+
+/** A variable that stands for an entity: what is compared is who it is. */
+function entityVariable(node: unknown): 'principal' | 'resource' | 'action' | undefined {
+  const variable = isObject(node) ? node['Var'] : undefined
+  return variable === 'principal' || variable === 'resource' || variable === 'action'
+    ? variable
+    : undefined
+}
+
+/** Sound: whatever is not a search for texts that stand in the statement, or a test with `has`, counts as a look at all. */
+export function listLooksOf(statement: unknown): ListLooks {
+  const sought = new Map<string, string[]>()
+  const whole = new Set<string>()
+  const look = (node: unknown): void => {
+    if (Array.isArray(node)) {
+      for (const item of node) look(item)
+      return
+    }
+    if (!isObject(node)) return
+    const search = searchOf(node)
+    if (search !== undefined) {
+      sought.set(search.path, [...(sought.get(search.path) ?? []), ...search.texts])
+      return
+    }
+    const path = chain(node)
+    if (path === undefined) {
+      const compared = node['=='] ?? node['!='] ?? node['in'] ?? node['is']
+      for (const value of Object.values(isObject(compared) ? compared : node))
+        if (compared === undefined || entityVariable(value) === undefined) look(value)
+    } else if (node['has'] === undefined) whole.add(inputPath(path))
+  }
+  look(isObject(statement) ? statement['conditions'] : statement)
+  return { sought, whole: [...whole] }
+}
+
+/** `list.contains("a")`, `list.containsAny(["a", "b"])`, `list.containsAll(["a", "b"])`. */
+function searchOf(
+  node: Record<string, unknown>,
+): { readonly path: string; readonly texts: readonly string[] } | undefined {
+  const one = node['contains']
+  const search = one ?? node['containsAny'] ?? node['containsAll']
+  if (!isObject(search) || !isObject(search['left']) || !isObject(search['right'])) return undefined
+  const list = chain(search['left'])
+  if (list === undefined || search['left']['.'] === undefined) return undefined
+  const values: unknown = one === undefined ? search['right']['Set'] : [search['right']]
+  if (!Array.isArray(values)) return undefined
+  const texts = (values as unknown[]).map((value) => (isObject(value) ? value['Value'] : undefined))
+  return texts.every((text) => typeof text === 'string')
+    ? { path: inputPath(list), texts }
+    : undefined
 }
 
 /** `context.content.bytes` as its parts, for attribute reads and `has` tests alike. */
