@@ -18,11 +18,11 @@ const EMBEDDED_KILLS = 6
 /** Who is killed with SIGKILL: everything at once, the primary alone, or first one worker and then everything. */
 const VICTIMS = ['all', 'primary', 'worker'] as const
 
-t.setTimeout(900_000)
+t.setTimeout(2_900_000)
 
 t.test(
   `${KILLS} kills under load: nothing answered is missing, nothing is there twice`,
-  { skip: noPostgres(), timeout: 900_000 },
+  { skip: noPostgres(), timeout: 2_000_000 },
   async (t) => {
     const dice = new Dice()
     t.comment(`CORDON_SEED=${dice.seed}`)
@@ -73,7 +73,7 @@ t.test(
   },
 )
 
-t.test(`${EMBEDDED_KILLS} kills over the embedded store`, { timeout: 400_000 }, async (t) => {
+t.test(`${EMBEDDED_KILLS} kills over the embedded store`, { timeout: 900_000 }, async (t) => {
   const dice = new Dice()
   t.comment(`CORDON_SEED=${dice.seed}`)
   const standIn = await new StandIn().listen()
