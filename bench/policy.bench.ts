@@ -25,6 +25,8 @@ const asJson = process.argv.includes('--json')
 const isQuick = process.argv.includes('--quick')
 const COUNTS = isQuick ? [10, 100, 1000] : [10, 100, 1000, 10_000]
 const MOST = COUNTS.at(-1) ?? 0
+/** What most of them are compared with: the candidates are equal. */
+const FEW = 100
 const WARM = isQuick ? 300 : 2000
 const CALLS = isQuick ? 1000 : 10_000
 /** Services, and departments, that come again and again; every pair of them. */
@@ -85,7 +87,17 @@ async function measureAll(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'cordon-bench-'))
   try {
     for (const engine of ENGINES) {
-      for (const count of COUNTS) await measureDecisions(dir, engine, count)
+      const p99s = new Map<number, number>()
+      for (const count of COUNTS) p99s.set(count, await measureDecisions(dir, engine, count))
+      const ratio = (p99s.get(MOST) ?? 0) / (p99s.get(FEW) ?? 1)
+      tell({
+        bench: 'policy-ratio',
+        engine,
+        case: 'p99 ratio',
+        policies: MOST,
+        to: FEW,
+        x: round2(ratio),
+      })
       await measureInProcess(dir, engine, MOST)
     }
     await measureSwap(dir, MOST)
@@ -112,7 +124,8 @@ function folderOf(dir: string, engine: Engine, count: number, isScoped = true): 
   return path
 }
 
-async function measureDecisions(dir: string, engine: Engine, count: number): Promise<void> {
+/** Gives the p99 of decisions that are not remembered. */
+async function measureDecisions(dir: string, engine: Engine, count: number): Promise<number> {
   const path = folderOf(dir, engine, count)
   const began = performance.now()
   const set = await loadPolicySet(optionsFor([path]))
@@ -122,19 +135,22 @@ async function measureDecisions(dir: string, engine: Engine, count: number): Pro
   const same = Math.min(most, KNOWN)
   const known = (call: number, score: number): unknown =>
     document(call % same, Math.floor(call / same) % same, score)
+  // A whole number: Cedar sees no other. Below 90, from where the policies refuse.
   let score = 0
   const tellTimes = (
     what: string,
     calls: number,
     make: (call: number) => unknown,
     warm = WARM,
-  ): void => {
-    tell({ bench: 'policy', engine, policies: count, case: what, ...times(set, calls, make, warm) })
+  ): Record<string, number> => {
+    const measured = times(set, calls, make, warm)
+    tell({ bench: 'policy', engine, policies: count, case: what, ...measured })
+    return measured
   }
-  tellTimes('evaluated', CALLS, (call) => known(call, (score += 1) / 1e6))
+  const { p99_us: p99 = 0 } = tellTimes('evaluated', CALLS, (call) => known(call, (score -= 1)))
   if (count === MOST || count === COUNTS[0]) {
     const table = await profileHere(() => {
-      for (let call = 0; call < CALLS; call++) set.decide(known(call, (score += 1) / 1e6))
+      for (let call = 0; call < CALLS; call++) set.decide(known(call, (score -= 1)))
     })
     PROFILES.push(`${engine}, ${count} policies, evaluated${table}`)
   }
@@ -144,24 +160,21 @@ async function measureDecisions(dir: string, engine: Engine, count: number): Pro
     'candidates never seen',
     Math.min(CALLS, 4000),
     (call) =>
-      document(
-        (call * 31) % most,
-        (call * 17 + Math.floor(call / most)) % most,
-        (score += 1) / 1e6,
-      ),
+      document((call * 31) % most, (call * 17 + Math.floor(call / most)) % most, (score -= 1)),
     0,
   )
   set.close()
-  if (count > MOST_IN_LOOP) return
+  if (count > MOST_IN_LOOP) return p99
   const unscoped = await loadPolicySet(optionsFor([folderOf(dir, engine, count, false)]))
   const all = times(
     unscoped,
     Math.max(50, Math.floor(20_000 / count)),
-    (call) => known(call, (score += 1) / 1e6),
+    (call) => known(call, (score -= 1)),
     20,
   )
   tell({ bench: 'policy', engine, policies: count, case: 'a loop over all', ...all })
   unscoped.close()
+  return p99
 }
 
 function times(

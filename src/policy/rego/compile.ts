@@ -4,7 +4,7 @@
 // something that it is made of has changed: its policies, the modules that they use, what they may call, or OPA.
 
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CordonError, type Problem } from '../../base/errors.ts'
@@ -40,6 +40,8 @@ import { OPA_VERSION, type Toolchain } from './toolchain.ts'
 import type { HostBuiltins } from './wasm.ts'
 
 const EVERY_RULE = 'every_rule'
+/** Manifests in the cache: a large one has megabytes, and every change makes one. */
+const MOST_REMEMBERED = 100
 const CONVENTION = new Set(['decision', 'deny', 'review', 'allow', 'obligations'])
 /** The compiler puts their results in their places. */
 const AT_COMPILE_TIME = new Set(['rego.metadata.chain', 'rego.metadata.rule'])
@@ -70,13 +72,16 @@ export async function loadCompiled(
   )
   if (beside !== undefined) return beside
   const cache = cacheOf(options)
-  const cached = join(options.cacheDir, sha256(`${FORMAT} ${OPA_VERSION} ${folder.digest}`))
+  const cached = cachedAs(folder, options)
   const known = await readFresh(cached, folder, sources, (manifest) => cache.readAll(manifest))
-  if (known !== undefined) return known
+  if (known !== undefined) {
+    const now = new Date()
+    await utimes(cached, now, now).catch(() => undefined)
+    return known
+  }
   try {
     const made = await compileRego(folder, options)
-    // A cache that cannot be written costs time at the next start, nothing else.
-    await writeCompiled(cached, made.manifest, []).catch(() => undefined)
+    await remember(made.manifest, folder, options)
     return made
   } catch (error) {
     throw isMissing(error) ? withReason(error, await staleness(folder)) : error
@@ -94,6 +99,29 @@ async function readFresh(
   if (manifest === undefined || !isFresh(manifest, sources)) return undefined
   const codes = await readCodes(manifest)
   return codes === undefined ? undefined : { manifest, shards: withData(folder, manifest, codes) }
+}
+
+/** Where the cache has the manifest of a folder; its shards lie there by what they are made of. */
+function cachedAs({ digest }: PolicyFolder, { cacheDir }: CompileOptions): string {
+  return join(cacheDir, sha256(`${FORMAT} ${OPA_VERSION} ${digest}`))
+}
+
+/** For whoever loads the same files next. A cache that cannot be written costs time then, nothing else. */
+async function remember(
+  manifest: Manifest,
+  folder: PolicyFolder,
+  options: CompileOptions,
+): Promise<void> {
+  const { cacheDir } = options
+  await writeCompiled(cachedAs(folder, options), manifest, []).catch(() => undefined)
+  const found: { readonly path: string; readonly usedAt: number }[] = []
+  for (const name of await readdir(cacheDir).catch(() => [])) {
+    const path = join(cacheDir, name)
+    const about = /^[0-9a-f]{64}$/.test(name) ? await stat(path).catch(() => undefined) : undefined
+    if (about !== undefined) found.push({ path, usedAt: about.mtimeMs })
+  }
+  for (const { path } of found.toSorted((a, b) => b.usedAt - a.usedAt).slice(MOST_REMEMBERED))
+    await rm(path, { recursive: true, force: true }).catch(() => undefined)
 }
 
 function cacheOf({ cacheDir }: CompileOptions): ShardCache {
@@ -119,6 +147,7 @@ export async function compileBeside(
     manifest,
     shards.map(({ wasm }) => wasm),
   )
+  await remember(manifest, folder, options)
   return manifest
 }
 
