@@ -29,7 +29,7 @@ export class AnswerReader implements AnswerTap, AnswerCost {
   }
 
   head(head: ResponseHead): void {
-    if (head.status !== 200) return
+    if (head.status < 200 || head.status > 299) return
     const { fields } = head
     this.#meter = new AnswerMeter(
       this.#format,

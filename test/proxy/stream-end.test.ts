@@ -97,3 +97,15 @@ t.test('whoever counts an answer is told how it grows, and of a document nothing
   reading('application/vnd.amazon.eventstream').content(Buffer.from('x'))
   t.equal(seen.length, 4)
 })
+
+t.test('an answer that made something tells what it cost too, an error nothing', async (t) => {
+  for (const [status, cost] of [
+    [201, { input_tokens: 5, output_tokens: 9 }],
+    [500, undefined],
+  ] as const) {
+    const reader = new AnswerReader('openai-chat')
+    reader.head(head('application/json', { status }))
+    reader.content(Buffer.from('{"usage":{"prompt_tokens":5,"completion_tokens":9}}'))
+    t.same(reader.usage(true), cost)
+  }
+})
