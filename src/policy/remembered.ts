@@ -56,11 +56,12 @@ export class Facts {
 
   /** Texts are in memory of their own. */
   copy(): Fact[] {
-    return this.#list
-      .slice(0, this.#length)
-      .map((fact) =>
-        typeof fact === 'string' && fact.length >= OWN_LENGTH ? ` ${fact}`.slice(1) : fact,
-      )
+    const copy = this.#list.slice(0, this.#length)
+    for (let at = 0; at < copy.length; at++) {
+      const fact = copy[at]
+      if (typeof fact === 'string' && fact.length >= OWN_LENGTH) copy[at] = ` ${fact}`.slice(1)
+    }
+    return copy
   }
 
   equals(other: readonly Fact[]): boolean {

@@ -9,7 +9,7 @@ import { isObject } from '../metadata.ts'
 import type { ReadTree } from '../projection.ts'
 
 /** Where the input begins in memory: beyond the constants and the data documents of most shards. */
-export const INPUT_START = 512 * 1024
+export const INPUT_START = 384 * 1024
 /** What takes more is handed over as JSON. */
 const MOST_BYTES = 4 * 1024 * 1024
 

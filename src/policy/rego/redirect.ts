@@ -14,6 +14,7 @@ import {
   SECTION,
   sectionsOf,
   u32,
+  withItems,
   Writer,
 } from './wasm-binary.ts'
 
@@ -70,8 +71,11 @@ export const REDIRECTED: ReadonlyMap<number, string> = new Map(
   REDIRECTIONS.map(({ builtin }, index) => [FIRST_ID + index, builtin]),
 )
 
-/** The module with those functions replaced that it has. */
-export function redirect(wasm: Uint8Array): Uint8Array {
+/** The module with those functions replaced that it has; `exports`: items of its section that it gets besides. */
+export function redirect(
+  wasm: Uint8Array,
+  exports: readonly (readonly number[])[] = [],
+): Uint8Array {
   const sections = [...sectionsOf(wasm)]
   const imports = importedFunctions(sections)
   const names = functionNames(sections)
@@ -87,12 +91,13 @@ export function redirect(wasm: Uint8Array): Uint8Array {
   const prefixes = new Map<number, readonly number[]>()
   if (walk !== undefined && target !== -1)
     prefixes.set(walk - imports.length, walkPrefix(target, NEXT_MEMBER_ID))
-  if (bodies.size === 0 && prefixes.size === 0) return wasm
+  if (bodies.size === 0 && prefixes.size === 0 && exports.length === 0) return wasm
   return joined(
     wasm,
-    sections.map(({ id, body }) =>
-      section(id, id === SECTION.code ? replaced(body, bodies, prefixes) : body),
-    ),
+    sections.map(({ id, body }) => {
+      if (id === SECTION.code) return section(id, replaced(body, bodies, prefixes))
+      return section(id, id === SECTION.export ? withItems(body, exports) : body)
+    }),
   )
 }
 

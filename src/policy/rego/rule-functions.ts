@@ -12,13 +12,10 @@ import {
   Cursor,
   functionNames,
   importedFunctions,
-  joined,
-  section,
   SECTION,
   type Section,
   sectionsOf,
   u32,
-  withItems,
 } from './wasm-binary.ts'
 
 /** The package of those rules. */
@@ -44,19 +41,19 @@ export function ruleName(answer: string, rule: string): string {
   return `${answer}_${rule}`
 }
 
-export interface Opened {
-  /** The module with `table` and `opa_memoize_init` exported. */
-  readonly wasm: Uint8Array
+export interface RuleFunctions {
   /** The place in the table of the function that gives a rule, by the name of ours that is equal to it. */
   readonly places: ReadonlyMap<string, number>
+  /** What the module must export besides, as items of its section: `table` and `opa_memoize_init`. */
+  readonly exports: readonly (readonly number[])[]
 }
 
 /** Throws on a table that is filled in a way that OPA's compiler does not use. */
-export function openRules(wasm: Uint8Array): Opened {
+export function ruleFunctions(wasm: Uint8Array): RuleFunctions {
   const sections = [...sectionsOf(wasm)]
   const names = functionNames(sections)
   const begin = names.get('opa_memoize_init')
-  if (begin === undefined) return { wasm, places: new Map() }
+  if (begin === undefined) return { places: new Map(), exports: [] }
   const placeOf = tablePlaces(sections)
   const codeOf = codes(sections)
   const around = new Set(AROUND_A_CALL.flatMap((name) => names.get(name) ?? []))
@@ -68,18 +65,9 @@ export function openRules(wasm: Uint8Array): Opened {
     const place = (called.length === 1 ? placeOf.get(first ?? -1) : undefined) ?? placeOf.get(index)
     if (place !== undefined) places.set(name.slice(PREFIX.length), place)
   }
-  const exports = [
-    exported('opa_memoize_init', FUNCTION_KIND, begin),
-    exported('table', TABLE_KIND, 0),
-  ]
   return {
-    wasm: joined(
-      wasm,
-      sections.map(({ id, body }) =>
-        section(id, id === SECTION.export ? withItems(body, exports) : body),
-      ),
-    ),
     places,
+    exports: [exported('opa_memoize_init', FUNCTION_KIND, begin), exported('table', TABLE_KIND, 0)],
   }
 }
 

@@ -11,7 +11,7 @@ import { INPUT_START, InputImage } from './input-image.ts'
 import { OPEN_SHARDS } from './open-shards.ts'
 import { SortedIteration } from './order.ts'
 import { NEXT_MEMBER_ID, redirect, REDIRECTED } from './redirect.ts'
-import { openRules } from './rule-functions.ts'
+import { ruleFunctions } from './rule-functions.ts'
 import {
   decode,
   encode,
@@ -68,7 +68,7 @@ interface Instance {
 
 const PAGE_BYTES = 65_536
 /** Address space; what is not used takes no memory. */
-const INITIAL_PAGES = 16
+const INITIAL_PAGES = 7
 /** 64 MiB an instance. */
 const MAX_PAGES = 1024
 /** Of a block of OPA's allocator. */
@@ -146,8 +146,8 @@ interface CompiledCode {
 export async function openShard(code: ShardCode, builtins: HostBuiltins): Promise<Shard> {
   let compiled: CompiledCode
   try {
-    const { wasm, places } = openRules(code.wasm)
-    compiled = { module: await WebAssembly.compile(meter(redirect(wasm))), places }
+    const { places, exports } = ruleFunctions(code.wasm)
+    compiled = { module: await WebAssembly.compile(meter(redirect(code.wasm, exports))), places }
   } catch (error) {
     throw unloadable(error)
   }
@@ -185,9 +185,9 @@ export class Shard {
     this.builtins = builtins
     try {
       if (compiled === undefined) {
-        const opened = openRules(wasm)
-        this.#module = new WebAssembly.Module(meter(redirect(opened.wasm)))
-        this.#places = opened.places
+        const { places, exports } = ruleFunctions(wasm)
+        this.#module = new WebAssembly.Module(meter(redirect(wasm, exports)))
+        this.#places = places
       } else {
         this.#module = compiled.module
         this.#places = compiled.places
