@@ -1,5 +1,6 @@
 // Is a policy that takes too long refused before it is in force, and held where it shows only later?
 
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { CordonError, formatProblem } from '../../src/base/errors.ts'
@@ -105,3 +106,34 @@ t.test('what takes too long only for inputs that nobody foresaw is held', option
     'another revision begins anew',
   )
 })
+
+t.test(
+  'a statement that is added is tried alone, and what passed is not tried again',
+  async (t) => {
+    const dir = folderOf(t, {
+      'b.cedar': '@id("b") permit(principal, action, resource);',
+      'c.cedar': '@id("c") forbid(principal, action, resource) when { principal has email };',
+    })
+    const cacheDir = join(dir, '.cache')
+    const file = join(cacheDir, 'passed.json')
+    const passed = async (): Promise<readonly string[]> => {
+      const set = await loadDirs([dir], {}, { cacheDir, isLive: true })
+      set.close()
+      return JSON.parse(readFileSync(file, 'utf8')) as string[]
+    }
+    const two = await passed()
+    t.equal(two.length, 2)
+    // Before the others, so that whatever is counted from the first one is another.
+    writeFileSync(
+      join(dir, 'a.cedar'),
+      '@id("a") permit(principal, action, resource) when { true };',
+    )
+    const three = await passed()
+    t.equal(three.length, 3)
+    t.ok(two.every((key) => three.includes(key)))
+    // It is written anew whenever anything was tried.
+    const { ino } = statSync(file)
+    t.same(await passed(), three)
+    t.equal(statSync(file).ino, ino, 'nothing was tried')
+  },
+)
