@@ -74,6 +74,7 @@ export interface Problem extends Place {
 
 /** `file:line:column: message`, as far as the place is known. */
 export function formatProblem({ file, line, column, message }: Problem): string {
+  if (file === '') return message
   const place = [file, line, line === undefined ? undefined : column]
   return `${place.filter((part) => part !== undefined).join(':')}: ${message}`
 }

@@ -124,14 +124,21 @@ export async function policyMove(
   const edition = (moved: Version): string =>
     // Whoever approves it names it.
     act === 'submit' ? `, edition ${moved.edition}` : ''
-  for (const name of names) {
-    const moved = await ask(io, options, {
-      act,
-      name: nameOf(name),
-      ...commentOf(options),
-      ...givenSeen(options),
-    })
-    tell(io, options, moved, `${titleOf(moved)} ${told}${edition(moved)}`)
+  const done: Version[] = []
+  try {
+    for (const name of names) {
+      const moved = await ask(io, options, {
+        act,
+        name: nameOf(name),
+        ...commentOf(options),
+        ...givenSeen(options),
+      })
+      done.push(moved)
+      if (options.json !== true) io.out.write(`${titleOf(moved)} ${told}${edition(moved)}\n`)
+    }
+  } finally {
+    // One document, also where one of them was refused.
+    if (options.json === true && done.length > 0) printJson(io, names.length > 1 ? done : done[0])
   }
   return 0
 }
