@@ -46,6 +46,7 @@ export interface ConflictPage {
 }
 
 const MAX_NOTES = 4096
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const NOT_TEXT = /[^\P{Cc}\n\t]/u
 /** Recorded inputs that are tried, of the last days. */
 const RECORDED = 200
@@ -116,6 +117,11 @@ export class Conflicts {
         `notes of 1 to ${MAX_NOTES} characters say why the conflict may stand`,
       )
     const by = personWhoActs(actor, 'resolves a conflict')
+    if (!UUID.test(id))
+      throw new CordonError(
+        'NOT_FOUND',
+        `"${id.slice(0, 100)}" is no id of a conflict: "cordon policy conflicts --stored" tells them`,
+      )
     const row = await this.#stored.resolve(id, notes, by, (resolved) =>
       this.#parts.audit(fitting(this.#resolution(resolved, notes, actor))),
     )
