@@ -23,3 +23,8 @@ export function common(command: Command, description: string): Command {
 export function collect(value: string, all: readonly string[]): string[] {
   return [...all, value]
 }
+
+/** What the help of a command ends with: lines as one types them, behind `cordon `. */
+export function examples(...lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ cordon ${line}`).join('\n')}`
+}

@@ -8,7 +8,7 @@ import { MODES, type Mode } from '../model/decision.ts'
 import { COMBINING, type Combining } from '../policy/combine.ts'
 import { COVERAGE_BY, type CoverageBy } from '../store/coverage.ts'
 import { budgetCommands } from './budget-commands.ts'
-import { collect, common, type Common, type Run } from './common.ts'
+import { collect, common, type Common, examples, type Run } from './common.ts'
 import { decisionCommands } from './decision-commands.ts'
 import { deskCommands } from './desk-commands.ts'
 import { type ExitCode, guard, type Io } from './io.ts'
@@ -77,11 +77,25 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
 
   common(program.command('start'), 'run in the foreground; SIGTERM drains, SIGHUP reloads')
     .addOption(new Option('--role <role>', 'what this process does').choices(ROLES).default('all'))
+    .addHelpText(
+      'after',
+      examples(
+        'start                                        everything, with ./cordon.yaml or the defaults',
+        'start --role gateway --config /etc/cordon/cordon.yaml',
+      ),
+    )
     .action((options: Common & { role: Role }) =>
       run(async () => (await import('./start.ts')).start(io, options))(),
     )
   common(program.command('check'), 'validate everything without starting')
     .option('--effective', 'print what would be enforced for whom')
+    .addHelpText(
+      'after',
+      examples(
+        'check                                        1 with file:line:column where something is wrong',
+        'check --effective                            what would be enforced for whom',
+      ),
+    )
     .action((options: Common & { effective?: boolean }) =>
       run(async () => (await import('./check.ts')).check(io, options))(),
     )
@@ -91,6 +105,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   )
     .argument('<mode>', MODES.join(' | '))
     .option('--for <duration>', 'until then the mode holds', '30m')
+    .addHelpText(
+      'after',
+      examples(
+        'mode audit --for 30m                         nothing is refused, for half an hour',
+        'mode enforce                                 and at once again as policies say',
+      ),
+    )
     .action((mode: Mode, options: Common & { for: string }) =>
       run(async () => (await import('./mode.ts')).setMode(io, mode, options))(),
     )
@@ -102,6 +123,14 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--method <method>', 'the request method')
     .option('--user-agent <agent>', 'the user agent')
     .option('--stdin', 'one JSON object a line: {"url", "method"?, "headers"?}')
+    .addHelpText(
+      'after',
+      examples(
+        'signatures match https://chatgpt.com/',
+        'signatures match api.openai.com:443 --user-agent codex_cli_rs/0.1',
+        'signatures match --stdin < urls.ndjson',
+      ),
+    )
     .action((url: string | undefined, options) =>
       run(async () =>
         (await import('./signatures.ts')).signaturesMatch(io, url, options as never),
@@ -159,6 +188,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   )
     .argument('<file...>', `named after their kind (${KINDS.join(', ')})`)
     .addOption(new Option('--kind <kind>', 'the kind of all files').choices(KINDS))
+    .addHelpText(
+      'after',
+      examples(
+        'context import departments.csv users.csv',
+        'context import staff.json --kind users --json',
+      ),
+    )
     .action((files: string[], options: Common & { kind?: Kind }) =>
       run(async () => (await import('./context.ts')).contextImport(io, files, options))(),
     )
@@ -168,11 +204,16 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--email <email>')
     .option('--department <department>')
     .option('--group <group>', 'repeatable', collect, [])
+    .addHelpText(
+      'after',
+      examples('user add maya --email maya@acme.example --department Engineering --group staff'),
+    )
     .action((name: string, options) =>
       run(async () => (await import('./people.ts')).userAdd(io, name, options as never))(),
     )
   common(user.command('remove'), 'remove one user, with tokens and keys; records stay')
     .argument('<name>', 'name, e-mail or external id')
+    .addHelpText('after', examples('user remove maya@acme.example'))
     .action((name: string, options: Common) =>
       run(async () => (await import('./people.ts')).userRemove(io, name, options))(),
     )
@@ -186,6 +227,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   const token = program.command('token').description('proxy tokens: passwords of Basic')
   common(token.command('create'), 'a token, printed once')
     .requiredOption('--user <name>', 'whose token it is')
+    .addHelpText('after', examples('token create --user maya'))
     .action((options: Common & { user: string }) =>
       run(async () => (await import('./people.ts')).createToken(io, options))(),
     )
@@ -194,6 +236,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .requiredOption('--name <name>')
     .requiredOption('--scope <scopes>', 'comma separated, repeatable', collect, [])
     .option('--user <name>', 'the person it belongs to')
+    .addHelpText(
+      'after',
+      examples(
+        'key create --name plugin --scope decisions:write',
+        'key create --name desk --scope reviews:write,exceptions:write --user maya > desk.key',
+      ),
+    )
     .action((options) =>
       run(async () => (await import('./people.ts')).createKey(io, options as never))(),
     )
@@ -205,6 +254,10 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--from <time>', 'RFC 3339; default a week before --to')
     .option('--to <time>', 'RFC 3339, exclusive; default now')
     .addOption(new Option('--by <what>').choices(COVERAGE_BY).default('reason'))
+    .addHelpText(
+      'after',
+      examples('coverage', 'coverage --by department --from 2026-11-01T00:00:00Z'),
+    )
     .action((options: Common & { from?: string; to?: string; by: CoverageBy }) =>
       run(async () => (await import('./coverage.ts')).coverage(io, options))(),
     )
@@ -215,12 +268,22 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
   common(ca.command('init'), 'make a root, its key encrypted, and what issues below it')
     .option('--owner <name>', 'whose root it is, as people see it', 'Cordon')
     .option('--force', 'replace the authority that is there')
+    .addHelpText(
+      'after',
+      examples(
+        'ca init --owner Acme                         prints the passphrase of the root, once',
+      ),
+    )
     .action((options) => run(async () => (await import('./ca.ts')).caInit(io, options as never))())
-  common(ca.command('show'), 'the authority, and what it does not cover').action(
-    (options: Common) => run(async () => (await import('./ca.ts')).caShow(io, options))(),
-  )
+  common(ca.command('show'), 'the authority, and what it does not cover')
+    .addHelpText('after', examples('ca show'))
+    .action((options: Common) => run(async () => (await import('./ca.ts')).caShow(io, options))())
   common(ca.command('export'), 'what clients have to trust, as PEM')
     .option('--out <file>', 'a file, or - for stdout', '-')
+    .addHelpText(
+      'after',
+      examples('ca export --out cordon-ca.pem                what clients have to trust'),
+    )
     .action((options) =>
       run(async () => (await import('./ca.ts')).caExport(io, options as never))(),
     )
@@ -228,6 +291,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--root', 'a new root too, certified by the former one')
     .option('--overlap <duration>', 'how long the former root still serves', '180d')
     .option('--key <file>', "the root's key, where it is not in data_dir/ca")
+    .addHelpText(
+      'after',
+      examples(
+        'ca rotate                                    hosts of the configuration have changed',
+        'ca rotate --root --overlap 90d',
+      ),
+    )
     .action((options) =>
       run(async () => (await import('./ca.ts')).caRotate(io, options as never))(),
     )
@@ -247,6 +317,14 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--ca <file>', 'PEM to trust (default: of the proxy, or of this configuration)')
     .option('--out <dir>', 'write ca.pem, ca-bundle.pem and profiles there, and name those')
     .addOption(new Option('--format <format>').choices(['sh', 'powershell', 'json']).default('sh'))
+    .addHelpText(
+      'after',
+      examples(
+        'setup                                        which tools there are',
+        'setup curl --user maya:TOKEN',
+        'setup claude-code --format powershell',
+      ),
+    )
     .action((tool: string | undefined, options) =>
       run(async () => (await import('./setup.ts')).setup(io, tool, options as never))(),
     )
@@ -254,6 +332,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
     .option('--proxy <url>', 'default: HTTPS_PROXY, else proxy.listen')
     .option('--user <name:token>', 'credentials for the proxy')
     .option('--url <url>', 'the host to reach through it', 'https://api.openai.com/')
+    .addHelpText(
+      'after',
+      examples(
+        'doctor',
+        'doctor --proxy http://127.0.0.1:3128 --user maya:TOKEN --url https://api.anthropic.com/',
+      ),
+    )
     .action((options) =>
       run(async () => (await import('./doctor.ts')).doctor(io, options as never))(),
     )
