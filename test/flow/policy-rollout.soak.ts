@@ -257,6 +257,8 @@ t.test('stored policies reach the nodes', { skip: missing, timeout: 900_000 }, a
     const { body } = await eventually(
       () => control.call(`/v1/decisions/${id}`, key),
       ({ status }) => status === 200,
+      // Behind everything that was decided since the gateway started.
+      2 * PATIENCE_MS,
     )
     t.match(body, { decision: 'DENY', reason: 'H', user: { name: 'maya' } })
   })
