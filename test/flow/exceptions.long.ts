@@ -178,8 +178,11 @@ t.test('exceptions and reviews across processes', { skip: noPostgres() }, async 
       ({ body: { escalation } }) => escalation === 1,
     )
     t.match(escalated.body, { assignee_name: 'ben', overdue: true })
-    const metrics = await (await fetch(`${control.metrics}/metrics`)).text()
-    t.match(metrics, /^cordon_reviews_overdue 1$/m)
+    // It is counted behind the escalation.
+    await eventually(
+      async () => (await fetch(`${control.metrics}/metrics`)).text(),
+      (metrics) => /^cordon_reviews_overdue 1$/m.test(metrics),
+    )
     t.equal((await control.call('/v1/reviews?overdue=true&assignee=me', askKey)).status, 200)
     const mine = await keyWith(desk, 'reviews:write', 'maya')
     const refused = await control.call(`/v1/reviews/${id}`, mine, { decision: 'approve' })
