@@ -75,16 +75,18 @@ export class MessageJudge implements SocketJudging {
       return { pass: false, closeReason: this.#parts.closeReason(refusalOfFault(fault)) }
     }
     this.bytes += bytes
+    // What is remembered until it is answered has no text.
+    const { parsed, format } = reading
     const finish = (status: number, cost?: QuestionCost): void =>
       outcome.finish({
         status,
         bytes_in: bytes,
         bytes_out: 0,
         duration_ms: Math.round(performance.now() - startedAt),
-        ...(reading.parsed
+        ...(parsed
           ? { visibility: 'content' }
           : { visibility: 'metadata', visibility_reason: truncated ? 'too_large' : 'unparsed' }),
-        ...(reading.format === undefined ? {} : { format: reading.format }),
+        ...(format === undefined ? {} : { format }),
         ...cost,
       })
     const refused = (refusal: Refusal): Verdict => {

@@ -1,9 +1,11 @@
 // Which counts of budgets are told: of whom, in which order, a page at a time.
 
+import { createHash } from 'node:crypto'
 import t from 'tap'
 import { MemoryBudgets } from '../../src/context/budget-memory.ts'
 import { budgetCounts, type CountQuery } from '../../src/decision/budget-counts.ts'
 import { Budgets } from '../../src/decision/budgets.ts'
+import { countKey, countName } from '../../src/decision/count-name.ts'
 import type { Budget } from '../../src/model/budget.ts'
 import type { InputDocument } from '../../src/model/input.ts'
 
@@ -152,4 +154,16 @@ t.test('what was counted before a budget was changed is not counted for it', asy
   ])
   const higher = SETTINGS.map((budget) => ({ ...budget, limit: 1000 }))
   t.same(await counts({}, higher), await counts(), 'another limit goes on with what is there')
+})
+
+t.test('gateways of all releases count in one place; names are bounded', async (t) => {
+  const budget = aBudget('b', { per: ['user', 'model'] })
+  const parts = ['b', 'requests', 60_000, 'fixed', 'p', 'm'.repeat(5000)]
+  const values = ['p', 'm'.repeat(5000)]
+  t.equal(
+    countKey(budget, values),
+    createHash('sha256').update(JSON.stringify(parts)).digest('base64url'),
+  )
+  t.ok(countName(budget, values).length < 300)
+  t.equal(countName(aBudget('all', {}), []), '')
 })
