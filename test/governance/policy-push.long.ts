@@ -107,10 +107,9 @@ onEachStore(async (t: Test, store: Store) => {
       push.push({ files }, maya),
       push.push({ files: files.toReversed() }, ben),
     ])
-    t.same(both.map((each) => [...new Set(resultsOf(each))]).toSorted(), [
-      ['created'],
-      ['unchanged'],
-    ])
+    const results = both.map((each) => [...new Set(resultsOf(each))].join(','))
+    t.ok(results.includes('created'), String(results))
+    t.ok(results.includes('unchanged'), String(results))
     t.equal(desk.eventTypes().filter((type) => type === 'policy_created').length, 10)
   })
 

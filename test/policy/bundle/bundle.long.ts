@@ -4,6 +4,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { CordonError } from '../../../src/base/errors.ts'
+import { ageOf, checkAge } from '../../../src/policy/bundle/age.ts'
 import { packArchive, unpackArchive } from '../../../src/policy/bundle/archive.ts'
 import { fileHash } from '../../../src/policy/bundle/file-hash.ts'
 import { manifestOf, readManifest } from '../../../src/policy/bundle/manifest.ts'
@@ -335,3 +336,64 @@ t.test(
     )
   },
 )
+
+t.test('a bundle is not followed by one that its signer made before it', async (t) => {
+  const now = Date.UTC(2026, 10, 28)
+  const at = now / 1000
+  const verdict = (next: object, inForce: object): Promise<string | undefined> =>
+    refusal(() => checkAge(next, inForce, now))
+  for (const [next, inForce, why] of [
+    [{}, {}, undefined],
+    [{ serial: 1 }, {}, undefined],
+    [{ serial: 2 }, { serial: 2 }, undefined],
+    [{ serial: 3, issued_at: at }, { serial: 2, issued_at: at }, undefined],
+    [{ serial: 1 }, { serial: 2 }, /manifest is 1, there 2 \(allow_older/],
+    [{}, { serial: 0 }, /has no metadata.cordon.serial/],
+    [{ serial: 9 }, { issued_at: at }, /has no iat/],
+    [{ issued_at: at - 1 }, { issued_at: at }, /is 2026-11-27T23:59:59.000Z, there 2026-11-28T00/],
+    // One of the two is enough.
+    [{ serial: 3, issued_at: at - 1 }, { serial: 2, issued_at: at }, /older/],
+    [{ issued_at: at + 299 }, {}, undefined],
+    [{ issued_at: at + 301 }, {}, /in the future/],
+  ] as const) {
+    const said = await verdict(next, inForce)
+    if (why === undefined) t.equal(said, undefined, JSON.stringify([next, inForce]))
+    else t.match(said, why)
+  }
+  t.same(ageOf({ serial: 1, issued_at: 'x' }), { serial: 1 })
+  t.same(ageOf(undefined), {})
+})
+
+t.test('what the signer says is read from what was signed, and only from that', async (t) => {
+  const { privateKey, publicKey } = KEYS.ec
+  const packed = files({
+    'p.rego': POLICY,
+    '.manifest': '{"revision":"r","metadata":{"cordon":{"serial":7}}}',
+  })
+  t.same((await readBundle(await signed(packed, privateKey), { key: publicKey })).age, {
+    serial: 7,
+  })
+  t.same((await readBundle(await packArchive(packed), undefined)).age, {}, 'nobody vouches')
+  for (const serial of ['-1', '1.5', '"1"', '9007199254740993', 'null'])
+    t.match(
+      await refusal(() => readManifest(`{"metadata":{"cordon":{"serial":${serial}}}}`)),
+      /serial in .manifest is no whole number/,
+      serial,
+    )
+})
+
+t.test('OPA is told which change it is, and never reads what is not enforced here', async (t) => {
+  const stored = [
+    { path: 'a.rego', text: POLICY },
+    { path: 'acme/limits/data.yaml', text: 'most: 10\n' },
+  ]
+  const { bundle } = await packStored(stored, [])
+  const signing = { key: KEYS.ec.privateKey }
+  const read = await readBundle(await bundleForOpa(bundle, 12, signing), { key: KEYS.ec.publicKey })
+  t.same(read.age, { serial: 12 })
+  const other = await packStored([...stored, { path: 'acme/on/data.yml', text: 'on: yes\n' }], [])
+  t.match(
+    await refusal(() => bundleForOpa(other.bundle, 12, signing)),
+    /"acme\/on\/data.yml" says one thing in YAML 1.1/,
+  )
+})
