@@ -9,8 +9,8 @@ export type Fact = string | number | bigint | boolean | symbol | null | undefine
 
 /** A text that is part of a longer one keeps that in memory, from this length on. */
 const OWN_LENGTH = 13
-/** Characters of a text that the hash looks at: the last one, and some before it at equal distances. */
-const LOOKED_AT = 8
+/** Characters that the hash looks at, at the beginning and at the end of a text: what tells names and addresses apart. */
+const LOOKED_AT = 16
 const FNV = 0x0100_0193
 const FNV_START = 0x811c_9dc5 | 0
 
@@ -38,9 +38,10 @@ export class Facts {
     if (typeof fact === 'string') {
       const { length } = fact
       hash = Math.imul(hash ^ length, FNV)
-      const step = (length + LOOKED_AT - 1) >> 3
-      for (let at = length - 1; at >= 0; at -= step)
+      for (let at = 0; at < length; at++) {
+        if (at === LOOKED_AT && length > 2 * LOOKED_AT) at = length - LOOKED_AT
         hash = Math.imul(hash ^ fact.charCodeAt(at), FNV)
+      }
     } else if (typeof fact === 'number') {
       // Zero has two signs and is one number.
       double[0] = fact + 0
