@@ -347,7 +347,9 @@ t.test('OPA runs what is active in the store', { skip: missing, timeout: 900_000
       versions: { git: unknown }[]
     }
     t.same(shown.versions[0]?.git, { commit: 'a'.repeat(40), branch: 'main' })
-    t.equal((await pull(['--force'])).code, 0)
+    const forced = await pull(['--force'])
+    t.equal(forced.code, 0, forced.err)
+    t.match(forced.out, /1 written, 2 unchanged/, 'what was written over is told')
     t.match(readFileSync(file, 'utf8'), /"two"/)
     const remote = await place.cordon([
       'policy',
