@@ -10,7 +10,7 @@ import type { Conflict, ConflictReport } from '../model/conflict.ts'
 import type { AuditRecord } from '../model/record.ts'
 import type { AiService } from '../model/service.ts'
 import type { StoredFile } from '../model/stored-policy.ts'
-import { conflictsOf } from '../policy/conflicts/of-folders.ts'
+import { conflictsOf, type Look, lookAgain } from '../policy/conflicts/of-folders.ts'
 import type { Catalogued } from '../policy/conflicts/reach.ts'
 import { type PolicyFolder, readFolderInSlices } from '../policy/folder.ts'
 import { type LoadOptions, loadPolicySet } from '../policy/load.ts'
@@ -56,6 +56,8 @@ export class Conflicts {
   readonly #parts: ConflictsParts
   readonly #stored: StoredConflicts
   #scan: Promise<ConflictReport> | undefined
+  /** The last look over everything in force. */
+  #last: Look | undefined
 
   constructor(parts: ConflictsParts) {
     this.#parts = parts
@@ -168,11 +170,11 @@ export class Conflicts {
       try {
         const folders: PolicyFolder[] = []
         for (const each of dirs) folders.push(await readFolderInSlices(each))
-        return await conflictsOf(policies, folders, load.toolchain, {
-          ...(candidates === undefined ? {} : { candidates }),
-          catalogued: await this.#catalogued(),
-          recorded: await this.#recorded(),
-        })
+        const options = { catalogued: await this.#catalogued(), recorded: await this.#recorded() }
+        if (candidates !== undefined)
+          return await conflictsOf(policies, folders, load.toolchain, { ...options, candidates })
+        this.#last = await lookAgain(this.#last, policies, folders, load.toolchain, options)
+        return this.#last.report
       } finally {
         policies.close()
       }

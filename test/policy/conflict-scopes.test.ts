@@ -60,18 +60,20 @@ function judging(sources: readonly PolicySource[]): Judged & { asked: number } {
     outcomes(document, _json, only) {
       this.asked += 1
       return sources.flatMap(({ policy, answers }): readonly Evaluated[] => {
-        const isAsked =
-          only?.has(policy.id) !== false &&
-          SCOPE_KEYS.every((key) => {
-            const names = policy.scope[key] ?? []
-            return names.length === 0 || valuesOf(key, document).some((one) => names.includes(one))
-          })
+        const isAsked = only?.has(policy.id) !== false && inScope(policy.scope, document)
         const [effect = null] = answers.keys()
         const outcome = { effect, reasons: [], obligations: [], error: null }
         return isAsked ? [{ policy, outcome }] : []
       })
     },
   }
+}
+
+function inScope(scope: Scope, document: unknown): boolean {
+  return SCOPE_KEYS.every((key) => {
+    const names = scope[key] ?? []
+    return names.length === 0 || valuesOf(key, document).some((one) => names.includes(one))
+  })
 }
 
 const some = (...names: string[]) => fc.subarray(names)

@@ -1,8 +1,8 @@
 // Which policies never decide, because whenever they have an answer somebody of a higher tier has answered before: one
 // policy alone, or several together.
 //
-// A request that a policy answers and nobody before it does is the proof of the contrary, so most are done with one look.
-// Else each way in which it answers must be covered: whoever answers one request of the way must answer all of them; where
+// A request that a policy answers and nobody before it does is the proof of the contrary; and who asks for what the policy does
+// not ask for hides no part of it: so most are done with a look. Else each way in which it answers must be covered: whoever answers one request of the way must answer all of them; where
 // nobody does, the way is parted by the names that it lists, and each part must be.
 
 import { SEVERITIES } from '../../model/decision.ts'
@@ -41,12 +41,12 @@ export class Behind {
 
   /** What stands before a policy: each one alone, else some together. */
   of(index: number): readonly Found[] {
-    const { sources, combining, between, pairs, requests } = this.#parts
+    const { sources, combining, between, requests } = this.#parts
     const source = sources[index]
     if (combining !== 'priority_tiers' || source === undefined || source.answers.size === 0)
       return []
     if (this.#decidesSomewhere(index, source)) return []
-    if (!pairs.isChosen(index) && !this.#mayBeHidden(index, source)) return []
+    if (!this.#mayBeHidden(index, source)) return []
     const ways = between.waysOf(index, 'speaks')
     for (const { atoms } of ways) {
       const solved = solve(atoms)
@@ -83,24 +83,25 @@ export class Behind {
     return end < 0 ? deciding : deciding.slice(0, end)
   }
 
-  /** Whether a candidate may have a part in hiding it: what it asks for is asked for here, or can be parted so. */
+  /** Whether somebody may have a part in hiding it: what is asked for there is asked for here, or can be parted so. */
   #mayBeHidden(index: number, source: PolicySource): boolean {
     const { sources, between, pairs } = this.#parts
-    const ways = between.waysOf(index, 'speaks')
-    return sources.some(
-      ({ policy }, at) =>
-        pairs.isChosen(at) &&
-        policy.mode === 'enforce' &&
-        policy.priority > source.policy.priority &&
-        between.waysOf(at, 'speaks').some(
-          ({ atoms, exact }) =>
-            exact &&
-            ways.some((way) => {
-              const parted = new Set(way.atoms.filter(isParted).map(({ path }) => path))
-              return atoms.every((atom) => parted.has(atom.path) || follows(way.atoms, atom))
-            }),
-        ),
-    )
+    const ways = between.waysOf(index, 'speaks').map((way) => ({
+      way,
+      fields: new Set(way.fields.map(({ field }) => field)),
+      parted: new Set(way.atoms.filter(isParted).map(({ path }) => path)),
+    }))
+    for (const at of pairs.mayCover(index)) {
+      const { policy } = sources[at] ?? source
+      if (policy.mode !== 'enforce' || policy.priority <= source.policy.priority) continue
+      for (const { atoms, exact, fields } of between.waysOf(at, 'speaks'))
+        for (const { way, fields: known, parted } of exact ? ways : []) {
+          // Nothing follows for a field that nothing is asked of, unless what it lies in must not be there.
+          if (way.absent.length === 0 && !fields.every(({ field }) => known.has(field))) continue
+          if (atoms.every((atom) => parted.has(atom.path) || follows(way.atoms, atom))) return true
+        }
+    }
+    return false
   }
 
   #alone(index: number, source: PolicySource, ways: readonly Way[]): readonly Found[] {

@@ -12,7 +12,7 @@ import { ambiguityBetween } from './ambiguity.ts'
 import { both, type Condition } from './condition.ts'
 import { mayBeAmbiguous } from './passes.ts'
 import type { Document, Requests, Shown } from './requests.ts'
-import { scopeCondition } from './scopes.ts'
+import { isInScope, scopeCondition } from './scopes.ts'
 import { tries } from './search.ts'
 import { contradictionSeverity, type Pair } from './severity.ts'
 import { solve } from './solve.ts'
@@ -191,7 +191,10 @@ export class Between {
     for (const { atoms } of both(this.scopeOf(a), this.scopeOf(b)).slice(0, MAX_PROPOSALS)) {
       const solved = solve(atoms)
       if (solved.verdict !== 'found') continue
-      if (this.#requests.ask(solved.document, a, b) !== undefined) return solved.document
+      const { document } = solved
+      // Who is in scope is asked: no engine has to tell.
+      if ([a, b].every((each) => isInScope(this.#sources[each]?.policy.scope ?? {}, document)))
+        return document
     }
     return undefined
   }

@@ -45,13 +45,13 @@ export interface FindOptions {
 }
 
 const LIMIT_MS = 60_000
-const MAX_CONFLICTS = 50_000
+const MAX_CONFLICTS = 20_000
 const MAX_OVERLAPS = 2000
 const MAX_RECORDED = 200
 /** Requests that are tried so that a policy answers at all; and of all policies. */
 const MAX_TRIES = 16
 const ALL_TRIES = 20_000
-/** Ways of a policy that are put to everybody. */
+/** Ways of a policy out of which requests are made. */
 const MAX_WAYS = 4
 /** Between two looks at the clock; asking policies counts as so many pairs. */
 const PAIRS_A_TURN = 256
@@ -206,33 +206,36 @@ class Finder {
     }
   }
 
-  /** Puts requests to everybody to which this policy gives each of its answers, where that is not known yet. */
+  /** Of answers that cannot be told from its conditions: tries requests until it gives each, and puts those to everybody. */
   #makeHeard(index: number, source: PolicySource): void {
-    for (const effect of source.answers.keys()) {
-      const isHeard = (): boolean => this.#requests.gives(index, effect)
-      for (const { atoms } of this.#between.waysOf(index, effect).slice(0, MAX_WAYS)) {
-        if (isHeard()) break
-        const solved = solve(atoms)
-        if (solved.verdict === 'found') this.#requests.put(solved.document)
-      }
-      if (!isHeard() && source.answers.get(effect)?.every(({ exact }) => exact) === false)
-        this.#tryAlone(index, source, effect)
+    for (const [effect, condition] of source.answers) {
+      if (condition.every(({ exact }) => exact) || this.#requests.gives(index, effect)) continue
+      const kind = `${source.kind} ${effect}`
+      if (this.#silent.has(kind)) continue
+      const found = this.#answering(index, source, effect)
+      if (found === undefined) this.#silent.add(kind)
+      else this.#requests.put(found)
     }
   }
 
-  #tryAlone(index: number, source: PolicySource, effect: Effect): void {
-    const kind = `${source.kind} ${effect}`
-    const [start] = this.#between.scopeOf(index)
-    const solved = start === undefined ? undefined : solve(start.atoms)
-    if (this.#silent.has(kind) || solved?.verdict !== 'found') return
-    for (const document of tries(solved.document, [source], MAX_TRIES)) {
-      if (this.#tries >= ALL_TRIES) return
+  #answering(index: number, source: PolicySource, effect: Effect): Document | undefined {
+    for (const document of this.#proposals(index, source, effect)) {
+      if (this.#tries >= ALL_TRIES) return undefined
       this.#tries += 1
-      if (this.#requests.alone(document, index)?.effect !== effect) continue
-      this.#requests.put(document)
-      return
+      if (this.#requests.alone(document, index)?.effect === effect) return document
     }
-    this.#silent.add(kind)
+    return undefined
+  }
+
+  *#proposals(index: number, source: PolicySource, effect: Effect): Generator<Document> {
+    let start: Record<string, unknown> | undefined
+    for (const { atoms } of this.#between.waysOf(index, effect).slice(0, MAX_WAYS)) {
+      const solved = solve(atoms)
+      if (solved.verdict !== 'found') continue
+      start ??= solved.document
+      yield solved.document
+    }
+    if (start !== undefined) yield* tries(start, [source], MAX_TRIES)
   }
 
   #unreachable(index: number, source: PolicySource): string | undefined {

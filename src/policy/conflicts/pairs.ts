@@ -70,6 +70,14 @@ export class Pairs {
     return this.#met(index, 'sure')
   }
 
+  /** Policies before one whose scope may lie around a part of its own, where one of the two is a candidate. */
+  *mayCover(index: number): Generator<number> {
+    for (const other of after(this.#meetings.mayCover(index), -1)) {
+      if (other >= index) return
+      if (this.isChosen(index) || this.isChosen(other)) yield other
+    }
+  }
+
   /** No service of the catalogue lies in both. */
   neverBoth(index: number, other: number): boolean {
     const [a, b] = [this.#sources[index]?.policy.scope, this.#sources[other]?.policy.scope]

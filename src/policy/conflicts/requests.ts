@@ -1,6 +1,6 @@
 // Requests that were put to the policies, and what each of them said.
 //
-// One that shows a conflict of two policies often shows those of many others. So while there is room everybody in scope is
+// One that shows a conflict of two policies often shows those of many others. So while that pays everybody in scope is
 // asked, and what they said is kept as one bit a request: later pairs find their witness by comparing bits.
 
 import { stringifyExact } from '../../base/exact-json.ts'
@@ -37,7 +37,10 @@ interface Heard {
 
 const MAX_KEPT = 8192
 /** Answers of policies to requests that are kept, together. */
-const MAX_ANSWERS = 4_000_000
+const MAX_ANSWERS = 1_000_000
+/** So many are had for nothing; then a conflict that is found without asking is worth so many. */
+const FREE_ANSWERS = 20_000
+const WORTH = 20
 /** Of one policy: obligations may be made of the request. */
 const MAX_OUTCOMES = 32
 
@@ -51,6 +54,8 @@ export class Requests {
   /** Of each request, the enforcing policies that answer it, the first one first. */
   readonly #deciding: (readonly number[])[] = []
   #answers = 0
+  /** Conflicts that were found without asking. */
+  #hits = 0
   /** How often policies were asked. */
   #asked = 0
 
@@ -69,15 +74,12 @@ export class Requests {
     return this.#asked
   }
 
-  get hasRoom(): boolean {
-    return this.#kept.length < MAX_KEPT && this.#answers < MAX_ANSWERS
-  }
-
   /** Asks everybody in scope; undefined where there is no room for one more. */
   put(document: Document): number | undefined {
     const key = stringifyExact(document)
     const known = this.#known.get(key)
-    if (known !== undefined || !this.hasRoom) return known
+    const isFull = this.#kept.length >= MAX_KEPT || this.#answers >= MAX_ANSWERS
+    if (known !== undefined || isFull) return known
     const number = this.#kept.length
     this.#kept.push(document)
     this.#known.set(key, number)
@@ -119,20 +121,21 @@ export class Requests {
     let found: Shown | undefined
     for (const x of one.said)
       for (const y of other.said) {
-        if (!shows(x.outcome, y.outcome)) continue
+        if (found?.follows === true || !shows(x.outcome, y.outcome)) continue
         const sure = firstInAll(x.on, y.on, one.follows, other.follows)
         const at = sure ?? (found === undefined ? firstInAll(x.on, y.on) : undefined)
         const document = at === undefined ? undefined : this.#kept[at]
         if (document === undefined) continue
         found = { document, a: x.outcome, b: y.outcome, follows: sure !== undefined }
-        if (sure !== undefined) return found
       }
+    if (found !== undefined) this.#hits += 1
     return found
   }
 
   /** What the two say of a request; undefined where one is not asked, or errs. */
   both(document: Document, a: number, b: number): Shown | undefined {
-    const number = this.put(document)
+    const isWorthIt = this.#answers < FREE_ANSWERS + WORTH * this.#hits
+    const number = isWorthIt ? this.put(document) : undefined
     if (number === undefined) return this.ask(document, a, b)
     const [x, y] = [this.saidOf(a, number), this.saidOf(b, number)]
     return x === undefined || y === undefined

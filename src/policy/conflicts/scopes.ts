@@ -5,6 +5,7 @@
 // there any two names may meet, so that only "both name it, or one names nothing" is sure.
 
 import { type Scope, SCOPE_KEYS, type ScopeKey } from '../../model/policy.ts'
+import { valuesOf } from '../scope.ts'
 import { add, type Bits, intersect, subtract } from './bits.ts'
 import { anyMember, both, type Condition, either, oneOf, test } from './condition.ts'
 
@@ -61,6 +62,14 @@ function orNone(path: string, names: readonly string[]): readonly Condition[] {
   return names.includes(UNKNOWN) ? [test(path, { is: 'present' }, false)] : []
 }
 
+/** Whether a request is in scope. */
+export function isInScope(scope: Scope, document: unknown): boolean {
+  return SCOPE_KEYS.every((key) => {
+    const names = scope[key] ?? []
+    return names.length === 0 || valuesOf(key, document).some((value) => names.includes(value))
+  })
+}
+
 /** For each policy, which others its scope meets. */
 export class ScopeMeetings {
   readonly #scopes: readonly Scope[]
@@ -112,6 +121,21 @@ export class ScopeMeetings {
     this.#trim(sure)
     this.#trim(maybe)
     return { sure, maybe }
+  }
+
+  /** Those whose scope may lie around a part of this one: they name something only where it does, and something of that. */
+  mayCover(index: number): Bits {
+    const found = this.none().fill(0xff_ff_ff_ff)
+    const allowed = this.none()
+    for (const { key, open, named } of this.#dimensions) {
+      if (named.size === 0) continue
+      allowed.set(open)
+      for (const name of this.#scopes[index]?.[key] ?? [])
+        for (const other of named.get(name) ?? []) add(allowed, other)
+      intersect(found, allowed)
+    }
+    this.#trim(found)
+    return found
   }
 
   /** Bits beyond the last policy are none. */
