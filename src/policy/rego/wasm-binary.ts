@@ -66,6 +66,22 @@ export function importedFunctions(sections: readonly Section[]): readonly string
   return names
 }
 
+/** The pages that the memory has at least which a module imports; 0: it imports none. */
+export function importedPages(sections: readonly Section[]): number {
+  const body = sections.find(({ id }) => id === SECTION.import)?.body
+  if (body === undefined) return 0
+  const cursor = new Cursor(body)
+  for (let count = cursor.u32(); count > 0; count--) {
+    cursor.skipName()
+    cursor.skipName()
+    const limits = new Cursor(body)
+    // After its kind, and whether there is a most.
+    limits.at = cursor.at + 2
+    if (cursor.importKind() === 'memory') return limits.u32()
+  }
+  return 0
+}
+
 /** Indexes of the functions that have a name. */
 export function functionNames(sections: readonly Section[]): ReadonlyMap<string, number> {
   const names = new Map<string, number>()

@@ -21,6 +21,7 @@ import {
   type RegoValue,
   toJson,
 } from './value.ts'
+import { importedPages, sectionsOf } from './wasm-binary.ts'
 
 /** Built-in functions that the wasm leaves to its host; undefined: the call failed, its value is undefined. */
 export interface HostBuiltins {
@@ -67,7 +68,7 @@ interface Instance {
 }
 
 const PAGE_BYTES = 65_536
-/** Address space; what is not used takes no memory. */
+/** Address space; what is not used takes no memory. A shard with many constants asks for more. */
 const INITIAL_PAGES = 7
 /** 64 MiB an instance. */
 const MAX_PAGES = 1024
@@ -139,21 +140,32 @@ const AT = { boolean: 1, setLength: 12 }
 
 interface CompiledCode {
   readonly module: WebAssembly.Module
+  /** Of the functions that give rules, in the table of the module. */
   readonly places: ReadonlyMap<string, number>
+  /** Of its memory at the beginning. */
+  readonly pages: number
 }
 
 /** A shard whose code is compiled where it stops nobody, and checked. Throws POLICY_INVALID. */
 export async function openShard(code: ShardCode, builtins: HostBuiltins): Promise<Shard> {
   let compiled: CompiledCode
   try {
-    const { places, exports } = ruleFunctions(code.wasm)
-    compiled = { module: await WebAssembly.compile(meter(redirect(code.wasm, exports))), places }
+    const { metered, ...rest } = prepared(code.wasm)
+    compiled = { ...rest, module: await WebAssembly.compile(metered) }
   } catch (error) {
     throw unloadable(error)
   }
   const shard = new Shard(code, builtins, compiled)
   if (!shard.isCostly) shard.close()
   return shard
+}
+
+function prepared(
+  wasm: Uint8Array,
+): Omit<CompiledCode, 'module'> & { readonly metered: Uint8Array<ArrayBuffer> } {
+  const { places, exports } = ruleFunctions(wasm)
+  const pages = Math.max(INITIAL_PAGES, importedPages([...sectionsOf(wasm)]))
+  return { places, pages, metered: meter(redirect(wasm, exports)) }
 }
 
 function unloadable(error: unknown): CordonError {
@@ -166,9 +178,7 @@ function unloadable(error: unknown): CordonError {
 }
 
 export class Shard {
-  readonly #module: WebAssembly.Module
-  /** Of the functions that give rules, in the table of the module. */
-  readonly #places: ReadonlyMap<string, number>
+  readonly #compiled: CompiledCode
   readonly #data: string
   readonly builtins: HostBuiltins
   #ids: ReadonlyMap<string, number> = new Map()
@@ -185,13 +195,9 @@ export class Shard {
     this.builtins = builtins
     try {
       if (compiled === undefined) {
-        const { places, exports } = ruleFunctions(wasm)
-        this.#module = new WebAssembly.Module(meter(redirect(wasm, exports)))
-        this.#places = places
-      } else {
-        this.#module = compiled.module
-        this.#places = compiled.places
-      }
+        const { metered, ...rest } = prepared(wasm)
+        this.#compiled = { ...rest, module: new WebAssembly.Module(metered) }
+      } else this.#compiled = compiled
       this.#current()
     } catch (error) {
       throw unloadable(error)
@@ -204,7 +210,7 @@ export class Shard {
 
   /** The number of a function that gives a rule, for `answer`; undefined: there is none of that name. */
   ruleOf(name: string): number | undefined {
-    return this.#places.get(name)
+    return this.#compiled.places.get(name)
   }
 
   /** Sets the input that the following evaluations see; an error says why it could not. */
@@ -342,7 +348,7 @@ export class Shard {
 
   #open(): Instance {
     OPEN_SHARDS.makeRoom()
-    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES })
+    const memory = new WebAssembly.Memory({ initial: this.#compiled.pages, maximum: MAX_PAGES })
     const view = new MemoryView(memory)
     const order = new SortedIteration(memory, (address) =>
       view.textAt(exports.opa_value_dump(address)),
@@ -351,7 +357,7 @@ export class Shard {
       this.#call(exports, view, id, args)
     const call2 = (id: number, context: number, a: number, b: number): number =>
       id === NEXT_MEMBER_ID ? order.next(a, b) : call(id, context, a, b)
-    const instance = new WebAssembly.Instance(this.#module, {
+    const instance = new WebAssembly.Instance(this.#compiled.module, {
       env: {
         memory,
         opa_abort: (address: number) => {

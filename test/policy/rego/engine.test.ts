@@ -194,6 +194,20 @@ t.test('the EU AI Act policy of the seed runs as written', options, async (t) =>
   t.equal(effectOf([]), null)
 })
 
+t.test(
+  'policies may hold more texts than the memory of most shards has room for',
+  options,
+  async (t) => {
+    const texts = Array.from({ length: 10 }, (_, number) => `${number}`.repeat(60_000))
+    const engine = engineOf(
+      await compileFiles({ 'a.rego': `package a\ndeny if input.v in ${JSON.stringify(texts)}` }),
+    )
+    t.teardown(() => engine.close())
+    t.equal(outcomesOf(engine, { v: texts[9] }).get('a')?.effect, 'DENY')
+    t.equal(outcomesOf(engine, { v: texts[9]?.slice(1) }).get('a')?.effect, null)
+  },
+)
+
 t.test('an input that is malformed is an error of every policy', options, async (t) => {
   const engine = engineOf(await compileFiles({ 'a.rego': 'package a\nallow := true' }))
   for (const text of ['{"a":', '', 'nul']) {
