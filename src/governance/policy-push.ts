@@ -131,27 +131,27 @@ export class PolicyPush {
   ): Promise<Pushed> {
     const latest = await this.#parts.latest(transaction)
     const stored = new Map(latest.map((each) => [each.policy_id, each]))
-    const pushed: PushedFile[] = []
-    const problems: Problem[] = []
-    let code: ErrorCode = 'CONFLICT'
-    for (const read of reads) {
-      const known = stored.get(read.policy_id)
+    const pushed = new Map<string, PushedFile>()
+    const failed = new Map<string, CordonError>()
+    // Whoever locks several policies does so by id.
+    for (const read of reads.toSorted((a, b) => (a.policy_id < b.policy_id ? -1 : 1))) {
+      const { policy_id: id } = read
+      const known = stored.get(id)
       try {
-        pushed.push(
-          await keep(life, { read, latest: known, result: resultOf(read, known) }, push, actor),
-        )
+        const wanted = { read, latest: known, result: resultOf(read, known) }
+        pushed.set(id, await keep(life, wanted, push, actor))
       } catch (error) {
         if (!(error instanceof CordonError) || !OF_A_FILE.has(error.code)) throw error
-        if (problems.length === 0) code = error.code
-        problems.push({ file: read.path, message: error.message })
+        failed.set(id, error)
       }
     }
-    if (problems.length > 0) throw refused(problems, code)
+    refuseFailed(reads, failed)
     const names = new Set(reads.map(({ policy_id: id }) => id))
     const removed = latest
       .filter(({ policy_id: id, active_sha256: active }) => active !== null && !names.has(id))
       .map(removedFile)
-    return { dry_run: push.dry_run === true, files: [...pushed, ...removed] }
+    const files = reads.flatMap(({ policy_id: id }) => pushed.get(id) ?? [])
+    return { dry_run: push.dry_run === true, files: [...files, ...removed] }
   }
 }
 
@@ -168,10 +168,12 @@ async function keep(
     state === undefined
       ? latest?.status === 'draft' && latest.text_sha256 === read.sha256
       : state.status === 'draft'
-  const version = (state ?? latest)?.version
-  if (push.submit === true && isDraft && version !== undefined) {
+  const draft = state ?? latest
+  if (push.submit === true && isDraft && draft !== undefined) {
+    const { version, edition } = draft
     const name = { policy_id: read.policy_id, version }
-    state = await life.submit(name, push.change_summary, undefined, actor, true)
+    // In this edition it was tried; somebody may be writing another.
+    state = await life.submit(name, push.change_summary, [edition], actor, true)
   }
   // Of what is taken back nothing was written.
   return told(wanted, push.dry_run === true ? undefined : state)
@@ -182,7 +184,11 @@ async function write(
   { read, latest }: Wanted,
   { git, change_summary: summary }: Push,
   actor: Actor,
-): Promise<{ readonly version: string; readonly status: PolicyStatus }> {
+): Promise<{
+  readonly version: string
+  readonly status: PolicyStatus
+  readonly edition: number
+}> {
   const notes = {
     ...(git === undefined ? {} : { git }),
     ...(summary === undefined ? {} : { change_summary: summary }),
@@ -267,6 +273,15 @@ function removedFile({ policy_id, path, version, status }: LatestVersion): Pushe
     status,
     note: 'still in force: "cordon policy archive" ends it',
   }
+}
+
+function refuseFailed(reads: readonly ReadText[], failed: ReadonlyMap<string, CordonError>): void {
+  const errors = reads.flatMap(({ policy_id: id, path }) => {
+    const error = failed.get(id)
+    return error === undefined ? [] : [{ path, error }]
+  })
+  const problems = errors.map(({ path, error: { message } }) => ({ file: path, message }))
+  if (problems.length > 0) throw refused(problems, errors[0]?.error.code)
 }
 
 /** `staying`: files in force that they were tried beside. */

@@ -113,6 +113,46 @@ onEachStore(async (t: Test, store: Store) => {
     t.equal(desk.eventTypes().filter((type) => type === 'policy_created').length, 10)
   })
 
+  await t.test('policies are locked by id, as by whoever else locks several', async (t) => {
+    const desk = new TestDesk(store.db)
+    const push = pushOf(desk)
+    const ids = Array.from({ length: 10 }, (_each, index) => `p${index}`)
+    await push.push({ files: ids.map((id) => file(id)), submit: true }, maya)
+    for (const id of ids) await desk.approve({ policy_id: id }, ben)
+    const names = ids.map((id) => ({ policy_id: id, version: '1.0.0' }))
+    for (let round = 1; round <= 3; round++) {
+      const files = ids.toReversed().map((id) => file(id, `@reason("${round}")\n`))
+      const effective_from = new Date(desk.now + round * 86_400_000).toISOString()
+      const [pushed] = await Promise.all([
+        push.push({ files }, maya),
+        desk.activation.activate(names, { effective_from }, undefined, ben),
+      ])
+      t.same(
+        pushed.files.map(({ policy_id: id }) => id),
+        ids.toReversed(),
+        'told in the order in which they were given',
+      )
+    }
+  })
+
+  await t.test('a draft that somebody writes meanwhile is not submitted', async (t) => {
+    const desk = new TestDesk(store.db)
+    await pushOf(desk).push({ files: [file('raced')] }, maya)
+    const before = await latestVersions(store.db, desk.tenant)
+    const push = new PolicyPush({
+      life: desk.life,
+      latest: async () => before,
+      check: async () => [],
+      revision: () => Promise.resolve(undefined),
+    })
+    const text = statement('raced', '@reason("untried")\n')
+    await desk.life.edit({ policy_id: 'raced' }, { text }, undefined, ben)
+    const error = await refusal(() => push.push({ files: [file('raced')], submit: true }, maya))
+    t.equal(error.code, 'STALE')
+    t.match(error.problems, [{ file: 'raced.cedar', message: /was changed since you read it/ }])
+    t.equal((await desk.life.shelf.find({ policy_id: 'raced' })).status, 'draft')
+  })
+
   await t.test('what is submitted was tried beside what stays in force', async (t) => {
     const desk = new TestDesk(store.db)
     const push = pushOf(desk)
