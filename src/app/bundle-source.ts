@@ -215,11 +215,12 @@ export class BundleSource {
     const { signal } = this.#closing
     let delay = this.#good === undefined || this.#lastSuccess === undefined ? 0 : this.#pollMs()
     while (!signal.aborted) {
-      this.#pause = new AbortController()
       await sleep(delay, undefined, { signal: this.#pause.signal, ref: false }).catch(
         () => undefined,
       )
       if (signal.aborted) return
+      // What ends the pause while a question is under way ends the one behind it.
+      this.#pause = new AbortController()
       delay = await this.#once()
     }
   }
@@ -404,7 +405,9 @@ export class BundleSource {
         'BUNDLE_INVALID',
         `the bundle is refused: its signature expired at ${new Date(read.expiresAt * 1000).toISOString()}`,
       )
-    checkAge(read.age, this.#settings.allow_older ? {} : age, Date.now())
+    // Without a key nobody says how old a bundle is, whatever was said while there was one.
+    const { allow_older: allowOlder, public_key: key } = this.#settings
+    checkAge(read.age, allowOlder || key === undefined ? {} : age, Date.now())
     return { ...(await this.#folderOf(bytes, read)), etag, since: new Date() }
   }
 

@@ -34,7 +34,8 @@ export class ServedBundle implements BundleDesk {
     const settings = this.#signing()
     const pem = settings.key === '' ? '' : readFileSync(settings.key, 'utf8')
     const etag = createHash('sha256')
-      .update(JSON.stringify([head.revision, pem, settings.key_id, settings.scope]))
+      // The number too: it stands in the bundle, and a change back to former files is newer than what it takes back.
+      .update(JSON.stringify([head.revision, head.number, pem, settings.key_id, settings.scope]))
       .digest('hex')
       .slice(0, 32)
     return {
