@@ -119,7 +119,7 @@ async function personCalled(
     throw new CordonError(
       'INPUT_INVALID',
       'people are shown by pseudonyms here: give one, such as person-ab3defgh7jkl',
-      { problems: [{ file: '/query/user', message: 'must be a pseudonym' }] },
+      { problems: [{ file: '/querystring/user', message: 'must be a pseudonym' }] },
     )
   const directory = new StoredDirectory(db, tenant)
   const found =

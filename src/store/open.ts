@@ -75,6 +75,7 @@ export function openAwaited(options: StoreOptions): AwaitedStore {
     ...store,
     prepare: async () => {
       try {
+        end()
         end = await prepare(store, options)
       } catch (error) {
         throw unusable(error)
