@@ -330,6 +330,7 @@ t.test('OpenAPI 3.1 describes it, and what it describes is what comes', async (t
   t.match(await page.text(), /swagger/i)
   t.same(Object.keys(document.paths).toSorted(), [
     '/v1/audit-events',
+    '/v1/budgets',
     '/v1/bundles/{name}',
     '/v1/coverage',
     '/v1/decisions',
