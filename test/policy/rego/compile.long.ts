@@ -175,11 +175,14 @@ t.test('a compiled form is used while it is fresh, without OPA', options, async 
   t.notOk(wasm.includes('cordon-rego-'), 'no temporary path inside')
 
   writeFileSync(join(folder.dir, 'compiled/shard-0.wasm'), wasm.subarray(1))
+  const emptyCache = { ...lacking, cacheDir: join(cacheDir, 'empty') }
   await t.rejects(
-    loadCompiled(readFolder(folder.dir), lacking),
+    loadCompiled(readFolder(folder.dir), emptyCache),
     { code: 'POLICY_TOOLCHAIN_MISSING' },
     'damaged',
   )
+  const known = await loadCompiled(readFolder(folder.dir), lacking)
+  t.equal(known.manifest.policies.length, 1, 'damaged, and what was compiled is remembered')
   writeFileSync(join(folder.dir, 'compiled/shard-0.wasm'), wasm)
   writeFileSync(join(folder.dir, 'a.rego'), 'package a\ndeny := false\n')
   await t.rejects(
