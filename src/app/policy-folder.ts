@@ -91,6 +91,13 @@ export function readCurrent(parent: string): Readonly<Record<string, unknown>> |
   }
 }
 
+/** Whether there is a folder, in force or not. */
+export function holdsFolders(parent: string): boolean {
+  return readdirSync(parent, { withFileTypes: true }).some(
+    (entry) => entry.isDirectory() && !entry.name.startsWith(DRAFT),
+  )
+}
+
 /** Removes folders that were in force before the last few; `current` stays whatever its age. */
 export function removeOldFolders(parent: string, current: string): void {
   const found = readdirSync(parent, { withFileTypes: true })

@@ -13,6 +13,7 @@ import type { PolicyRevisions, RevisionHead } from '../store/policy-revisions.ts
 import type { Check } from './observe-door.ts'
 import {
   bundleIn,
+  holdsFolders,
   readCurrent,
   removeOldFolders,
   writeCurrent,
@@ -97,7 +98,9 @@ export class StoredPolicies {
       this.#away = failure.message
     }
     const current = readCurrent(this.#parts.dir)
-    if (this.#head === undefined && isDeepStrictEqual(current, NOTHING)) return []
+    // A process may have ended between a revision that came and the note of it.
+    const isNothing = isDeepStrictEqual(current, NOTHING) && !holdsFolders(this.#parts.dir)
+    if (this.#head === undefined && isNothing) return []
     const last = lastHead(current)
     if (last !== undefined && last.revision !== found[0]?.head.revision) {
       try {

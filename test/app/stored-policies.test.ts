@@ -1,6 +1,6 @@
 // The stored policies of a node: it follows the head, keeps the last good revision, and tells what it refuses.
 
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { StoredPolicies } from '../../src/app/stored-policies.ts'
@@ -156,6 +156,22 @@ t.test('a start without the store begins with what was in force last, whole', as
   t.equal(found?.folder, folder)
   rmSync(dir, { recursive: true })
   await t.rejects(node().candidates(), /away/, 'and without either there is no start')
+})
+
+t.test('that nothing was ever in force is known, and not concluded', async (t) => {
+  const { node, publish, store, dir } = set(t)
+  t.same(await node().candidates(), [])
+  store.away = true
+  t.same(await node().candidates(), [], 'as the store said last')
+  store.away = false
+  const note = readFileSync(join(dir, 'current.json'))
+  await publish('package a\n')
+  await node().look()
+  store.away = true
+  t.equal((await node().candidates()).length, 1)
+  // As after a process that ended before it had noted what it began to enforce.
+  writeFileSync(join(dir, 'current.json'), note)
+  await t.rejects(node().candidates(), /has none that were in force here before/)
 })
 
 t.test('old revisions go, the last five stay', async (t) => {
