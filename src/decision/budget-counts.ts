@@ -1,5 +1,6 @@
 // How much of each budget is used, and by whom: what counts there are, told in order, a page at a time.
 
+import { Pace } from '../base/pace.ts'
 import type { ListedCounter } from '../context/budget-counter.ts'
 import type { Budget, BudgetMatch, BudgetPart } from '../model/budget.ts'
 import type { UserInput } from '../model/input.ts'
@@ -49,6 +50,8 @@ interface Found {
 
 /** As many as memory has room for. */
 const MOST_LOOKED = 200_000
+const LOOKED_AT_ONCE = 100
+const MOST_UNORDERED = 2000
 const READ_AT_ONCE = 100
 const FULL_KEY = 64
 
@@ -60,19 +63,25 @@ export async function budgetCounts(
 ): Promise<CountPage> {
   const wanted = all.filter((budget) => isWanted(budget, query))
   const budgets = new Map(wanted.map((budget) => [budget.id, budget]))
-  const found = new Map<string, Found>()
+  let found = new Map<string, Found>()
   const used = new Set<string>()
+  // Whoever counts does something else too: this many may not be put in order at once, nor looked through.
+  const most = query.limit + 1
+  const pace = new Pace()
   const add = (budget: Budget, key: string, values: readonly string[] | undefined): void => {
     if (values !== undefined) used.add(budget.id)
     const place = `${budget.id}.${values === undefined ? '' : key}`
     if (query.after === undefined || place > query.after)
       found.set(place, { place, budget, key, values })
+    if (found.size >= most + MOST_UNORDERED)
+      found = new Map(inOrder(found, most).map((each) => [each.place, each]))
   }
   let isComplete = true
   if (wanted.some(({ per }) => per.length > 0)) {
     let looked = 0
     for await (const named of counter.named()) {
-      for (const { key, name } of named) {
+      for (const [index, { key, name }] of named.entries()) {
+        if (index % LOOKED_AT_ONCE === 0) await pace.point()
         const parts = partsOfName(name)
         const budget = budgets.get(parts?.[0] ?? '')
         const values = budget === undefined ? undefined : valuesOf(budget, parts ?? [])
@@ -91,13 +100,17 @@ export async function budgetCounts(
       add(budget, countKey(budget, values), values)
     else if (isComplete && !used.has(budget.id)) add(budget, '', undefined)
   }
-  const page = [...found.values()].toSorted((a, b) => (a.place < b.place ? -1 : 1))
+  const page = inOrder(found, most)
   const shown = page.slice(0, query.limit)
   return {
     counts: await counted(counter, shown),
     next: page.length > query.limit ? (shown.at(-1)?.place ?? null) : null,
     isComplete,
   }
+}
+
+function inOrder(found: ReadonlyMap<string, Found>, most: number): readonly Found[] {
+  return [...found.values()].toSorted((a, b) => (a.place < b.place ? -1 : 1)).slice(0, most)
 }
 
 /** Reads without adding anything. */

@@ -142,6 +142,35 @@ t.test('page by page, each count once', async (t) => {
   t.same(seen, all)
 })
 
+t.test('many are told in the same order, each once, and nobody waits for that', async (t) => {
+  const counter = new MemoryBudgets(() => NOW)
+  const budget = aBudget('models', { per: ['model'] })
+  for (let number = 0; number < 5000; number++) {
+    const values = [`model-${number}`]
+    const { limit, window, kind } = budget
+    const name = countName(budget, values)
+    counter.take([
+      { key: countKey(budget, values), name, limit, cost: 1, window, kind, holds: true },
+    ])
+  }
+  const told: (string | undefined)[] = []
+  let after: string | null = null
+  let turns = 0
+  const timer = setInterval(() => (turns += 1), 1)
+  do {
+    const page = await budgetCounts(counter, [budget], {
+      limit: 1000,
+      ...(after === null ? {} : { after }),
+    })
+    told.push(...page.counts.map(({ subject }) => subject?.model))
+    after = page.next
+  } while (after !== null)
+  clearInterval(timer)
+  t.equal(told.length, 5000)
+  t.equal(new Set(told).size, 5000)
+  t.ok(turns > 0, 'something else had a turn')
+})
+
 t.test('what was counted before a budget was changed is not counted for it', async (t) => {
   const { counts } = await company()
   const changed = SETTINGS.map((budget) => ({ ...budget, window: 120_000 }))
