@@ -171,6 +171,23 @@ t.test('every statement that Cedar sees is one, whatever stands around it', asyn
   t.match(read('\uFEFFpermit(principal, action, resource);').problems, [{ line: 1, column: 1 }])
 })
 
+t.test('no statement keeps the others from being told, whatever stands around it', async (t) => {
+  // All that is white space to Unicode, and so to Cedar.
+  const spaces = Array.from(
+    '\t\n\v\f\r \u0085\u00a0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000',
+  )
+  for (const space of spaces) {
+    const text = `@${space}permit("x")${space}forbid(principal, action, resource);
+      forbid(principal, action, resource);
+      permit(principal, action, resource);`
+    t.same(
+      evaluate(text, {}).map(({ effect }) => effect),
+      ['DENY', 'DENY', 'ALLOW'],
+      `character ${space.charCodeAt(0)}`,
+    )
+  }
+})
+
 t.test('what is valid is read once, and placed where it stands', async (t) => {
   const statement =
     '@id("one") permit(principal, action, resource) when { principal has attributes };'

@@ -151,7 +151,10 @@ export class CedarEngine implements Engine {
         validateRequest: false,
       } as unknown as CedarWasm.StatefulAuthorizationCall)
       if (answer.type === 'failure') return answer.errors[0]?.message ?? 'Cedar gave no answer'
-      const { reason, errors } = answer.response.diagnostics
+      const { decision, diagnostics } = answer.response
+      const { reason, errors } = diagnostics
+      // Cedar tells of no other statement then.
+      if (decision === 'deny' && reason.length > 0) return 'a statement was asked as a forbid'
       return { satisfied: reason, errors }
     } catch (error) {
       return error instanceof Error ? `Cedar failed: ${error.message}` : 'Cedar failed'

@@ -17,8 +17,11 @@ const MAX_DEPTH = 64
 const MAX_OPERATORS = 800
 const MAX_IFS = 100
 
-/** What lies between tokens: to Cedar a comment ends with any end of a line, and a byte order mark is no gap. */
-const GAP = /[^\S\uFEFF]+|\/\/[^\n\r]*/y
+/**
+ * What lies between tokens: to Cedar a comment ends with any end of a line, a byte order mark is no gap, and the next
+ * line of Unicode (U+0085) is one.
+ */
+const GAP = /(?:[^\S\uFEFF]|\u0085)+|\/\/[^\n\r]*/y
 /** A longer string is more than a statement may be. */
 const TOKEN = /"(?:[^"\\]|\\[\s\S]){0,65536}"?|[A-Za-z_]\w*|&&|\|\||[^]/y
 
