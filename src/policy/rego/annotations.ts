@@ -35,12 +35,13 @@ const KEYS = [
 /** Reads `title`, `description` and `custom.cordon` of the package's annotations. */
 function readAnnotations(text: string): Annotations {
   const lines = text.split('\n')
-  const packageAt = lines.findIndex((line) => /^\s*package\s/.test(line))
+  const packageAt = lines.findIndex((line) => /^\s*package(?:\s|$)/.test(line))
   for (const block of blocks(lines)) {
     const document = parseBlock(block)
     if ('message' in document) return { raw: {}, line: block.start + 1, problems: [document] }
     const scope = document.yaml['scope']
-    const isPackage = scope === 'package' || (scope === undefined && block.end === packageAt)
+    // Without a scope it is that of the statement that follows, whatever blank lines or comments stand between.
+    const isPackage = scope === 'package' || scope === undefined
     if (isPackage && block.end <= packageAt)
       return { ...fromDocument(document.yaml, block.start + 1, lines), end: block.end }
   }
@@ -57,7 +58,7 @@ export function sharedMetadata(
   reads: readonly string[],
   problems: Problem[],
 ): PolicyMetadata | undefined {
-  const parts = [file.name, packageName, reads.join(), file.text]
+  const parts = [file.name, packageName, JSON.stringify(reads), file.text]
   const known = READ.get(parts)
   if (known === undefined) {
     const metadata = metadataOf(file, packageName, reads, problems)
@@ -126,7 +127,7 @@ function fromDocument(
 }
 
 interface Block {
-  /** 0-based line of `# METADATA`; `end` is the first line after the comments. */
+  /** 0-based line that begins with `# METADATA`; `end` is the first line after the comments. */
   readonly start: number
   readonly end: number
   readonly yaml: string
@@ -134,7 +135,7 @@ interface Block {
 
 function* blocks(lines: readonly string[]): Generator<Block> {
   for (let start = 0; start < lines.length; start++) {
-    if (!/^#\s*METADATA\s*$/.test(lines[start] ?? '')) continue
+    if (!/^#\s*METADATA/.test(lines[start] ?? '')) continue
     let end = start + 1
     while (lines[end]?.startsWith('#') === true) end += 1
     yield {
