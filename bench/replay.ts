@@ -165,6 +165,9 @@ function oneByOne(set: PolicySet): Draft {
   return {
     revision: set.revision,
     policies: set.policies,
+    get evaluations() {
+      return set.evaluations
+    },
     // With an exception nothing is remembered.
     decide: (document) => set.decide(document, undefined, NOBODYS),
   }

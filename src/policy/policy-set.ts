@@ -32,10 +32,13 @@ import { ScopeIndex } from './scope.ts'
 
 /** Verdicts, and what they were given for. */
 const VERDICT_BYTES = 32 * 1024 * 1024
-/** Candidates, by what the scopes see of an input and by themselves. */
+/** Candidates by what the scopes see of an input: many people have some of their own. */
+const VIEW_BYTES = 64 * 1024 * 1024
+/** Candidates by themselves. */
 const CANDIDATE_BYTES = 16 * 1024 * 1024
-/** What candidates take for each member, with what engines prepare for them. */
+/** What candidates take for each member, with what engines prepare for them; as much as so many more take all. */
 const MEMBER_BYTES = 200
+const MEMBERS_MORE = 16
 const NOBODY: ReadonlySet<string> = new Set()
 const CLASS_READS = ['resource.approval_status', 'resource.ai']
 
@@ -83,11 +86,12 @@ export class PolicySet {
   readonly #options: CombineOptions
   readonly #verdicts = new Remembered<Verdict>(VERDICT_BYTES)
   /** By what the scopes see of an input, and by themselves: several views have the same candidates. */
-  readonly #byView = new Remembered<Candidates>(CANDIDATE_BYTES)
+  readonly #byView = new Remembered<Candidates>(VIEW_BYTES)
   readonly #byMembers = new Remembered<Candidates>(CANDIDATE_BYTES)
   /** Used by every question again. */
   readonly #facts = new Facts()
   #nextId = 1
+  #evaluations = 0
 
   constructor(engines: readonly Engine[], digest: string, options: CombineOptions) {
     this.#engines = engines
@@ -118,6 +122,7 @@ export class PolicySet {
     const known = facts === undefined ? undefined : this.#verdicts.get(facts)
     if (known !== undefined) return known
     const { members, questions } = candidates
+    this.#evaluations += 1
     const outcomes = evaluate(questions, members.length, engineInput(document, json))
     const { verdict, bytes } = this.#judge(candidates, outcomes, document)
     if (facts !== undefined && verdict.errors === 0) this.#verdicts.set(facts, verdict, bytes)
@@ -153,6 +158,7 @@ export class PolicySet {
     const members = this.#candidatesFor(document).members.filter(
       ({ policy }) => !excepted.has(policy.id),
     )
+    this.#evaluations += 1
     const outcomes = evaluate(questionsOf(members), members.length, engineInput(document, json))
     return combine(
       members.map(({ policy }, at) => ({ policy, outcome: outcomes[at] ?? failed('no outcome') })),
@@ -160,6 +166,11 @@ export class PolicySet {
       this.#options,
       excepted.has(BY_DEFAULT),
     )
+  }
+
+  /** How often policies were run for a decision: one that is remembered runs none. */
+  get evaluations(): number {
+    return this.#evaluations
   }
 
   /** Whether what the policy of that id says may hang on the risk score. */
@@ -234,7 +245,8 @@ export class PolicySet {
     const known = this.#byView.get(facts)
     if (known !== undefined) return known
     const candidates = this.#candidatesAt(this.#scope.candidates(document))
-    this.#byView.set(facts, candidates, MEMBER_BYTES)
+    // Each view keeps them, whatever else does.
+    this.#byView.set(facts, candidates, bytesOf(candidates))
     return candidates
   }
 
@@ -244,7 +256,7 @@ export class PolicySet {
     const known = this.#byMembers.get(facts)
     if (known !== undefined) return known
     const candidates = this.#newCandidates(indexes)
-    this.#byMembers.set(facts, candidates, MEMBER_BYTES * (indexes.length + 16))
+    this.#byMembers.set(facts, candidates, bytesOf(candidates))
     return candidates
   }
 
@@ -259,6 +271,10 @@ export class PolicySet {
       last: undefined,
     }
   }
+}
+
+function bytesOf({ members }: Candidates): number {
+  return MEMBER_BYTES * (members.length + MEMBERS_MORE)
 }
 
 function areSame(one: readonly PolicyOutcome[], other: readonly PolicyOutcome[]): boolean {

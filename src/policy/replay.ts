@@ -20,6 +20,8 @@ import { READS, ScopeIndex } from './scope.ts'
 export interface Draft {
   readonly revision: string
   readonly policies: readonly PolicyMetadata[]
+  /** How often policies were run until now. */
+  readonly evaluations: number
   decide(document: unknown, json?: Uint8Array, excepted?: ReadonlySet<string>): Verdict
 }
 
@@ -126,7 +128,6 @@ export class Replay {
     user: new Tallies(MOST.user),
   }
   readonly #names = new Map<string, string>()
-  readonly #seen = new WeakSet<Verdict>()
   readonly #kinds = new Map<string, Kind>()
   readonly #newest = new Newest<Changed>(DEFAULT_TOP)
   readonly #failing = new Map<string, { error: string; count: number; newest: Newest<string> }>()
@@ -155,11 +156,10 @@ export class Replay {
     const { document, masked, time, person, name } = recorded
     this.#from = Math.min(this.#from, time)
     this.#to = Math.max(this.#to, time)
-    const verdict = this.#options.draft.decide(document, undefined, recorded.excepted)
-    if (!this.#seen.has(verdict)) {
-      this.#seen.add(verdict)
-      this.#evaluations += 1
-    }
+    const { draft } = this.#options
+    const before = draft.evaluations
+    const verdict = draft.decide(document, undefined, recorded.excepted)
+    this.#evaluations += draft.evaluations - before
     const unknowns = masked.length === 0 ? NO_UNKNOWNS : this.#unknown(recorded, verdict)
     const compared = unknowns.length > 0 ? CANNOT_TELL : this.#compare(recorded, verdict)
     for (const unknown of unknowns) this.#noteUnknown(unknown)

@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { CedarEngine } from '../../src/policy/cedar/engine.ts'
 import { readCedar } from '../../src/policy/cedar/read.ts'
-import type { Engine } from '../../src/policy/engine.ts'
+import { type Engine, SILENT } from '../../src/policy/engine.ts'
 import { PolicySet } from '../../src/policy/policy-set.ts'
 import { neighbours, policies } from '../support/policy-arbitraries.ts'
 import { RULES } from '../support/policy-rules.ts'
@@ -94,6 +94,42 @@ for (const [one, other] of UNLIKE) {
     },
   )
 }
+
+t.test('candidates are forgotten, however many people have some of their own', async (t) => {
+  const [OPEN, PEOPLE] = [4000, 90]
+  const policy = (id: string, users: readonly string[]): Engine['policies'][number] => ({
+    id,
+    name: id,
+    language: 'rego',
+    file: 'p.rego',
+    priority: 1,
+    severity: 'low',
+    mode: 'enforce',
+    scope: { users },
+    reads: ['user.name'],
+  })
+  let asked: readonly number[] = []
+  const engine: Engine = {
+    policies: [
+      ...Array.from({ length: OPEN }, (_, number) => policy(`open-${number}`, [])),
+      ...Array.from({ length: PEOPLE }, (_, number) => policy(`of-${number}`, [`u${number}`])),
+    ],
+    evaluate: (indexes) => {
+      asked = indexes
+      return indexes.map(() => SILENT)
+    },
+  }
+  const set = new PolicySet([engine], 'digest', RULES)
+  // An engine is given the same list while the candidates are remembered.
+  const listOf = (person: number, name: string): readonly number[] => {
+    set.decide({ user: { id: `u${person}`, name } })
+    return asked
+  }
+  const first = listOf(0, 'a')
+  t.equal(listOf(0, 'b'), first)
+  for (let person = 1; person < PEOPLE; person++) listOf(person, 'a')
+  t.not(listOf(0, 'c'), first)
+})
 
 t.test('a policy that reads everything is judged every time', async (t) => {
   const { asked, set } = counting([''])

@@ -119,6 +119,15 @@ t.test(
   },
 )
 
+t.test('documents that differ in what is read run each, whatever the answer', async (t) => {
+  const rows = ['a', 'b', 'c'].map((id) =>
+    rowOf({ input: inputWith({ resource: { id, ai: true, known: true, type: 'ai_service' } }) }),
+  )
+  const late =
+    '@id("late") forbid (principal, action, resource) when { resource has id && resource.id like "z*" };'
+  t.match(await replayed(t, late, [...rows, ...rows]), { decisions: 6, evaluations: 3 })
+})
+
 t.test(
   'of erased people and of paths that are not kept nobody can tell, where they are read',
   async (t) => {
