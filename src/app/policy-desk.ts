@@ -101,12 +101,13 @@ export function openPolicyDesk(parts: PolicyDeskParts): PolicyDesk {
     life,
     latest: (db) => latestVersions(db, tenant),
     check: checkTrial,
+    inTurn: lane(MAX_TRIALS),
     revision: async () => (await revisions.head())?.revision,
   })
   return { life, activation, push, conflicts, rollout: () => policyRollout(revisions) }
 }
 
-/** Compilers take seconds and a core: one at a time in a lane, and not without an end. Throws TOO_BUSY. */
+/** Compilers take seconds and a core, pushes a connection: one at a time in a lane, and not without an end. Throws TOO_BUSY. */
 function lane(maxWaiting: number): <T>(run: () => Promise<T>) => Promise<T> {
   const trying = inTurn()
   let waiting = 0

@@ -288,7 +288,8 @@ export class PolicyLife {
 
   /**
    * An approval is of what somebody has looked at: its authors can take a version back, write another text and submit it
-   * again meanwhile. Throws OWN_VERSION where the actor wrote any of it, UNSEEN where no edition is named.
+   * again meanwhile. Throws OWN_VERSION where the actor wrote any of it, UNSEEN where no edition is named, or that of
+   * another version may be meant.
    */
   async approve(
     name: VersionName,
@@ -318,6 +319,12 @@ export class PolicyLife {
       throw new CordonError(
         'UNSEEN',
         `say which edition of ${titleOf(version)} you looked at: it is edition ${version.edition} now (--edition ${version.edition}, If-Match: "${version.edition}")`,
+      )
+    // Editions of versions have the same numbers.
+    if (name.version === undefined && (await this.versions.isSubmittedBeside(version)))
+      throw new CordonError(
+        'UNSEEN',
+        `another version was submitted in edition ${version.edition} too: say which one you looked at, such as ${version.policy_id}@${version.version}`,
       )
     const exactly = { policy_id: version.policy_id, version: version.version }
     return this.#move(exactly, seen, actor, 'approve', comment, (before) => {
@@ -476,8 +483,8 @@ export class PolicyLife {
   }
 
   /**
-   * Several changes, all or none: `run` makes them with the life that it is given, and what it throws takes all of them back.
-   * Nobody changes what is in force meanwhile. `isTrial`: they are taken back in any case.
+   * Many changes, all or none: `run` makes them with the life that it is given, and what it throws takes all of them back.
+   * Nobody else makes many meanwhile; what takes effect does not wait for them. `isTrial`: they are taken back in any case.
    */
   async together<T>(
     run: (life: PolicyLife, transaction: Transaction<Tables>) => Promise<T>,
@@ -485,7 +492,7 @@ export class PolicyLife {
   ): Promise<T> {
     const events: string[] = []
     const all = async (transaction: Transaction<Tables>): Promise<T> => {
-      await this.versions.lockActivation(transaction)
+      await this.versions.lockMany(transaction)
       const parts = { ...this.#parts, db: transaction }
       return run(new PolicyLife(parts, { transaction, events }), transaction)
     }

@@ -16,6 +16,8 @@ export interface PolicyPushParts {
   readonly latest: (db: Transaction<Tables>) => Promise<readonly LatestVersion[]>
   /** What is wrong with files that would be in force together; empty: nothing. */
   readonly check: (files: readonly StoredFile[]) => Promise<readonly Problem[]>
+  /** One after the other in this process: whoever waits keeps no connection from others. */
+  readonly inTurn: <T>(write: () => Promise<T>) => Promise<T>
   /** The revision that is in force; undefined: none. */
   readonly revision: () => Promise<string | undefined>
 }
@@ -84,9 +86,11 @@ export class PolicyPush {
   async push(push: Push, actor: Actor): Promise<Pushed> {
     const reads = readAll(push.files)
     await this.#try(push.files, reads, push.submit === true)
-    return this.#parts.life.together(
-      (life, transaction) => this.#write(life, transaction, reads, push, actor),
-      push.dry_run === true,
+    return this.#parts.inTurn(() =>
+      this.#parts.life.together(
+        (life, transaction) => this.#write(life, transaction, reads, push, actor),
+        push.dry_run === true,
+      ),
     )
   }
 

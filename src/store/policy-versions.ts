@@ -153,6 +153,8 @@ const COLUMNS = sql.raw(
 )
 /** With the tenant's number: one change of what is in force at a time. */
 const ACTIVATION_LOCK = 7_303_609
+/** The same of whoever changes many versions at once. */
+const MANY_LOCK = 7_303_612
 /** A date that could not be carried out is tried again then. */
 const RETRY = '60 seconds'
 
@@ -287,6 +289,15 @@ export class PolicyVersions {
     }
   }
 
+  /** Whether another version, which nobody has approved, was submitted in the same edition. */
+  async isSubmittedBeside({ policy_id: id, version, edition }: VersionRow): Promise<boolean> {
+    const { rows } = await sql`
+      select 1 from policy_versions where tenant = ${this.#tenant} and policy_id = ${id} and version <> ${version}
+        and approved_at is null and history @> ${JSON.stringify([{ act: 'submit', edition }])}::jsonb
+      limit 1`.execute(this.#db)
+    return rows.length > 0
+  }
+
   /** Of those that were active and are not: the one that was so last. */
   async activeBefore(id: string, db: Db = this.#db): Promise<VersionRow | undefined> {
     const { rows } = await sql<VersionRow>`
@@ -373,9 +384,12 @@ export class PolicyVersions {
 
   /** Waits for whoever changes what is in force, until the transaction ends. */
   async lockActivation(transaction: Transaction<Tables>): Promise<void> {
-    await sql`select pg_advisory_xact_lock(${ACTIVATION_LOCK}, hashtext(${this.#tenant}))`.execute(
-      transaction,
-    )
+    await this.#lock(ACTIVATION_LOCK, transaction)
+  }
+
+  /** Waits for whoever changes many versions at once, until the transaction ends. */
+  async lockMany(transaction: Transaction<Tables>): Promise<void> {
+    await this.#lock(MANY_LOCK, transaction)
   }
 
   /**
@@ -465,6 +479,12 @@ export class PolicyVersions {
         transaction,
       )
     })
+  }
+
+  async #lock(number: number, transaction: Transaction<Tables>): Promise<void> {
+    await sql`select pg_advisory_xact_lock(${number}::integer, hashtext(${this.#tenant}))`.execute(
+      transaction,
+    )
   }
 }
 

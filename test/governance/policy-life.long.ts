@@ -169,6 +169,20 @@ onEachStore(async (t, { db }: Store) => {
     })
     t.equal((await life.shelf.version(name)).status, 'review')
     t.match(await life.approve(name, undefined, [5], ben), { status: 'approved' })
+    // Or another version comes in its place, in an edition of the same number.
+    const { policy_id } = name
+    for (const priority of [1, 2]) {
+      const text = statement('looked-at', `@priority("${priority}")\n`)
+      const { version } = await life.addVersion(policy_id, { text }, maya)
+      await life.submit({ policy_id, version }, undefined, undefined, maya)
+      if (priority === 1) await life.reject({ policy_id, version }, undefined, [2], maya, false)
+    }
+    await t.rejects(life.approve({ policy_id }, undefined, [2], ben), {
+      code: 'UNSEEN',
+      message: /another version .* edition 2 too: .* looked-at@1\.0\.2/,
+    })
+    const last = { policy_id, version: '1.0.2' }
+    t.match(await life.approve(last, undefined, [2], ben), { status: 'approved' })
   })
 
   await t.test('each state allows what it allows', async (t) => {

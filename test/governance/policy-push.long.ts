@@ -15,6 +15,8 @@ function pushOf(desk: TestDesk): PolicyPush {
     life: desk.life,
     latest: (db) => latestVersions(db, desk.tenant),
     check: async (files) => desk.check(files),
+    // The store has them wait for each other.
+    inTurn: (write) => write(),
     revision: () => Promise.resolve(undefined),
   })
 }
@@ -135,6 +137,29 @@ onEachStore(async (t: Test, store: Store) => {
     }
   })
 
+  const skip = store.kind === 'embedded' && 'it does one thing at a time'
+  await t.test(
+    'what takes effect does not wait for a push of something else',
+    { skip },
+    async (t) => {
+      const desk = new TestDesk(store.db)
+      await pushOf(desk).push({ files: [file('hasty')], submit: true }, maya)
+      await activate(desk, 'hasty', ben)
+      const push = new PolicyPush({
+        life: desk.life,
+        latest: async (db) => {
+          await desk.activation.archive({ policy_id: 'hasty' }, {}, undefined, ben, true)
+          return latestVersions(db, desk.tenant)
+        },
+        check: async () => [],
+        inTurn: (write) => write(),
+        revision: () => Promise.resolve(undefined),
+      })
+      t.same(resultsOf(await push.push({ files: [file('long')] }, maya)), ['created'])
+      t.equal((await desk.life.shelf.find({ policy_id: 'hasty' })).status, 'archived')
+    },
+  )
+
   await t.test('a draft that somebody writes meanwhile is not submitted', async (t) => {
     const desk = new TestDesk(store.db)
     await pushOf(desk).push({ files: [file('raced')] }, maya)
@@ -143,6 +168,7 @@ onEachStore(async (t: Test, store: Store) => {
       life: desk.life,
       latest: async () => before,
       check: async () => [],
+      inTurn: (write) => write(),
       revision: () => Promise.resolve(undefined),
     })
     const text = statement('raced', '@reason("untried")\n')
