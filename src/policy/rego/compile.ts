@@ -356,14 +356,14 @@ function refuseTwice(policies: readonly Module[]): void {
 }
 
 function refuseReserved(modules: readonly Module[], folder: PolicyFolder): void {
-  const problems = modules
-    .filter(({ facts: { packagePath } }) => packagePath[0] === ANSWERS)
-    .map(({ file }) => ({
-      file: file.path,
-      line: packageLine(file),
-      column: 1,
-      message: `the package ${ANSWERS} is Cordon's own: give this one another name`,
-    }))
+  const problems = modules.flatMap(({ file, facts: { packagePath, refers } }): Problem[] => {
+    const isOurs = packagePath[0] === ANSWERS
+    // What another policy reads is not in the read-set of one that refers to its answer.
+    if (!isOurs && ![...refers].some((path) => path.split('/', 1)[0] === ANSWERS)) return []
+    const wanted = isOurs ? 'give this one another name' : 'nothing else may refer to it'
+    const message = `the package ${ANSWERS} is Cordon's own: ${wanted}`
+    return [{ file: file.path, line: packageLine(file), column: 1, message }]
+  })
   if (problems.length > 0) throw refused(folder, problems)
 }
 

@@ -97,7 +97,7 @@ export function withData(
   const texts = new Map<string, string>()
   return codes.map((wasm, index) => {
     const paths = shards[index]?.data ?? ['']
-    const key = paths.join('\0')
+    const key = JSON.stringify(paths)
     const data = texts.get(key) ?? stringifyExact(dataAt(folder.data, paths))
     texts.set(key, data)
     return { wasm, data }
@@ -144,13 +144,19 @@ export async function writeCompiled(
 ): Promise<void> {
   await mkdir(dirname(dir), { recursive: true })
   const fresh = await mkdtemp(join(dirname(dir), '.compiling-'))
-  for (const [index, wasm] of codes.entries())
-    await writeFile(join(fresh, manifest.shards[index]?.file ?? ''), wasm)
-  await writeFile(join(fresh, MANIFEST), manifestText(manifest))
-  // Whoever compiles need not be who runs Cordon.
-  await chmod(fresh, 0o755)
-  await rm(dir, { recursive: true, force: true })
-  await rename(fresh, dir)
+  try {
+    for (const [index, wasm] of codes.entries())
+      await writeFile(join(fresh, manifest.shards[index]?.file ?? ''), wasm)
+    await writeFile(join(fresh, MANIFEST), manifestText(manifest))
+    // Whoever compiles need not be who runs Cordon.
+    await chmod(fresh, 0o755)
+    await rm(dir, { recursive: true, force: true })
+    await rename(fresh, dir)
+  } catch (error) {
+    // Another process may have been faster.
+    await rm(fresh, { recursive: true, force: true }).catch(() => undefined)
+    throw error
+  }
 }
 
 /** Why the compiled form beside the sources cannot be used. */

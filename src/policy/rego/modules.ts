@@ -53,6 +53,7 @@ export class ModuleGraph {
     const known = this.#uses.get(module)
     if (known !== undefined) return known
     const found = new Set<Module>(this.#nodeOf(pathOf(module)).modules)
+    this.#collectAbove(module, found, (above, part) => above.facts.defines.includes(part))
     for (const reference of module.facts.refers) this.#collect(reference, found)
     const uses = [...found]
     this.#uses.set(module, uses)
@@ -70,15 +71,23 @@ export class ModuleGraph {
     collectBelow(node, into)
   }
 
-  /** A rule of a package may have the name of a package below it, or of its rules. */
-  #collectNear(module: Module, into: Set<Module>): void {
+  /** Of packages above; `part`: the next one of the module's path. A rule `b.deny` of `a` is one of the package `a.b`. */
+  #collectAbove(
+    module: Module,
+    into: Set<Module>,
+    isWanted: (above: Module, part: string) => boolean,
+  ): void {
     let node = this.#root
     for (const part of pathOf(module).split('/')) {
-      for (const above of node.modules)
-        if (above.facts.defines.includes(part) || above.file.text.includes('subpackages'))
-          into.add(above)
+      for (const above of node.modules) if (isWanted(above, part)) into.add(above)
       node = node.below.get(part) ?? EMPTY
     }
+  }
+
+  /** A rule of a package may have the name of a package below it, or of its rules. */
+  #collectNear(module: Module, into: Set<Module>): void {
+    this.#collectAbove(module, into, ({ file }) => file.text.includes('METADATA'))
+    const node = this.#nodeOf(pathOf(module))
     for (const name of module.facts.defines) collectBelow(node.below.get(name) ?? EMPTY, into)
   }
 

@@ -13,12 +13,19 @@ const AT = { buckets: 4, bucketCount: 8, stringLength: 4, stringText: 8 }
 export class SortedIteration {
   readonly #memory: WebAssembly.Memory
   readonly #dump: (address: number) => string
+  readonly #charge: (members: number) => void
   /** For each collection that is being walked over, the member after each member. */
   readonly #following = new Map<number, ReadonlyMap<number, number>>()
 
-  constructor(memory: WebAssembly.Memory, dump: (address: number) => string) {
+  /** `charge`: told of every walk that begins, with its members. */
+  constructor(
+    memory: WebAssembly.Memory,
+    dump: (address: number) => string,
+    charge: (members: number) => void,
+  ) {
     this.#memory = memory
     this.#dump = dump
+    this.#charge = charge
   }
 
   /** The key after another one, 0 after the last; 0 as the key asks for the first. */
@@ -35,7 +42,9 @@ export class SortedIteration {
 
   #sort(collection: number): ReadonlyMap<number, number> {
     const view = new DataView(this.#memory.buffer)
-    const members = membersOf(view, collection)
+    const addresses = membersOf(view, collection)
+    this.#charge(addresses.length)
+    const members = addresses
       .map((address): [number, RegoValue] => [address, this.#valueOf(view, address)])
       .toSorted(([, a], [, b]) => compare(a, b))
     const following = new Map<number, number>()

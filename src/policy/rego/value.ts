@@ -89,8 +89,18 @@ function compareLists(a: readonly RegoValue[], b: readonly RegoValue[]): number 
 
 /** By UTF-8 bytes, which is by code point; JavaScript's `<` goes by UTF-16 units. */
 function compareText(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const shorter = Math.min(a.length, b.length)
+  for (let index = 0; index < shorter; index++) {
+    const [one, other] = [a.charCodeAt(index), b.charCodeAt(index)]
+    // Those are the same in both orders.
+    if (one !== other && one < SURROGATES && other < SURROGATES) return one - other
+    if (one !== other) return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  }
+  return a.length - b.length
 }
+
+/** From the first of them on the two orders differ. */
+const SURROGATES = 0xd800
 
 function rank(value: RegoValue): number {
   if (value === null) return 0

@@ -86,6 +86,8 @@ const FUEL_PER_INPUT_BYTE = 64
 
 /** A call of the host takes as long as some hundred steps. */
 const FUEL_PER_CALL = 300
+/** So does putting the members of a set or of an object in order, for each of them, whenever a walk over them begins. */
+const FUEL_PER_MEMBER = 100
 /** What ends an evaluation: under other ones it has to be tried anew whether a policy comes to its end. */
 export const LIMITS: readonly number[] = [
   MAX_PAGES,
@@ -93,6 +95,7 @@ export const LIMITS: readonly number[] = [
   FUEL_MAX,
   FUEL_PER_INPUT_BYTE,
   FUEL_PER_CALL,
+  FUEL_PER_MEMBER,
 ]
 
 /** What a shard is made of: the wasm of `opa build` and its base documents as JSON text. */
@@ -350,8 +353,10 @@ export class Shard {
     OPEN_SHARDS.makeRoom()
     const memory = new WebAssembly.Memory({ initial: this.#compiled.pages, maximum: MAX_PAGES })
     const view = new MemoryView(memory)
-    const order = new SortedIteration(memory, (address) =>
-      view.textAt(exports.opa_value_dump(address)),
+    const order = new SortedIteration(
+      memory,
+      (address) => view.textAt(exports.opa_value_dump(address)),
+      (members) => spend(exports, FUEL_PER_MEMBER * members),
     )
     const call = (id: number, _context: number, ...args: number[]): number =>
       this.#call(exports, view, id, args)
@@ -399,9 +404,9 @@ export class Shard {
     if (name === undefined) throw new PolicyAbort('a built-in without a name was called')
     const exactly = this.builtins.exact?.(name) === true
     const texts = args.map((address) => memory.textAt(exports.opa_value_dump(address)))
-    // What the host does takes time too; at nothing the next step traps.
+    // What the host does takes time too.
     const cost = texts.reduce((sum, text) => sum + text.length, FUEL_PER_CALL)
-    exports.fuel.value = Math.max(0, exports.fuel.value - cost)
+    spend(exports, cost)
     const values = texts.map((text) => decode(text, exactly))
     const result = this.builtins.call(name, values)
     return result === undefined ? 0 : writeText(memory, exports, encode(result), 'opa_value_parse')
@@ -470,6 +475,11 @@ class MemoryView {
 
 function endOf(bytes: Buffer, address: number): number {
   return bytes.indexOf(0, address)
+}
+
+/** At nothing the next step traps. */
+function spend({ fuel }: Exports, steps: number): void {
+  fuel.value = Math.max(0, fuel.value - steps)
 }
 
 class PolicyAbort extends Error {

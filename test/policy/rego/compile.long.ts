@@ -63,6 +63,14 @@ t.test('what OPA refuses is refused at its place', options, async (t) => {
       /^b\.rego:2:1: package a\.b stands in .*a\.rego already/,
     ],
     [
+      'a reference to what other policies say',
+      {
+        'a.rego': 'package a\ndeny if input.x\n',
+        'b.rego': 'package b\nallow if data.cordon_answers.p0_deny\n',
+      },
+      /^b\.rego:1:1: the package cordon_answers is Cordon's own/,
+    ],
+    [
       'a rule where data has a value',
       { 'a.rego': 'package a\ndeny := true\n', 'a/data.json': '{"deny": 1}' },
       /^a\.rego:1:1: a data document/,

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import type { PolicyOutcome } from '../../../src/policy/engine.ts'
 import { compileFiles, engineOf, opaMissing, outcomesOf } from '../../support/rego-policies.ts'
 
 const options = opaMissing === false ? {} : { skip: opaMissing }
@@ -207,6 +208,47 @@ t.test(
     t.equal(outcomesOf(engine, { v: texts[9]?.slice(1) }).get('a')?.effect, null)
   },
 )
+
+t.test(
+  'walks over sets count, however few steps the policy takes between them',
+  options,
+  async (t) => {
+    const engine = engineOf(
+      await compileFiles({
+        'a.rego': `package a
+names := {name | some name in input.names}
+allow if {
+  some one in names
+  some other in names
+  one == other
+  one == "nobody"
+}
+`,
+      }),
+    )
+    t.teardown(() => engine.close())
+    const answer = (names: number): PolicyOutcome | undefined =>
+      outcomesOf(engine, { names: Array.from({ length: names }, (_, index) => `n${index}`) }).get(
+        'a',
+      )
+    t.equal(answer(20)?.error, null)
+    t.match(answer(2000)?.error, /^time limit: /)
+  },
+)
+
+t.test('a rule counts that a package above has within that of a policy', options, async (t) => {
+  const engine = engineOf(
+    await compileFiles({
+      'above.rego': 'package a\nb.c.deny contains "above" if input.x',
+      'own.rego': 'package a.b.c\ndeny contains "own" if input.y',
+    }),
+  )
+  t.teardown(() => engine.close())
+  const reasons = (document: unknown): readonly string[] | undefined =>
+    outcomesOf(engine, document).get('a.b.c')?.reasons
+  t.same(reasons({ x: true, y: true }), ['above', 'own'])
+  t.same(reasons({ x: true }), ['above'])
+})
 
 t.test('an input that is malformed is an error of every policy', options, async (t) => {
   const engine = engineOf(await compileFiles({ 'a.rego': 'package a\nallow := true' }))
