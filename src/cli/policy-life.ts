@@ -356,18 +356,18 @@ async function submittedOf(io: Io, options: Acting, name: VersionName): Promise<
   return ask(io, options, { act: 'version', name: { ...name, ...version } })
 }
 
-/** What differs from what is in force, or from the version before; of a first version its text. */
+/** What differs from what is in force, else the whole text: what nobody has approved is nothing to compare with. */
 async function printChange(io: Io, options: Acting, version: Version): Promise<void> {
   const { policy_id: id, version: to, change_summary: summary } = version
   const authors = version.contributors.map(personOf).join(', ')
-  const compared = await ask(io, options, { act: 'compare', policy_id: id, to }).catch(
-    (error: unknown) => {
-      if (error instanceof CordonError && error.code === 'NOT_FOUND') return undefined
-      throw error
-    },
-  )
-  const change = compared === undefined ? version.text : changesIn(compared)
-  const head = `${titleOf(version)}, written by ${authors}${summary === null ? '' : `: ${summary}`}`
+  const { status, version: from } = await ask(io, options, { act: 'show', policy_id: id })
+  const change =
+    status === 'active' && from !== null && from !== to
+      ? changesIn(await ask(io, options, { act: 'compare', policy_id: id, from, to }))
+      : version.text
+  // Dates are approved with it.
+  const dates = datesOf(version)
+  const head = `${titleOf(version)}, written by ${authors}${dates === '' ? '' : `, ${dates}`}${summary === null ? '' : `: ${summary}`}`
   io.out.write(spelledOut(`${head}\n${change}${change.endsWith('\n') ? '' : '\n'}`))
 }
 

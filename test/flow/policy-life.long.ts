@@ -216,6 +216,24 @@ t.test('the life of a stored policy', async (t) => {
     t.match(await answer('y\n'), { code: 1, err: /is approved: only what is in review/ })
   })
 
+  await t.test('at a terminal nothing is left out that nobody has approved', async (t) => {
+    const file = join(place.dir, 'twice.cedar')
+    const until = '2099-01-01T00:00:00.000Z'
+    writeFileSync(file, policy('twice', '@description("first")\n@priority("7")\n'))
+    await place.done(['policy', 'create', file])
+    writeFileSync(file, policy('twice', '@description("second")\n@priority("7")\n'))
+    await place.done(['policy', 'edit', 'twice', file, '--as', '1.0.1', '--until', until])
+    await place.done(['policy', 'submit', 'twice@1.0.1'])
+    const key = place.write('ben.key', ben)
+    const asked = await run(['policy', 'approve', 'twice', '--key', key, '--config', place.file], {
+      input: '\n',
+      isTerminal: true,
+    })
+    t.match(asked.out, `twice 1.0.1, written by os:`)
+    t.match(asked.out, `, until ${until}\n`)
+    t.ok(asked.out.endsWith(policy('twice', '@description("second")\n@priority("7")\n')), asked.out)
+  })
+
   await t.test('a commit is recorded where the file is as it was committed', async (t) => {
     const dir = join(place.dir, 'repo')
     const git = (...args: string[]): string =>
