@@ -8,7 +8,7 @@ import { type KeyRing, requires } from './key.ts'
 import { closed } from './queries.ts'
 import { PROBLEM } from './schemas.ts'
 
-/** What can be fetched; the same change has the same etag on every replica. */
+/** What can be fetched; the same files have the same etag on every replica. */
 export interface OfferedBundle {
   readonly etag: string
   /** Undefined: it has been replaced meanwhile. */

@@ -11,6 +11,8 @@ import type { PolicyRevisions, RevisionHead } from '../store/policy-revisions.ts
 
 interface Kept {
   readonly etag: string
+  /** Of the change: it stands in the bundle, and a change back to former files is newer than what it takes back. */
+  readonly number: number
   readonly bytes: Promise<Buffer | undefined>
 }
 
@@ -34,16 +36,15 @@ export class ServedBundle implements BundleDesk {
     const settings = this.#signing()
     const pem = settings.key === '' ? '' : readFileSync(settings.key, 'utf8')
     const etag = createHash('sha256')
-      // The number too: it stands in the bundle, and a change back to former files is newer than what it takes back.
-      .update(JSON.stringify([head.revision, head.number, pem, settings.key_id, settings.scope]))
+      .update(JSON.stringify([head.revision, pem, settings.key_id, settings.scope]))
       .digest('hex')
       .slice(0, 32)
     return {
       etag,
       bytes: async () => {
-        if (this.#kept?.etag !== etag) {
+        if (this.#kept?.etag !== etag || this.#kept.number !== head.number) {
           const bytes = this.#make(head, signingOf(pem, settings))
-          this.#kept = { etag, bytes }
+          this.#kept = { etag, number: head.number, bytes }
           // What failed is tried again by whoever asks next.
           bytes.then(
             (made) => made ?? this.#forget(etag),
