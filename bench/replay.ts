@@ -26,6 +26,7 @@ import { recordedHistory, REPLAYED_POLICIES } from '../test/support/recorded-his
 import { ids, silent } from '../test/support/records.ts'
 import { table } from './support/tables.ts'
 
+const NOBODYS = new Set(['no policy has this id'])
 const { values } = parseArgs({
   options: {
     decisions: { type: 'string', default: '100000' },
@@ -157,8 +158,6 @@ function shippedOf({ record: text, personal }: RecordedRow): ShippedRecord {
     personalBytes,
   }
 }
-
-const NOBODYS = new Set(['no policy has this id'])
 
 /** Equal or not: everything is run. */
 function oneByOne(set: PolicySet): Draft {
